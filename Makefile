@@ -1,0 +1,43 @@
+# make demo: trains and prunes the demo networks and compares them with the committed results.
+# make test: runs the tests. Both set up .venv from the lock file first if it is missing.
+
+PYTHON ?= python3.11
+BIN := .venv/bin
+FIGURES := figure6-digits figure7-digits figure8-digits
+CORES ?= 2
+
+.PHONY: demo test check setup lock
+
+demo: setup
+	@$(BIN)/snakemake --cores $(CORES) --quiet rules --config root=demo -- demo
+	@$(BIN)/eps-resnet print --root demo $(FIGURES)
+	@$(BIN)/eps-resnet reproduction --root demo
+	@echo "Tables and figures are in demo/paper_tables/, results in demo/results/."
+
+test: setup
+	@$(BIN)/python -m pytest
+
+check: setup
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/snakefmt --check Snakefile workflow
+	@$(BIN)/snakemake --lint
+
+setup: .venv/installed
+
+# The stamp holds the lock file's digest, so that an install that already matches is not repeated.
+.venv/installed: requirements.lock pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is needed: put python3.11 on the PATH, or make PYTHON=... $@"; exit 1; }
+	@digest=$$(cat requirements.lock pyproject.toml | sha256sum); \
+	if [ "$$digest" != "$$(cat $@ 2>/dev/null)" ]; then \
+		echo "Installing the environment into .venv (several GB, minutes)"; \
+		$(PYTHON) -m venv .venv && \
+		$(BIN)/python -m pip install -qq --no-deps --require-hashes -r requirements.lock && \
+		$(BIN)/python -m pip install -qq --no-deps --no-build-isolation -e . && \
+		echo "$$digest" > $@; \
+	else touch $@; fi
+
+# Renews every pin; needs uv.
+lock:
+	uv pip compile --quiet --generate-hashes --python-version 3.11 --extra dev --no-annotate -o requirements.lock pyproject.toml

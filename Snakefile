@@ -1,0 +1,35 @@
+"""Every experiment of the paper: fetch -> train -> prune -> evaluate -> table -> figure.
+
+    snakemake --cores 8 all      every experiment of the paper (needs a GPU)
+    snakemake --cores 2 demo     the digits runs, minutes on a laptop
+    snakemake -n figure6-cifar10 what one figure needs
+
+Which runs there are: config/experiments.yaml. How rules decide what is current: docs/workflow.md.
+"""
+
+from snakemake.utils import min_version
+
+min_version("9.27")
+
+
+include: "workflow/rules/common.smk"
+
+
+rule all:
+    input:
+        targets(PAPER),
+
+
+rule demo:
+    input:
+        targets(DEMO),
+
+
+include: "workflow/rules/data.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/figures.smk"
+
+
+onstart:
+    refuse_without_gpu(workflow)

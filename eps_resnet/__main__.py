@@ -1,0 +1,5 @@
+"""Runs the command line as `python -m eps_resnet`."""
+
+from eps_resnet.cli import main
+
+main()

@@ -1,0 +1,21 @@
+"""scikit-learn's bundled 8x8 digits: the embedded data set of the demo, nothing is downloaded."""
+
+from pathlib import Path
+
+import torch
+from sklearn.datasets import load_digits
+
+from eps_resnet.data.store import Images
+from eps_resnet.registry import Archive
+
+
+def read(archive: Archive, path: Path | None) -> Images:
+    """The digits in scikit-learn's order: the first images for training, the last for testing. Pixels are 0 to 16."""
+    bundle = load_digits()
+    images = torch.from_numpy(bundle.images).to(torch.uint8)[:, None]
+    labels = torch.from_numpy(bundle.target).to(torch.uint8)
+    end = archive.train_images + archive.test_images
+    return Images(
+        *(t[: archive.train_images] for t in (images, labels)),
+        *(t[archive.train_images : end] for t in (images, labels)),
+    )

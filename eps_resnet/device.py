@@ -1,0 +1,74 @@
+"""Where a training runs: the guard against paper-sized runs on a CPU, one card per process, threads."""
+
+import fcntl
+import os
+import tempfile
+from pathlib import Path
+from typing import IO
+
+import torch
+
+from eps_resnet.cost import cpu_core_days, training_multiply_adds
+from eps_resnet.errors import UserError
+from eps_resnet.registry import Registry
+
+_claims: list[IO[str]] = []  # open lock files: a card stays claimed as long as its process lives
+
+
+def has_gpu() -> bool:
+    """Whether PyTorch sees a CUDA device."""
+    return torch.cuda.is_available()
+
+
+def refusal(registry: Registry, keys: list[str]) -> str:
+    """Why these trainings are not started on this machine, what they would cost, and what to do instead."""
+    total = sum(training_multiply_adds(registry, key) for key in keys)
+    return (
+        f"No GPU here, and {len(keys)} of the trainings asked for need one. On one core of a CPU they would take about "
+        f"{cpu_core_days(total):,.0f} days ({total:.2g} multiply-adds; docs/cost.md says how this is reckoned). "
+        "Nothing was fetched or trained. `make demo` shows the same steps in minutes; to train on the CPU all the "
+        "same, set EPS_RESNET_ALLOW_CPU=1."
+    )
+
+
+def cpu_is_allowed() -> bool:
+    """Whether the user has overridden the guard."""
+    return os.environ.get("EPS_RESNET_ALLOW_CPU") == "1"
+
+
+def choose(registry: Registry, key: str) -> torch.device:
+    """The device a run trains on: a free card if there is one, else the CPU if the recipe or the user allows it.
+
+    Raises UserError where the recipe needs a GPU and there is none, or every card is claimed by another training.
+    """
+    if has_gpu():
+        return torch.device("cuda", claim_card(torch.cuda.device_count()))
+    if registry.datasets[registry.run(key).dataset].recipe.device == "gpu" and not cpu_is_allowed():
+        raise UserError(refusal(registry, [key]))
+    return torch.device("cpu")
+
+
+def claim_card(count: int) -> int:
+    """The index of a card no other process on this machine has claimed. Raises UserError if there is none.
+
+    Snakemake counts cards but assigns none, so each training locks a file per card for as long as it lives.
+    CUDA_VISIBLE_DEVICES (set by a cluster, for instance) is part of the file's name: indices count from it.
+    """
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "all").replace("/", "_")
+    for index in range(count):
+        file = Path(tempfile.gettempdir(), f"eps-resnet-gpu-{visible}-{index}.lock").open("a")  # noqa: SIM115
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+            continue
+        _claims.append(file)
+        return index
+    raise UserError(f"All {count} GPUs are claimed by other trainings; start snakemake with `--resources gpu={count}`.")
+
+
+def prepare(threads: int) -> None:
+    """Fixes what could change a result: the number of CPU threads, and full float32 precision on GPUs."""
+    torch.set_num_threads(threads)
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False

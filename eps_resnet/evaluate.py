@@ -1,0 +1,100 @@
+"""Measures a run: errors of the gated and the pruned network, what was kept, what it costs, how far they agree."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from eps_resnet.data import manifest, store
+from eps_resnet.files import write_json
+from eps_resnet.history import read_history
+from eps_resnet.layout import Layout
+from eps_resnet.network import Size, architecture_of, size_of
+from eps_resnet.predict import Predictions, predict
+from eps_resnet.provenance import evaluation_fingerprint
+from eps_resnet.prune import load_pruned, load_trained
+from eps_resnet.registry import Registry, recipe_of
+
+
+def evaluate(registry: Registry, layout: Layout, key: str) -> None:
+    """Evaluates a trained and pruned run on its test images and writes metrics.json.
+
+    Three errors, never one (docs/fidelity.md): `final` is the last epoch's, `settled` that of the last epoch at the
+    lowest rate (None if the rate never fell to a hundredth), `best` the lowest, which looks at the test images.
+    """
+    run = registry.run(key)
+    data, recipe = registry.datasets[run.dataset], recipe_of(registry, run)
+    network, mean, facts = load_trained(registry, layout, key)
+    pruned = load_pruned(registry, layout, key)
+    images = store.load(layout, run.dataset)
+    gated = predict(network, images.test_images, mean, recipe)
+    plain = predict(pruned, images.test_images, mean, recipe)
+
+    whole = architecture_of(run, data, recipe)
+    before, after = size_of(whole.plain(), data.size), size_of(pruned.architecture, data.size)
+    history = read_history(layout.history(key))
+    last, best = history.iloc[-1], history.iloc[int(history["test_error"].argmin())]
+    error_gated, error_pruned = gated.error(images.test_labels), plain.error(images.test_labels)
+    origin = manifest.read(layout, run.dataset)
+    write_json(
+        layout.metrics(key),
+        {
+            "key": key,
+            "fingerprint": evaluation_fingerprint(registry, layout, key),
+            "data_differs": origin.differs if origin else None,
+            "test_images": len(images.test_labels),
+            "epoch": facts["epoch"],
+            "settled": facts["settled"],
+            "error": {
+                "gated": error_gated,
+                "pruned": error_pruned,
+                "settled": error_gated if facts["settled"] else None,
+                "final": float(last["test_error"]),
+                "best": float(best["test_error"]),
+                "best_epoch": int(best["epoch"]),
+            },
+            "blocks": list(before.blocks),
+            "kept": list(after.blocks),
+            "discarded": sum(facts["discarded"]),
+            "discarded_blocks": [index for index, gone in enumerate(facts["discarded"]) if gone],
+            "discarded_final": int(last["discarded"]),
+            "layers": {
+                "all": run.depth,
+                "kept": 2 + 2 * sum(after.blocks),
+                "kept_per_stage": [2 * n for n in after.blocks],
+            },
+            "before": _size(before),
+            "after": _size(after),
+            "compression": _compression(before, after),
+            "agreement": _agreement(gated, plain, facts),
+        },
+    )
+
+
+def _size(size: Size) -> dict[str, Any]:
+    return {"parameters": size.parameters, "size_mib": size.mib, "multiply_adds": size.multiply_adds}
+
+
+def _compression(before: Size, after: Size) -> dict[str, float]:
+    """Both readings: the paper's bars are baseline size x (1 - share of discarded blocks), not a parameter count."""
+    ratio = 1 - sum(after.blocks) / sum(before.blocks)
+    return {
+        "discarded_ratio": ratio,
+        "size_mib_by_block_ratio": before.mib * (1 - ratio),
+        "parameters_removed": 1 - after.parameters / before.parameters,
+    }
+
+
+def _agreement(gated: Predictions, plain: Predictions, facts: dict[str, Any]) -> dict[str, Any]:
+    """Image-by-image agreement, and where it can fail: batches in which a gate was not as pruning takes it to be."""
+    gone = torch.tensor(facts["discarded"], dtype=torch.bool)
+    unlike: Tensor = gated.closed != gone
+    return {
+        "images": len(gated.classes),
+        "equal": int((gated.classes == plain.classes).sum()),
+        "batches": len(gated.closed),
+        "batches_with_other_gates": int(unlike.any(1).sum()),
+        "kept_gates_that_closed": int(unlike[:, ~gone].any(0).sum()),
+        "discarded_gates_that_opened": int(unlike[:, gone].any(0).sum()),
+        "flickered_in_training": facts["flickered"],
+    }

@@ -1,0 +1,94 @@
+"""Files generated from the registry, kept in step with it by a test: dvc.yaml and Snakemake's JSON schema."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from eps_resnet.layout import Layout
+from eps_resnet.provenance import EVALUATION_CODE, TABLE_CODE, TRAINING_CODE, is_drawable
+from eps_resnet.registry import Registry, json_schema
+
+HEADER = "# Generated from config/experiments.yaml by `eps-resnet generate`. Do not edit.\n"
+REGISTRY = "config/experiments.yaml"
+LAYOUT = Layout()
+
+
+def schema_text(registry: Registry) -> str:
+    """The JSON schema of the registry; the same for every registry."""
+    return json.dumps(json_schema(), indent=2) + "\n"
+
+
+def dvc_text(registry: Registry) -> str:
+    """dvc.yaml: one stage per data set, run and figure. DVC decides whether, Snakemake decides how.
+
+    Figures that this release cannot draw yet have no stage; their runs have.
+    """
+    stages: dict[str, Any] = {}
+    for name in registry.datasets:
+        stages[f"data-{name}"] = _data_stage(name)
+    for key, run in registry.runs.items():
+        stages[key] = _run_stage(key, run.dataset)
+    for name in registry.figures:
+        if is_drawable(registry, name):
+            stages[name] = _figure_stage(registry, name)
+    return HEADER + yaml.safe_dump({"stages": stages}, sort_keys=False, width=120)
+
+
+def _snakemake(*targets: Path) -> str:
+    return "snakemake --cores all -- " + " ".join(map(str, targets))
+
+
+def _code(modules: tuple[str, ...]) -> list[str]:
+    return [f"eps_resnet/{name}.py" for name in modules]
+
+
+def _data_stage(name: str) -> dict[str, Any]:
+    return {
+        "cmd": _snakemake(LAYOUT.store(name), LAYOUT.data_manifest(name)),
+        "params": [{REGISTRY: [f"datasets.{name}.archives"]}],
+        "outs": [
+            {str(LAYOUT.store(name)): {"persist": True}},
+            {str(LAYOUT.data_manifest(name)): {"cache": False, "persist": True}},
+        ],
+    }
+
+
+def _run_stage(key: str, dataset: str) -> dict[str, Any]:
+    plain = {"cache": False, "persist": True}
+    return {
+        "cmd": _snakemake(LAYOUT.model(key), LAYOUT.pruned(key), LAYOUT.metrics(key)),
+        "deps": [str(LAYOUT.store(dataset)), *_code(TRAINING_CODE + EVALUATION_CODE)],
+        "params": [{REGISTRY: [f"runs.{key}", f"datasets.{dataset}.recipe"]}],
+        "outs": [
+            {str(LAYOUT.model(key)): {"persist": True}},
+            {str(LAYOUT.pruned(key)): {"persist": True}},
+            {str(LAYOUT.history(key)): plain},
+            {str(LAYOUT.blocks(key)): plain},
+        ],
+        "metrics": [{str(LAYOUT.metrics(key)): plain}],
+    }
+
+
+def _figure_stage(registry: Registry, name: str) -> dict[str, Any]:
+    folder, figure = LAYOUT.tables(name), registry.figures[name]
+    files = [folder / file for file in ("table.csv", "table.md", "figure.svg", "figure.png")]
+    results = [str(path) for key in registry.runs_of(name) for path in (LAYOUT.metrics(key), LAYOUT.history(key))]
+    return {
+        "cmd": _snakemake(*files),
+        "deps": [
+            *results,
+            "paper_tables/published/published.csv",
+            *_code((*TABLE_CODE, f"figures/figure{figure.figure}")),
+        ],
+        "params": [{REGISTRY: [f"figures.{name}"]}],
+        "outs": [{str(file): {"cache": False, "persist": True}} for file in files],
+    }
+
+
+FILES: dict[Path, Callable[[Registry], str]] = {
+    Path("dvc.yaml"): dvc_text,
+    Path("workflow/schemas/experiments.schema.json"): schema_text,
+}

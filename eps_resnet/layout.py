@@ -1,0 +1,72 @@
+"""Where every file lies below a root: the project itself, or a folder such as demo/ with results of its own."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Paths below one root. Nothing here touches the disk."""
+
+    root: Path = Path()
+
+    def store(self, dataset: str) -> Path:
+        """Images and labels of a data set (DVC tracks it)."""
+        return self.root / "data" / f"{dataset}.safetensors"
+
+    def data_manifest(self, dataset: str) -> Path:
+        """Digest and origin of a data set (git tracks it)."""
+        return self.root / "data" / f"{dataset}.json"
+
+    @property
+    def downloads(self) -> Path:
+        """Archives as they were downloaded."""
+        return self.root / "data" / "downloads"
+
+    def result(self, key: str) -> Path:
+        """The folder of a run's results."""
+        return self.root / "results" / key
+
+    def model(self, key: str) -> Path:
+        """The trained network at its settled epoch (DVC tracks it)."""
+        return self.result(key) / "model.safetensors"
+
+    def pruned(self, key: str) -> Path:
+        """The plain network that pruning leaves (DVC tracks it)."""
+        return self.result(key) / "pruned.safetensors"
+
+    def history(self, key: str) -> Path:
+        """One row per epoch."""
+        return self.result(key) / "history.csv"
+
+    def blocks(self, key: str) -> Path:
+        """One row per block and epoch."""
+        return self.result(key) / "blocks.parquet"
+
+    def manifest(self, key: str) -> Path:
+        """What a run was made from, by what, where and how long it took."""
+        return self.result(key) / "manifest.json"
+
+    def metrics(self, key: str) -> Path:
+        """What came out."""
+        return self.result(key) / "metrics.json"
+
+    def work(self, fingerprint: str) -> Path:
+        """Checkpoints of an unfinished training."""
+        return self.root / "work" / fingerprint
+
+    def tables(self, figure: str) -> Path:
+        """The folder of a figure's tables and drawings."""
+        return self.root / "paper_tables" / figure
+
+    def table_manifest(self, figure: str) -> Path:
+        """What a figure's tables were made from."""
+        return self.tables(figure) / "manifest.json"
+
+    def log(self, stage: str, name: str) -> Path:
+        """What a step of the workflow printed."""
+        return self.root / "logs" / stage / f"{name}.log"
+
+    def fingerprint(self, stage: str, name: str) -> Path:
+        """The tiny file whose time tells Snakemake whether a stage's result is current."""
+        return self.root / ".fingerprints" / stage / name

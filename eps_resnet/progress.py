@@ -1,0 +1,37 @@
+"""Progress of a training: a live bar when a person watches, one plain line an epoch in a log."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from eps_resnet.history import Epoch
+
+
+class Report(Protocol):
+    """Called with each finished epoch."""
+
+    def __call__(self, epoch: Epoch) -> None:
+        """Shows one finished epoch."""
+
+
+@contextmanager
+def reporting(key: str, epochs: int, completed: int, blocks: int) -> Iterator[Report]:
+    """Reports finished epochs on standard error, live or line by line, depending on who reads it."""
+
+    def text(e: Epoch) -> str:
+        return (
+            f"loss {e.loss:.4f}  train {e.train_error:6.2%}  test {e.test_error:6.2%}  "
+            f"discarded {e.discarded}/{blocks}  rate {e.rate:g}"
+        )
+
+    if not sys.stderr.isatty():
+        yield lambda e: print(f"{key}  epoch {e.epoch}/{epochs}  {text(e)}", file=sys.stderr, flush=True)
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, TextColumn("{task.fields[text]}"), console=Console(stderr=True)) as bar:
+        task = bar.add_task(key, total=epochs, completed=completed, text="")
+        yield lambda e: bar.update(task, completed=e.epoch, text=text(e))

@@ -1,0 +1,139 @@
+"""What a result was made from: fingerprints of configuration, data and code, and the state of every run.
+
+Fingerprints are layered, so that a change redoes only what depends on it: training, then evaluation, then tables.
+No torch in here: Snakemake asks for every run's state each time it starts.
+"""
+
+import ast
+import hashlib
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+from eps_resnet.data.manifest import data_digest
+from eps_resnet.files import read_json, sha256
+from eps_resnet.layout import Layout
+from eps_resnet.registry import Registry, recipe_of
+
+PACKAGE = Path(__file__).parent
+# The modules that decide the numbers (and the bytes) of each layer. The registry, the command line, checkpoints and
+# progress are not among them: they change no result.
+TRAINING_CODE = ("gate", "network", "schedule", "streams", "data/augment", "predict", "history", "train")
+EVALUATION_CODE = ("prune", "evaluate")
+TABLE_CODE = ("published", "figures/results", "figures/drawing")
+
+State = Literal["done", "partial", "stale", "missing"]
+
+
+def digest(document: Any) -> str:
+    """Sixteen hexadecimal digits of a JSON document's canonical form."""
+    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:16]
+
+
+@cache
+def code_digest(modules: tuple[str, ...]) -> str:
+    """Digest of the modules' meaning: comments, docstrings and layout do not count."""
+    return digest({name: _meaning((PACKAGE / f"{name}.py").read_text()) for name in modules})
+
+
+def _meaning(source: str) -> str:
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if (
+            isinstance(body, list)
+            and body
+            and isinstance(body[0], ast.Expr)
+            and isinstance(body[0].value, ast.Constant)
+        ):
+            body.pop(0)  # a docstring
+    return ast.dump(tree)
+
+
+def training_parts(registry: Registry, layout: Layout, key: str) -> dict[str, Any]:
+    """Everything a training depends on; its digest is the training's fingerprint."""
+    run = registry.run(key)
+    data = registry.datasets[run.dataset]
+    return {
+        "run": run.model_dump(mode="json"),
+        "recipe": recipe_of(registry, run).model_dump(mode="json", exclude={"device"}),
+        "images": data.model_dump(mode="json", include={"classes", "channels", "size"}),
+        "data": data_digest(layout, run.dataset),
+        "code": code_digest(TRAINING_CODE),
+    }
+
+
+def training_fingerprint(registry: Registry, layout: Layout, key: str) -> str:
+    """Fingerprint of a run's training."""
+    return digest(training_parts(registry, layout, key))
+
+
+def evaluation_fingerprint(registry: Registry, layout: Layout, key: str) -> str:
+    """Fingerprint of a run's pruning and evaluation, which includes that of its training."""
+    return digest({"training": training_fingerprint(registry, layout, key), "code": code_digest(EVALUATION_CODE)})
+
+
+def table_fingerprint(registry: Registry, layout: Layout, name: str) -> str:
+    """Fingerprint of a figure's tables and drawings: its selection, its code, and the results it shows."""
+    figure = registry.figure(name)
+    results = {
+        key: [sha256(path) if path.exists() else None for path in (layout.metrics(key), layout.history(key))]
+        for key in registry.runs_of(name)
+    }
+    return digest(
+        {
+            "figure": figure.model_dump(mode="json"),
+            "results": results,
+            "states": {key: state(registry, layout, key) for key in results},
+            "published": sha256(published_csv()),
+            "code": code_digest((*TABLE_CODE, f"figures/figure{figure.figure}")),
+        }
+    )
+
+
+def is_drawable(registry: Registry, name: str) -> bool:
+    """Whether this release has a module for the figure."""
+    return (PACKAGE / f"figures/figure{registry.figure(name).figure}.py").exists()
+
+
+def published_csv() -> Path:
+    """The published numbers, which belong to the project whatever the root of the results is."""
+    return Path("paper_tables/published/published.csv")
+
+
+def is_trained(registry: Registry, layout: Layout, key: str) -> bool:
+    """Whether the run's training is finished and its fingerprint the present one."""
+    manifest = read_json(layout.manifest(key))
+    return manifest is not None and manifest["fingerprint"] == training_fingerprint(registry, layout, key)
+
+
+def is_evaluated(registry: Registry, layout: Layout, key: str) -> bool:
+    """Whether the run is trained and evaluated, both with the present fingerprints. The checkpoint may be absent."""
+    metrics = read_json(layout.metrics(key))
+    return (
+        is_trained(registry, layout, key)
+        and metrics is not None
+        and metrics["fingerprint"] == evaluation_fingerprint(registry, layout, key)
+    )
+
+
+def is_drawn(registry: Registry, layout: Layout, name: str) -> bool:
+    """Whether a figure's tables show the present results of its runs, all of which are done."""
+    manifest = read_json(layout.table_manifest(name))
+    return (
+        manifest is not None
+        and all(is_evaluated(registry, layout, key) for key in registry.runs_of(name))
+        and manifest["fingerprint"] == table_fingerprint(registry, layout, name)
+    )
+
+
+def state(registry: Registry, layout: Layout, key: str) -> State:
+    """`done`, `partial` (a checkpoint, or no metrics yet), `stale` (made from something else) or `missing`."""
+    if is_evaluated(registry, layout, key):
+        return "done"
+    if is_trained(registry, layout, key):
+        return "stale" if layout.metrics(key).exists() else "partial"
+    if any(layout.work(training_fingerprint(registry, layout, key)).glob("epoch-*.pt")):
+        return "partial"
+    return "stale" if layout.manifest(key).exists() or layout.metrics(key).exists() else "missing"

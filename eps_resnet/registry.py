@@ -1,0 +1,272 @@
+"""The registry: every data set with its recipe, every run and every figure, read from config/experiments.yaml.
+
+These models are the definition of the file's format. `json_schema()` is written to
+workflow/schemas/experiments.schema.json, which Snakemake validates the file against.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from eps_resnet.errors import UserError
+
+Method = Literal["standard", "standard_side", "epsilon_side"]
+METHODS: tuple[Method, ...] = get_args(Method)
+IMAGENET_BLOCKS = {101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}  # Sec. 4, "ImageNet": blocks per stage
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Strict(BaseModel):
+    """A frozen model that refuses keys it does not know."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Epochs(Strict):
+    """Length of a training. The paper trains epsilon-ResNets longer than the baselines (Sec. 4)."""
+
+    standard: Count = Field(description="Epochs of `standard` and `standard_side`.")
+    epsilon: Count = Field(description="Epochs of `epsilon_side`.")
+
+
+class Augmentation(Strict):
+    """Random transformations of the training images, drawn anew for each image and epoch."""
+
+    pad: int = Field(0, ge=0, description="Zero padding, in pixels, before a random crop back to the image's size.")
+    flip: bool = Field(False, description="Mirror left and right with probability 1/2.")
+    brightness: float = Field(0, ge=0, description="Largest brightness shift, in raw pixel values.")
+    contrast: tuple[Positive, Positive] | None = Field(None, description="Range of the contrast factor.")
+
+
+class Recipe(Strict):
+    """How networks are trained on one data set. Differences of paper and reference code: docs/fidelity.md."""
+
+    network: Literal["cifar", "imagenet"] = Field(description="Family of networks.")
+    device: Literal["cpu", "gpu"] = Field(description="`gpu`: refuses to train without one, unless told to.")
+    batch: Count = Field(description="Images in a mini-batch. The gate decides once per mini-batch.")
+    drop_last: bool = Field(True, description="Leave out the last, partial mini-batch of an epoch.")
+    epochs: Epochs
+    epoch_steps: Count | None = Field(None, description="Steps in an epoch, where it is not one pass over the images.")
+    rate: Positive = Field(description="Learning rate at the start and after a restart.")
+    rate_steps: tuple[Count, ...] = Field(description="The rate falls to a tenth after each of these epochs.")
+    adaptive_steps: tuple[Count, ...] | None = Field(
+        None, description="Epochs after a restart at which the rate falls to a tenth. null: no adaptive rule."
+    )
+    restart_on: Literal["discarded", "running_average"] = Field(
+        "discarded",
+        description="What restarts the rate: one more discarded block than an epoch before (paper), "
+        "or a running average of the closed gates, up by 0.999 (reference code).",
+    )
+    momentum: float = Field(0.9, ge=0, lt=1, description="Momentum of SGD.")
+    nesterov: bool = Field(False, description="Nesterov's momentum.")
+    weight_decay: float = Field(ge=0, description="L2 decay of convolution and linear weights; nothing else decays.")
+    weight_decay_every: Count = Field(480_000, description="Steps after which the decay is multiplied by its factor.")
+    weight_decay_factor: float = Field(0.2, gt=0, le=1, description="That factor.")
+    epsilon_start_epoch: int = Field(0, ge=0, description="Epochs during which epsilon is held at 0.")
+    discard_window: Count = Field(238, description="Last batches of an epoch in which a discarded block never opened.")
+    side_weight: float = Field(0.1, ge=0, description="Weight of the side head's loss.")
+    augmentation: Augmentation
+    pixel_divisor: Positive = Field(description="Pixels are divided by this after the mean image is subtracted.")
+    stride_padding: Literal["same", "symmetric"] = Field(
+        "same", description="Padding of strided convolutions: TensorFlow's SAME (0 before, 1 after) or PyTorch's."
+    )
+    initialisation: Literal["variance_scaling", "gaussian"] = Field(
+        "variance_scaling", description="Reference code's variance scaling, or the paper's Gaussian of std 0.01."
+    )
+
+    @model_validator(mode="after")
+    def _steps_increase(self) -> "Recipe":
+        for name in ("rate_steps", "adaptive_steps"):
+            steps = getattr(self, name) or ()
+            if list(steps) != sorted(set(steps)):
+                raise ValueError(f"{name} must increase from one epoch to the next, found {list(steps)}")
+        return self
+
+
+class Archive(Strict):
+    """One accepted copy of a data set: nothing is parsed whose SHA-256 is not listed here."""
+
+    name: str = Field(description="How the copy is called in manifests and tables.")
+    urls: tuple[str, ...] = Field((), description="Addresses, tried in order. Empty: to be given by the user.")
+    sha256: Sha256 | None = Field(None, description="Digest of the archive. null: embedded or a set of files.")
+    files: dict[str, Sha256] = Field({}, description="Digests of the files inside, for an unpacked folder.")
+    train_images: Count = Field(description="Training images in it.")
+    test_images: Count = Field(description="Test images in it.")
+    differs: str | None = Field(None, description="How it differs from the official release. null: it is that.")
+
+
+class DataSet(Strict):
+    """A data set: its images, its accepted copies and its recipe."""
+
+    title: str = Field(description="Name in tables and figures.")
+    format: Literal["digits", "cifar10", "cifar100", "svhn", "imagenet"] = Field(
+        description="Layout of its files: which module of eps_resnet/data reads them."
+    )
+    published_name: str | None = Field(None, description="Name in paper_tables/published. null: not in the paper.")
+    classes: Count
+    channels: Literal[1, 3]
+    size: Count = Field(description="Height and width of an image, in pixels.")
+    archives: tuple[Archive, ...]
+    remark: str | None = Field(None, description="What must be said beside every number of this data set.")
+    recipe: Recipe
+
+
+class Run(Strict):
+    """One training: what is trained on what, with which seed."""
+
+    dataset: str
+    depth: Count = Field(description="Layers: 6n+2 for CIFAR-style networks; 101 or 152 for ImageNet.")
+    method: Method
+    epsilon: Positive | None = Field(None, description="Threshold of the gates; for `epsilon_side` alone.")
+    weight_decay: float | None = Field(None, ge=0, description="Overrides the recipe's decay.")
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+
+    @model_validator(mode="after")
+    def _epsilon_fits_the_method(self) -> "Run":
+        if self.method == "epsilon_side" and self.epsilon is None:
+            raise ValueError("epsilon is missing: method epsilon_side needs one greater than 0")
+        if self.method != "epsilon_side" and self.epsilon is not None:
+            raise ValueError(f"epsilon must not be given for method {self.method}, found {self.epsilon}")
+        return self
+
+    @property
+    def key(self) -> str:
+        """The run's name, such as `cifar10-110-epsilon_side-2p5-s0`. DVC splits names at dots, so it has none."""
+        parts = [self.dataset, str(self.depth), self.method]
+        if self.epsilon is not None:
+            parts.append(_without_dot(self.epsilon))
+        if self.weight_decay is not None:
+            parts.append("wd" + _without_dot(self.weight_decay))
+        return "-".join([*parts, f"s{self.seed}"])
+
+
+def _without_dot(number: float) -> str:
+    return f"{number:.10f}".rstrip("0").replace(".", "p") + ("0" if number == int(number) else "")
+
+
+class Select(Strict):
+    """The runs a figure needs: all that match, whatever their seed or weight decay."""
+
+    depths: tuple[Count, ...]
+    methods: tuple[Method, ...]
+    epsilons: tuple[Positive, ...] = ()
+
+    def matches(self, run: Run) -> bool:
+        """Whether the figure needs this run of its data set."""
+        return (
+            run.depth in self.depths
+            and run.method in self.methods
+            and (run.epsilon is None or run.epsilon in self.epsilons)
+        )
+
+
+class Figure(Strict):
+    """One figure of the paper, on one data set."""
+
+    figure: Literal["1", "3", "5", "6", "7", "8", "9", "10"] = Field(description="Its number in the paper.")
+    dataset: str
+    select: Select
+
+
+class Registry(Strict):
+    """config/experiments.yaml."""
+
+    datasets: dict[str, DataSet]
+    runs: dict[str, Run]
+    figures: dict[str, Figure]
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> "Registry":
+        for key, run in self.runs.items():
+            data = self.datasets.get(run.dataset)
+            if data is None:
+                raise ValueError(f"runs.{key}.dataset: {run.dataset!r} is not one of {sorted(self.datasets)}")
+            _check_depth(f"runs.{key}.depth", run.depth, data.recipe.network)
+            if key != run.key:
+                raise ValueError(f"runs.{key}: a run with these values is called {run.key!r}")
+        for name, figure in self.figures.items():
+            if figure.dataset not in self.datasets:
+                raise ValueError(f"figures.{name}.dataset: {figure.dataset!r} is not one of {sorted(self.datasets)}")
+            if name != f"figure{figure.figure}-{figure.dataset}":
+                raise ValueError(f"figures.{name}: it is called 'figure{figure.figure}-{figure.dataset}'")
+            if not self.runs_of(name):
+                raise ValueError(f"figures.{name}.select: no run matches")
+        return self
+
+    def run(self, key: str) -> Run:
+        """The run of that key. Raises UserError with the nearest keys if there is none."""
+        if key not in self.runs:
+            raise UserError(_unknown("run", key, self.runs))
+        return self.runs[key]
+
+    def figure(self, name: str) -> Figure:
+        """The figure of that name. Raises UserError if there is none."""
+        if name not in self.figures:
+            raise UserError(_unknown("figure", name, self.figures))
+        return self.figures[name]
+
+    def dataset(self, name: str) -> DataSet:
+        """The data set of that name. Raises UserError if there is none."""
+        if name not in self.datasets:
+            raise UserError(_unknown("data set", name, self.datasets))
+        return self.datasets[name]
+
+    def runs_of(self, figure_name: str) -> dict[str, Run]:
+        """The runs a figure needs, by key, in the registry's order."""
+        figure = self.figures[figure_name]
+        return {k: r for k, r in self.runs.items() if r.dataset == figure.dataset and figure.select.matches(r)}
+
+
+def _check_depth(where: str, depth: int, network: str) -> None:
+    if network == "imagenet" and depth not in IMAGENET_BLOCKS:
+        raise ValueError(f"{where}: must be 101 or 152, found {depth}")
+    if network == "cifar" and (depth < 8 or (depth - 2) % 6):
+        raise ValueError(f"{where}: must be 6n+2 (8, 14, 20, ... 110, ...), found {depth}")
+
+
+def _unknown(kind: str, name: str, known: dict[str, Any]) -> str:
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, known, n=3, cutoff=0.4)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known)}"
+    return f"No {kind} is called {name!r} in the registry; {hint}"
+
+
+def recipe_of(registry: Registry, run: Run) -> Recipe:
+    """The recipe of a run: its data set's, with the run's own weight decay if it has one."""
+    recipe = registry.datasets[run.dataset].recipe
+    return recipe if run.weight_decay is None else recipe.model_copy(update={"weight_decay": run.weight_decay})
+
+
+def load(path: Path) -> Registry:
+    """Reads and checks the registry. Raises UserError naming each wrong key, its value and what is allowed."""
+    try:
+        return Registry.model_validate(yaml.safe_load(path.read_text()))
+    except FileNotFoundError:
+        raise UserError(f"No registry at {path}; run from the top folder of the project.") from None
+    except yaml.YAMLError as error:
+        raise UserError(f"{path} is not valid YAML: {error}") from None
+    except ValidationError as error:
+        raise UserError(f"{path} is not valid:\n" + "\n".join(_explain(error))) from None
+
+
+def _explain(error: ValidationError) -> Iterator[str]:
+    for item in error.errors():
+        where = ".".join(str(part) for part in item["loc"])
+        message = item["msg"].removeprefix("Value error, ")
+        if item["type"] == "extra_forbidden":
+            message = "this key is not known"
+        found = "" if isinstance(item["input"], dict) else f", found {item['input']!r}"
+        yield f"  {where}: {message}{found}" if where else f"  {message}"
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON schema of config/experiments.yaml."""
+    schema = Registry.model_json_schema()
+    return {"$schema": "http://json-schema.org/draft-07/schema#", **schema}

@@ -1,0 +1,69 @@
+localrules:
+    table,
+    draw,
+
+
+def figure_inputs(wildcards):
+    name = wildcards.figure
+    is_current = provenance.is_drawn(experiments, layout, name)
+    return {
+        "fingerprint": fingerprint("figures", name, is_current),
+        "metrics": required(map(layout.metrics, experiments.runs_of(name)), is_current),
+    }
+
+
+rule table:
+    input:
+        unpack(figure_inputs),
+    output:
+        csv=layout.tables("{figure}") / "table.csv",
+        markdown=layout.tables("{figure}") / "table.md",
+        manifest=layout.table_manifest("{figure}"),
+    log:
+        layout.log("table", "{figure}"),
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        options=OPTIONS,
+    message:
+        "Writing the table of {wildcards.figure}"
+    shell:
+        "eps-resnet table {wildcards.figure} {params.options} 2> {log}"
+
+
+rule draw:
+    input:
+        unpack(figure_inputs),
+    output:
+        svg=report(
+            layout.tables("{figure}") / "figure.svg",
+            category="figures",
+            labels={"figure": "{figure}"},
+        ),
+        png=layout.tables("{figure}") / "figure.png",
+    log:
+        layout.log("draw", "{figure}"),
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        options=OPTIONS,
+    message:
+        "Drawing {wildcards.figure}"
+    shell:
+        "eps-resnet draw {wildcards.figure} {params.options} 2> {log}"
+
+
+# A target of its own for each figure: `snakemake --cores 8 figure6-cifar10`.
+for figure_name in experiments.figures:
+
+    rule:
+        name:
+            figure_name
+        input:
+            figure_targets(figure_name),
