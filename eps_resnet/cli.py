@@ -29,6 +29,16 @@ Root = Annotated[Path, typer.Option("--root", help="Folder of the results: the p
 RegistryFile = Annotated[Path, typer.Option("--registry", help="Lists data sets, runs and figures.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Threads = Annotated[int, typer.Option(min=1, help="CPU threads; results are only equal at equal numbers.")]
+UNWRITABLE = {
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+    errno.ENOTDIR,
+    errno.EEXIST,
+}
 HERE, EXPERIMENTS = Path(), Path("config/experiments.yaml")
 
 
@@ -39,7 +49,7 @@ def main() -> None:
     except UserError as error:
         _fail(str(error))
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG, errno.EDQUOT):
+        if error.errno not in UNWRITABLE:
             raise
         _fail(
             f"{error.filename or 'A file'} cannot be written: {error.strerror}. Free some space or choose a folder you "

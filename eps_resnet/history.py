@@ -68,14 +68,10 @@ def weight_percentiles(network: ResNet) -> np.ndarray[Any, np.dtype[np.float16]]
 
 
 def write_history(path: Path, epochs: list[Epoch]) -> None:
-    """Writes history.csv: floats with nine significant digits, so that float32 values come back exactly."""
+    """Writes history.csv: floats with as many digits as it takes for the same value to come back."""
     names = [field.name for field in fields(Epoch)]
-    rows = [",".join(_number(getattr(epoch, name)) for name in names) for epoch in epochs]
+    rows = [",".join(repr(getattr(epoch, name)) for name in names) for epoch in epochs]
     write_text(path, "\n".join([",".join(names), *rows]) + "\n")
-
-
-def _number(value: float) -> str:
-    return str(value) if isinstance(value, int) else f"{value:.9g}"
 
 
 def read_history(path: Path) -> pd.DataFrame:

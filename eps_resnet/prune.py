@@ -1,15 +1,10 @@
 """Cuts the discarded blocks out: from a trained network to the smaller plain ResNet that does the same."""
 
-import json
-from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from eps_resnet.errors import UserError
-from eps_resnet.files import write_atomically
+from eps_resnet import tensors
 from eps_resnet.layout import Layout
 from eps_resnet.network import Architecture, ResNet, architecture_of
 from eps_resnet.registry import Registry, recipe_of
@@ -34,9 +29,8 @@ def prune_run(registry: Registry, layout: Layout, key: str) -> None:
     """Prunes a trained run and writes the plain network, with the blocks it kept."""
     network, _, facts = load_trained(registry, layout, key)
     pruned = prune(network, facts["discarded"])
-    tensors = {name: tensor.contiguous() for name, tensor in pruned.state_dict().items()}
-    metadata = {"facts": json.dumps({"trained": facts["fingerprint"], "kept": pruned.architecture.kept})}
-    write_atomically(layout.pruned(key), lambda temporary: save_file(tensors, temporary, metadata))
+    origin = {"trained": facts["fingerprint"], "kept": pruned.architecture.kept}
+    tensors.write(layout.pruned(key), pruned.state_dict(), origin)
 
 
 def load_trained(registry: Registry, layout: Layout, key: str) -> tuple[ResNet, Tensor, dict[str, Any]]:
@@ -45,30 +39,19 @@ def load_trained(registry: Registry, layout: Layout, key: str) -> tuple[ResNet, 
     Raises UserError if the file is missing or damaged.
     """
     run = registry.run(key)
-    tensors, facts = _read(layout.model(key), f"run `eps-resnet train {key}` or `dvc pull`")
+    weights, facts = tensors.read(layout.model(key), f"run `eps-resnet train {key}` or `dvc pull`")
     network = ResNet(architecture_of(run, registry.datasets[run.dataset], recipe_of(registry, run)))
-    mean = tensors.pop("mean_image")
-    network.load_state_dict(tensors)
+    mean = weights.pop("mean_image")
+    network.load_state_dict(weights)
     return network.eval(), mean, facts
 
 
 def load_pruned(registry: Registry, layout: Layout, key: str) -> ResNet:
     """A run's pruned network. Raises UserError if the file is missing or damaged."""
     run = registry.run(key)
-    tensors, facts = _read(layout.pruned(key), f"run `eps-resnet prune {key}`")
+    weights, facts = tensors.read(layout.pruned(key), f"run `eps-resnet prune {key}`")
     whole = architecture_of(run, registry.datasets[run.dataset], recipe_of(registry, run))
     kept = tuple(tuple(stage) for stage in facts["kept"])
     network = ResNet(Architecture(whole.channels, whole.classes, kept, stride_padding=whole.stride_padding))
-    network.load_state_dict(tensors)
+    network.load_state_dict(weights)
     return network.eval()
-
-
-def _read(path: Path, remedy: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    if not path.exists():
-        raise UserError(f"There is no network at {path}; {remedy}.")
-    try:
-        with safe_open(path, "pt") as file:
-            facts: dict[str, Any] = json.loads(file.metadata()["facts"])
-        return load_file(path), facts
-    except SafetensorError as error:
-        raise UserError(f"{path} is damaged ({error}); {remedy}.") from None

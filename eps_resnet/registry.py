@@ -269,4 +269,4 @@ def _explain(error: ValidationError) -> Iterator[str]:
 def json_schema() -> dict[str, Any]:
     """The JSON schema of config/experiments.yaml."""
     schema = Registry.model_json_schema()
-    return {"$schema": "http://json-schema.org/draft-07/schema#", **schema}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}

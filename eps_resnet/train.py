@@ -1,6 +1,5 @@
 """Trains one run by the paper's recipe, resuming by itself, and writes its network, history and manifest."""
 
-import json
 import platform
 import time
 from dataclasses import asdict, dataclass, field
@@ -8,15 +7,14 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
 from torch import Tensor
 
-from eps_resnet import checkpoint
+from eps_resnet import checkpoint, tensors
 from eps_resnet.data import store
 from eps_resnet.data.augment import mean_image, steps_per_epoch, training_batches
 from eps_resnet.data.store import Images
 from eps_resnet.errors import UserError
-from eps_resnet.files import write_atomically, write_json
+from eps_resnet.files import write_json
 from eps_resnet.history import Epoch, Gates, weight_percentiles, write_blocks, write_history
 from eps_resnet.layout import Layout
 from eps_resnet.network import ResNet, architecture_of, initialise
@@ -204,11 +202,7 @@ def _write_results(
         "discarded": settled.discarded,
         "flickered": settled.flickered,
     }
-    tensors = {name: tensor.cpu().contiguous() for name, tensor in settled.weights.items()}
-    tensors["mean_image"] = mean.cpu()
-    # One metadata entry only: safetensors writes several in random order, and equal runs must give equal bytes.
-    metadata = {"facts": json.dumps(facts)}
-    write_atomically(layout.model(key), lambda temporary: save_file(tensors, temporary, metadata))
+    tensors.write(layout.model(key), {**settled.weights, "mean_image": mean}, facts)
     write_history(layout.history(key), training.history)
     write_blocks(layout.blocks(key), torch.stack(training.closed), training.window, torch.stack(training.percentiles))
     manifest = {

@@ -3,13 +3,12 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from eps_resnet import tensors
 from eps_resnet.data.manifest import DataManifest, read, write
 from eps_resnet.errors import UserError
-from eps_resnet.files import sha256, write_atomically
+from eps_resnet.files import sha256
 from eps_resnet.layout import Layout
 from eps_resnet.registry import Archive
 
@@ -27,8 +26,7 @@ class Images:
 def save(layout: Layout, dataset: str, images: Images, archive: Archive) -> DataManifest:
     """Stores a data set and writes its manifest. Equal images give equal bytes."""
     path = layout.store(dataset)
-    tensors = {name: tensor.contiguous() for name, tensor in vars(images).items()}
-    write_atomically(path, lambda temporary: save_file(tensors, temporary))
+    tensors.write(path, vars(images), {"copy": archive.name})
     manifest = DataManifest(
         dataset=dataset,
         copy=archive.name,
@@ -52,7 +50,4 @@ def load(layout: Layout, dataset: str) -> Images:
         raise UserError(
             f"{path} was altered: SHA-256 {found}, manifest says {expected.sha256}; delete it, then {fetch}."
         )
-    try:
-        return Images(**load_file(path))
-    except SafetensorError as error:
-        raise UserError(f"{path} cannot be read ({error}); delete it, then {fetch}.") from None
+    return Images(**tensors.read(path, f"delete it, then {fetch}")[0])

@@ -1,6 +1,5 @@
 import os
 import sys
-from functools import cache
 from pathlib import Path
 
 import yaml
@@ -13,7 +12,7 @@ from eps_resnet.layout import Layout
 from eps_resnet.registry import load
 
 # The commands of this environment, whether or not it is activated.
-os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+shell.prefix(f'export PATH="{Path(sys.executable).parent}:$PATH"; ')
 
 REGISTRY = config.get("registry", "config/experiments.yaml")
 ROOT = config.get("root", ".")
@@ -63,25 +62,55 @@ def targets(datasets):
     return list(dict.fromkeys(runs + figures))
 
 
-@cache
-def fingerprint(stage, name, is_current):
-    """A tiny file that is older than any result if that is current, else newer. It alone makes a rule run again.
+def required(stage, name, paths):
+    """A stage's inputs: its fingerprint file, which alone makes it run again, and other files, as ancient().
 
-    Times of other files mean nothing after a clone or a pull, so all other inputs are ancient().
+    Where the result is current only those that exist, so that none is made for nothing: a fresh clone has no images
+    and no checkpoints, and times of files mean nothing after a clone or a pull.
     """
-    path = layout.fingerprint(stage, name)
-    is_old = path.exists() and path.stat().st_mtime == 1
-    if workflow.is_main_process and (not path.exists() or is_old != is_current):
+    is_current = IS_CURRENT[stage, name]
+    files = [path for path in paths if not is_current or path.exists()]
+    return {
+        "fingerprint": layout.fingerprint(stage, name),
+        "files": [ancient(str(path)) for path in files],
+    }
+
+
+def data_of(run):
+    """The stored images of a run's data set, and their manifest."""
+    dataset = experiments.runs[run].dataset
+    return [layout.store(dataset), layout.data_manifest(dataset)]
+
+
+def train_inputs(w):
+    return required("train", w.run, data_of(w.run))
+
+
+def prune_inputs(w):
+    return required("evaluate", w.run, [layout.model(w.run)])
+
+
+def evaluate_inputs(w):
+    networks = [layout.model(w.run), layout.pruned(w.run), layout.history(w.run)]
+    return required("evaluate", w.run, networks + data_of(w.run))
+
+
+def figure_inputs(w):
+    runs = experiments.runs_of(w.figure)
+    return required("figures", w.figure, [layout.metrics(key) for key in runs])
+
+
+def write_fingerprint_files():
+    """Makes each file older than any result where the stage's result is current, newer where it is not.
+
+    At parse time, since Snakemake lists folders once; in the main process alone, since jobs change what is current.
+    """
+    for (stage, name), is_current in IS_CURRENT.items():
+        path = layout.fingerprint(stage, name)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
         if is_current:
             os.utime(path, (1, 1))
-    return str(path)
-
-
-def required(paths, is_current):
-    """Files a rule reads. Where its result is current only those that exist, so that none is made for nothing."""
-    return [ancient(str(path)) for path in paths if not is_current or path.exists()]
 
 
 def refuse_without_gpu(workflow):
@@ -102,3 +131,18 @@ def refuse_without_gpu(workflow):
     wanted = sorted(key for key in wanted if recipe(key).device == "gpu")
     if wanted and not cpu_is_allowed() and not has_gpu():
         raise WorkflowError(refusal(experiments, wanted))
+
+
+# Whether each stage's result was made from the present configuration, data and code.
+IS_CURRENT = {
+    **{("train", key): provenance.is_trained(experiments, layout, key) for key in experiments.runs},
+    **{("evaluate", key): provenance.is_evaluated(experiments, layout, key) for key in experiments.runs},
+    **{("figures", name): provenance.is_drawn(experiments, layout, name) for name in experiments.figures},
+}
+if workflow.is_main_process:
+    try:
+        write_fingerprint_files()
+    except OSError as error:
+        raise WorkflowError(
+            f"{error.filename} cannot be written ({error.strerror}); choose a folder you may write to with --config root=FOLDER."
+        )

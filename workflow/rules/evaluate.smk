@@ -1,24 +1,3 @@
-def evaluation_inputs(wildcards, files):
-    run = wildcards.run
-    is_current = provenance.is_evaluated(experiments, layout, run)
-    return {
-        "fingerprint": fingerprint("evaluate", run, is_current),
-        "files": required(files, is_current),
-    }
-
-
-def prune_inputs(wildcards):
-    return evaluation_inputs(wildcards, [layout.model(wildcards.run)])
-
-
-def evaluate_inputs(wildcards):
-    run = wildcards.run
-    dataset = experiments.runs[run].dataset
-    networks = [layout.model(run), layout.pruned(run), layout.history(run)]
-    data = [layout.store(dataset), layout.data_manifest(dataset)]
-    return evaluation_inputs(wildcards, networks + data)
-
-
 rule prune:
     input:
         unpack(prune_inputs),
@@ -26,6 +5,7 @@ rule prune:
         layout.pruned("{run}"),
     log:
         layout.log("prune", "{run}"),
+    priority: 1  # a finished training's numbers come before the next training
     conda:
         "../../environment.yml"
     threads: 1
@@ -47,6 +27,7 @@ rule evaluate:
         layout.metrics("{run}"),
     log:
         layout.log("evaluate", "{run}"),
+    priority: 1  # a finished training's numbers come before the next training
     conda:
         "../../environment.yml"
     threads: 1

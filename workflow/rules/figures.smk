@@ -3,15 +3,6 @@ localrules:
     draw,
 
 
-def figure_inputs(wildcards):
-    name = wildcards.figure
-    is_current = provenance.is_drawn(experiments, layout, name)
-    return {
-        "fingerprint": fingerprint("figures", name, is_current),
-        "metrics": required(map(layout.metrics, experiments.runs_of(name)), is_current),
-    }
-
-
 rule table:
     input:
         unpack(figure_inputs),

@@ -1,14 +1,3 @@
-def train_inputs(wildcards):
-    run = wildcards.run
-    dataset = experiments.runs[run].dataset
-    is_current = provenance.is_trained(experiments, layout, run)
-    data = [layout.store(dataset), layout.data_manifest(dataset)]
-    return {
-        "fingerprint": fingerprint("train", run, is_current),
-        "data": required(data, is_current),
-    }
-
-
 # One thread: results depend on the number, which is recorded in the manifest.
 rule train:
     input:

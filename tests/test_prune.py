@@ -1,0 +1,73 @@
+"""Pruning: the plain network does what the gated one did, exactly when METHOD says so; sizes and kept blocks."""
+
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eps_resnet.evaluate import evaluate
+from eps_resnet.files import read_json
+from eps_resnet.layout import Layout
+from eps_resnet.network import Architecture, ResNet, initialise, size_of
+from eps_resnet.prune import prune, prune_run
+from eps_resnet.registry import Registry
+from eps_resnet.streams import stream
+from eps_resnet.train import train
+
+BLOCKS = 9
+
+
+def gated_network(seed: int) -> ResNet:
+    network = ResNet(Architecture(3, 10, (tuple(range(3)),) * 3, side_after=1, epsilon=1.0))
+    initialise(network, "variance_scaling", stream(seed, "weights"))
+    return network.eval()
+
+
+@given(st.lists(st.booleans(), min_size=BLOCKS, max_size=BLOCKS), st.integers(0, 1000))
+def test_gated_and_pruned_logits_are_equal_when_each_gate_is_as_pruning_takes_it(
+    discarded: list[bool], seed: int
+) -> None:
+    network = gated_network(seed)
+    with torch.no_grad():
+        for block, gone in zip(network.blocks, discarded, strict=True):
+            if gone:
+                block.conv2.weight *= 1e-6
+            block.epsilon = 1e-3
+        images = torch.randn(4, 3, 16, 16)
+        logits, _ = network(images)
+        assert [block.closed for block in network.blocks] == discarded
+        assert torch.equal(prune(network, discarded)(images)[0], logits)
+
+
+def test_a_kept_block_whose_gate_closes_is_run_by_the_pruned_network() -> None:
+    network = gated_network(0)
+    network.set_epsilon(1e9)
+    images = torch.randn(4, 3, 16, 16)
+    with torch.no_grad():
+        assert not torch.equal(prune(network, [False] * BLOCKS)(images)[0], network(images)[0])
+
+
+@given(st.lists(st.booleans(), min_size=BLOCKS, max_size=BLOCKS))
+def test_the_pruned_network_has_the_counted_size_and_no_gates(discarded: list[bool]) -> None:
+    pruned = prune(gated_network(0), discarded)
+    assert len(pruned.blocks) == BLOCKS - sum(discarded)
+    assert sum(p.numel() for p in pruned.parameters()) == size_of(pruned.architecture, 32).parameters
+    assert pruned.side_head is None
+    assert all(block.epsilon is None for block in pruned.blocks)
+
+
+def test_metrics_agree_with_themselves_and_with_the_history(small: tuple[Registry, Layout]) -> None:
+    experiments, layout = small
+    for key in experiments.runs:
+        train(experiments, layout, key, torch.device("cpu"), 1)
+        prune_run(experiments, layout, key)
+        evaluate(experiments, layout, key)
+        metrics = read_json(layout.metrics(key))
+        assert metrics["discarded"] == sum(metrics["blocks"]) - sum(metrics["kept"])
+        assert metrics["error"]["settled"] is None  # two epochs at the full rate: nothing has settled
+        assert not metrics["settled"]
+        assert metrics["error"]["gated"] == metrics["error"]["final"]  # same weights, same batches
+        equal = metrics["agreement"]["equal"] / metrics["agreement"]["images"]
+        if not metrics["agreement"]["batches_with_other_gates"]:
+            assert equal == 1
+            assert metrics["error"]["gated"] == metrics["error"]["pruned"]
+        assert metrics["layers"]["kept"] == 2 + 2 * sum(metrics["kept"])

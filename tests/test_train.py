@@ -1,0 +1,203 @@
+"""Training: what a closed gate's weights do, exact repetition and resumption, what is recorded."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eps_resnet import checkpoint
+from eps_resnet import train as train_module
+from eps_resnet.data import store
+from eps_resnet.data.augment import mean_image
+from eps_resnet.history import Epoch, Gates, read_blocks, read_history, write_blocks, write_history
+from eps_resnet.layout import Layout
+from eps_resnet.network import Architecture, ResNet, initialise
+from eps_resnet.registry import Registry, Run
+from eps_resnet.streams import stream
+from eps_resnet.train import Training, train, train_epoch, train_step
+
+GATED = "digits-8-epsilon_side-2p5-s0"
+CPU = torch.device("cpu")
+
+
+def new_training(experiments: Registry, epsilon: float, **recipe: object) -> Training:
+    changed = experiments.datasets["digits"].recipe.model_copy(update=recipe)
+    network = ResNet(Architecture(1, 10, (tuple(range(2)),) * 3, side_after=1, epsilon=epsilon))
+    initialise(network, "variance_scaling", stream(0, "weights"))
+    return Training(Run(dataset="digits", depth=14, method="epsilon_side", epsilon=epsilon), changed, network)
+
+
+def test_weights_behind_a_closed_gate_follow_decay_and_momentum_exactly(experiments: Registry) -> None:
+    training = new_training(experiments, epsilon=1e-9)
+    rate, decay, momentum = 0.1, training.recipe.weight_decay, training.recipe.momentum
+    inputs, labels = torch.randn(16, 1, 8, 8), torch.arange(16) % 10
+    for _ in range(3):  # all gates open: momentum builds up
+        train_step(training, inputs, labels, rate)
+    training.network.set_epsilon(1e9)
+    blocks = training.network.blocks
+    weights = [(b.conv1.weight.clone(), b.conv2.weight.clone()) for b in blocks]
+    buffers = [
+        tuple(training.optimizer.state[w]["momentum_buffer"].clone() for w in (b.conv1.weight, b.conv2.weight))
+        for b in blocks
+    ]
+    scale, scale_buffer = blocks[2].norm2.weight.clone(), None
+    scale_buffer = training.optimizer.state[blocks[2].norm2.weight]["momentum_buffer"].clone()
+    for _ in range(5):
+        train_step(training, inputs, labels, rate)
+        assert all(block.closed for block in blocks)
+        for i, block in enumerate(blocks):
+            for j, weight in enumerate((block.conv1.weight, block.conv2.weight)):
+                expected_buffer = momentum * buffers[i][j] + decay * weights[i][j]
+                expected = weights[i][j] - rate * expected_buffer
+                torch.testing.assert_close(weight, expected, rtol=1e-6, atol=1e-9)
+                state = training.optimizer.state[weight]["momentum_buffer"]
+                torch.testing.assert_close(state, expected_buffer, rtol=1e-6, atol=1e-9)
+            weights[i] = (block.conv1.weight.clone(), block.conv2.weight.clone())
+            buffers[i] = tuple(
+                training.optimizer.state[w]["momentum_buffer"].clone() for w in (block.conv1.weight, block.conv2.weight)
+            )
+    for _ in range(5):  # batch-norm scales do not decay: they coast on their momentum alone
+        scale_buffer = momentum * scale_buffer
+        scale = scale - rate * scale_buffer
+    torch.testing.assert_close(blocks[2].norm2.weight, scale, rtol=1e-5, atol=1e-8)
+
+
+def test_skipping_a_closed_blocks_backward_pass_equals_a_gradient_of_exact_zeros(experiments: Registry) -> None:
+    """The shortcut taken for speed against multiplying the residual by zero, the paper's construction."""
+    inputs, labels = torch.randn(16, 1, 8, 8), torch.arange(16) % 10
+    skipping, multiplying = new_training(experiments, 1e9), new_training(experiments, 1e9)
+    for block in multiplying.network.blocks:
+        block.forward = lambda x, b=block: b.shortcut(x) + 0 * b.residual(x)  # type: ignore[method-assign]
+    for _ in range(4):
+        for training in (skipping, multiplying):
+            train_step(training, inputs, labels, 0.1)
+    for a, b in zip(skipping.network.parameters(), multiplying.network.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_the_side_heads_loss_counts_a_tenth(experiments: Registry) -> None:
+    training = new_training(experiments, 1e-9)
+    inputs, labels = torch.randn(16, 1, 8, 8), torch.arange(16) % 10
+    head = training.network.side_head
+    assert head is not None
+    _, side = training.network(inputs)
+    (0.1 * torch.nn.functional.cross_entropy(side, labels)).backward()
+    expected = head.linear.bias.grad.clone()
+    training.optimizer.zero_grad(set_to_none=False)
+    before = head.linear.bias.detach().clone()
+    train_step(training, inputs, labels, 0.5)
+    torch.testing.assert_close(before - head.linear.bias, 0.5 * expected)
+
+
+def results(layout: Layout, key: str) -> dict[str, bytes]:
+    """The bytes of all results but the manifest, which holds durations."""
+    return {p.name: p.read_bytes() for p in layout.result(key).iterdir() if p.name != "manifest.json"}
+
+
+def test_a_repeated_run_gives_the_same_bytes(small: tuple[Registry, Layout]) -> None:
+    experiments, layout = small
+    train(experiments, layout, GATED, CPU, 1)
+    first = results(layout, GATED)
+    train(experiments, layout, GATED, CPU, 1)
+    assert results(layout, GATED) == first
+    assert set(first) == {"model.safetensors", "history.csv", "blocks.parquet"}
+
+
+def test_an_interrupted_run_resumes_to_the_same_bytes(
+    small: tuple[Registry, Layout], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    experiments, layout = small
+    train(experiments, layout, GATED, CPU, 1)
+    expected = results(layout, GATED)
+    layout.manifest(GATED).unlink()
+    monkeypatch.setattr(train_module, "CHECKPOINT_SECONDS", 0)
+    calls = []
+
+    def interrupted(*args: object) -> object:
+        if calls:
+            raise KeyboardInterrupt
+        calls.append(1)
+        return train_epoch(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(train_module, "train_epoch", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train(experiments, layout, GATED, CPU, 1)
+    seen = []
+    monkeypatch.setattr(train_module, "train_epoch", lambda *args: (seen.append(1), train_epoch(*args))[1])
+    train(experiments, layout, GATED, CPU, 1)
+    assert len(seen) == 1  # the second epoch alone
+    assert results(layout, GATED) == expected
+
+
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(tmp_path: Path) -> None:
+    for epoch in (1, 2, 3):
+        checkpoint.save(tmp_path, epoch, {"epoch": epoch})
+    paths = sorted(tmp_path.iterdir())
+    assert len(paths) == 2  # the two latest
+    paths[-1].write_bytes(paths[-1].read_bytes()[:-7])
+    loaded = checkpoint.load(tmp_path)
+    assert loaded is not None
+    assert loaded["epoch"] == 2
+
+
+def test_the_settled_network_is_that_of_the_latest_epoch_at_the_lowest_rate(
+    small: tuple[Registry, Layout], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    experiments, layout = small
+    data = experiments.datasets["digits"]
+    images = store.load(layout, "digits")
+    training = new_training(experiments, 2.5)
+    training.schedule.restarted_after = -100  # the steps of a restart long ago: the lowest rate at once
+    record = train_epoch(training, images, mean_image(images.train_images))
+    assert record.rate == pytest.approx(data.recipe.rate / 100)
+    kept = training.settled
+    training.schedule.restarted_after = 1  # back to the start rate
+    assert train_epoch(training, images, mean_image(images.train_images)).rate == data.recipe.rate
+    assert training.settled is kept
+    assert kept.epoch == 1
+
+
+def test_the_first_steps_error_falls(small: tuple[Registry, Layout]) -> None:
+    experiments, layout = small
+    train(experiments, layout, GATED, CPU, 1)
+    history = read_history(layout.history(GATED))
+    assert list(history["epoch"]) == [1, 2]
+    assert history["train_error"].iloc[1] < history["train_error"].iloc[0] < 0.9
+
+
+@given(st.lists(st.lists(st.booleans(), min_size=3, max_size=3), min_size=1, max_size=20), st.integers(1, 25))
+def test_a_block_is_discarded_when_closed_in_every_batch_of_the_window(closed: list[list[bool]], window: int) -> None:
+    gates = Gates.of(torch.tensor(closed), window)
+    last = closed[-window:]
+    assert gates.discarded == [all(step[block] for step in last) for block in range(3)]
+    assert gates.flickered == sum(0 < sum(step[block] for step in last) < len(last) for block in range(3))
+    assert gates.closed_mean == pytest.approx(np.mean([sum(step) for step in closed]))
+
+
+def test_block_histories_of_the_deepest_run_stay_small_and_come_back(tmp_path: Path) -> None:
+    epochs, blocks = 1000, 375
+    draw = torch.Generator().manual_seed(0)
+    collapse = torch.exp(-torch.arange(epochs) / 50.0)[:, None, None]  # noise on a decay: hard to compress
+    noise = 1 + 0.05 * torch.randn(epochs, blocks, 5, generator=draw)
+    percentiles = (torch.tensor([-0.3, -0.05, 0, 0.05, 0.3]) * collapse * noise).half()
+    closed = (238 * torch.rand(epochs, blocks, generator=draw)).int()
+    write_blocks(tmp_path / "blocks.parquet", closed, 238, percentiles)
+    assert (tmp_path / "blocks.parquet").stat().st_size < 5_000_000
+    table = read_blocks(tmp_path / "blocks.parquet")
+    assert len(table) == epochs * blocks
+    row = table[(table["block"] == 200) & (table["epoch"] == 700)].iloc[0]
+    assert (row["closed"], row["window"]) == (int(closed[699, 200]), 238)
+    assert row["p25"] == float(percentiles[699, 200, 1])
+
+
+@given(st.floats(0, 1e3), st.floats(0, 1))
+def test_histories_keep_every_number_exactly(
+    tmp_path_factory: pytest.TempPathFactory, loss: float, error: float
+) -> None:
+    path = tmp_path_factory.mktemp("history") / "history.csv"
+    write_history(path, [Epoch(1, 0.1, 2.5, loss, error, error, 3, 1, 2.5)])
+    read = read_history(path).iloc[0]
+    assert (read["loss"], read["test_error"], read["discarded"]) == (loss, error, 3)
