@@ -1,7 +1,7 @@
 # make demo: trains and prunes the demo networks and compares them with the committed results.
 # make test: runs the tests. Both set up .venv from the lock file first if it is missing.
 
-PYTHON ?= python3.11
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 FIGURES := figure6-digits figure7-digits figure8-digits
 CORES ?= 2
@@ -28,7 +28,8 @@ setup: .venv/installed
 
 # The stamp holds the lock file's digest, so that an install that already matches is not repeated.
 .venv/installed: requirements.lock pyproject.toml
-	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is needed: put python3.11 on the PATH, or make PYTHON=... $@"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
+		{ echo "Python 3.11 is needed, found '$(PYTHON)'; give it: make PYTHON=/path/to/python3.11 setup"; exit 1; }
 	@digest=$$(cat requirements.lock pyproject.toml | sha256sum); \
 	if [ "$$digest" != "$$(cat $@ 2>/dev/null)" ]; then \
 		echo "Installing the environment into .venv (several GB, minutes)"; \

@@ -278,6 +278,21 @@ def _percent(value: float | None) -> str:
 
 
 @app.command()
+def cost(registry_file: RegistryFile = EXPERIMENTS) -> None:
+    """Say what the trainings of each data set cost. The GPU's speed is an assumption, the core's was measured once."""
+    from eps_resnet import cost as module
+
+    experiments = registry.load(registry_file)
+    view = Table("data set", "runs", "multiply-adds", "GPU hours (assumed speed)", "days on one CPU core")
+    for name, data in experiments.datasets.items():
+        keys = [key for key, run in experiments.runs.items() if run.dataset == name]
+        total = sum(module.training_multiply_adds(experiments, key) for key in keys)
+        hours, days = module.gpu_hours(total), module.cpu_core_days(total)
+        view.add_row(data.title, str(len(keys)), f"{total:.2g}", f"{hours:,.0f}", f"{days:,.2f}")
+    Console().print(view)
+
+
+@app.command()
 def generate() -> None:
     """Write what is generated from the registry: dvc.yaml and Snakemake's JSON schema."""
     from eps_resnet.generated import FILES

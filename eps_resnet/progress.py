@@ -23,15 +23,13 @@ def reporting(key: str, epochs: int, completed: int, blocks: int) -> Iterator[Re
     """Reports finished epochs on standard error, live or line by line, depending on who reads it."""
 
     def text(e: Epoch) -> str:
-        return (
-            f"loss {e.loss:.4f}  train {e.train_error:6.2%}  test {e.test_error:6.2%}  "
-            f"discarded {e.discarded}/{blocks}  rate {e.rate:g}"
-        )
+        errors = f"loss {e.loss:.3f} train {e.train_error:.1%} test {e.test_error:.1%}"
+        return f"{errors} discarded {e.discarded}/{blocks} rate {e.rate:g}"
 
     if not sys.stderr.isatty():
         yield lambda e: print(f"{key}  epoch {e.epoch}/{epochs}  {text(e)}", file=sys.stderr, flush=True)
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, TextColumn("{task.fields[text]}"), console=Console(stderr=True)) as bar:
-        task = bar.add_task(key, total=epochs, completed=completed, text="")
-        yield lambda e: bar.update(task, completed=e.epoch, text=text(e))
+    columns = (TextColumn("{task.description}"), BarColumn(8), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(f"{key}\n", total=epochs, completed=completed)
+        yield lambda e: bar.update(task, completed=e.epoch, description=f"{key}\n{text(e)}")

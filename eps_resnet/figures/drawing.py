@@ -51,7 +51,13 @@ def ordinal_axis(axes: Axes, values: list[float], label: str) -> None:
 
 def say_not_run(axes: Axes) -> None:
     """Says in the panel that there is nothing of ours to draw."""
-    axes.text(0.98, 0.98, "ours: not run", transform=axes.transAxes, ha="right", va="top", color="#777777")
+    axes.text(0.98, 0.03, "ours: not run", transform=axes.transAxes, ha="right", va="bottom", color="#777777")
+
+
+def legend(axes: Axes) -> None:
+    """A legend, where there is something to explain."""
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(fontsize=7)
 
 
 def curves(axes: Axes, rows: pd.DataFrame, x: str, y: str, scale: float, interval: bool = False) -> None:

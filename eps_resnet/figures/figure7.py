@@ -56,6 +56,7 @@ def draw(rows: pd.DataFrame) -> Drawing:
         drawing.say_not_run(axes)
     axes.set_xticks(range(len(labels)), labels)
     axes.set_xlabel("depth (layers)")
+    axes.set_ylim(bottom=0)
     axes.set_ylabel("trainable parameters (MiB)")
-    axes.legend(fontsize=7)
+    drawing.legend(axes)
     return canvas

@@ -33,7 +33,8 @@ def draw(rows: pd.DataFrame) -> Drawing:
         drawing.curves(axes, rows, "epsilon", y, 100, interval=axes is error)
         drawing.ordinal_axis(axes, sorted(set(rows["epsilon"])), f"ε (depth {rows['depth'].iloc[0]})")
     error.set_ylabel("test error, pruned network (%)")
-    error.set_ylim(bottom=0)
+    error.margins(y=0.15)
+    error.set_ylim(bottom=max(0, error.get_ylim()[0]))
     ratio.set_ylabel("blocks discarded (%)")
     ratio.set_ylim(0, 100)
     return canvas

@@ -1,5 +1,6 @@
 import os
 import sys
+import time
 from pathlib import Path
 
 import yaml
@@ -62,17 +63,16 @@ def targets(datasets):
     return list(dict.fromkeys(runs + figures))
 
 
-def required(stage, name, paths):
-    """A stage's inputs: its fingerprint file, which alone makes it run again, and other files, as ancient().
+def required(stage, name, outputs, files):
+    """A stage's inputs: its fingerprint file, which alone makes it run again, and what it reads, as ancient().
 
-    Where the result is current only those that exist, so that none is made for nothing: a fresh clone has no images
-    and no checkpoints, and times of files mean nothing after a clone or a pull.
+    Where all outputs are there and current it reads nothing, so that nothing is made for it: a fresh clone has no
+    images and no checkpoints, and times of files mean nothing after a clone or a pull.
     """
-    is_current = IS_CURRENT[stage, name]
-    files = [path for path in paths if not is_current or path.exists()]
+    is_complete = IS_CURRENT[stage, name] and all(path.exists() for path in outputs)
     return {
         "fingerprint": layout.fingerprint(stage, name),
-        "files": [ancient(str(path)) for path in files],
+        "files": [] if is_complete else [ancient(str(path)) for path in files],
     }
 
 
@@ -83,21 +83,22 @@ def data_of(run):
 
 
 def train_inputs(w):
-    return required("train", w.run, data_of(w.run))
+    return required("train", w.run, [layout.model(w.run)], data_of(w.run))
 
 
 def prune_inputs(w):
-    return required("evaluate", w.run, [layout.model(w.run)])
+    return required("evaluate", w.run, [layout.pruned(w.run)], [layout.model(w.run)])
 
 
 def evaluate_inputs(w):
     networks = [layout.model(w.run), layout.pruned(w.run), layout.history(w.run)]
-    return required("evaluate", w.run, networks + data_of(w.run))
+    return required("evaluate", w.run, [layout.metrics(w.run)], networks + data_of(w.run))
 
 
 def figure_inputs(w):
-    runs = experiments.runs_of(w.figure)
-    return required("figures", w.figure, [layout.metrics(key) for key in runs])
+    outputs = [layout.tables(w.figure) / file for file in FIGURE_FILES]
+    metrics = [layout.metrics(key) for key in experiments.runs_of(w.figure)]
+    return required("figures", w.figure, outputs, metrics)
 
 
 def write_fingerprint_files():
@@ -108,7 +109,8 @@ def write_fingerprint_files():
     for (stage, name), is_current in IS_CURRENT.items():
         path = layout.fingerprint(stage, name)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
+        # Snakemake forgives a newer time where the content is the one it remembers, so that must be new as well.
+        path.write_text("current" if is_current else str(time.time_ns()))
         if is_current:
             os.utime(path, (1, 1))
 

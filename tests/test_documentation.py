@@ -1,0 +1,93 @@
+"""The documentation: its commands run, its links and files exist, its numbers are what the commands print."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from eps_resnet import cost
+from eps_resnet.figures import MODULES
+from eps_resnet.registry import Recipe, Registry
+from tests.conftest import PROJECT
+
+BIN = Path(sys.executable).parent
+DOCUMENTS = ["README.md", *sorted(f"docs/{p.name}" for p in (PROJECT / "docs").glob("*.md"))]
+DOCUMENTS += ["config/README.md", "profiles/README.md"]
+
+
+def commands() -> list[str]:
+    """Every line of every shell block, without its remark."""
+    blocks = [b for name in DOCUMENTS for b in re.findall(r"```sh\n(.*?)```", (PROJECT / name).read_text(), re.S)]
+    lines = [line.split("#")[0].strip() for block in blocks for line in block.splitlines()]
+    return sorted({line for line in lines if line})
+
+
+def shown(*command: str) -> str:
+    process = subprocess.run([str(BIN / command[0]), *command[1:]], capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr
+    return process.stdout
+
+
+@pytest.mark.parametrize("command", [c for c in commands() if c.startswith("eps-resnet")])
+def test_the_documented_commands_run(command: str) -> None:
+    assert shown(*command.split())
+
+
+@pytest.mark.parametrize("command", [c for c in commands() if c.startswith("snakemake")])
+def test_the_documented_snakemake_calls_can_be_planned(command: str) -> None:
+    shown(*command.replace("snakemake ", "snakemake -n ").replace("PATH_OR_URL", "archive.tar.gz").split())
+
+
+def test_the_other_documented_commands_name_what_exists() -> None:
+    stages = yaml.safe_load(Path("dvc.yaml").read_text())["stages"]
+    makefile = Path("Makefile").read_text()
+    for command in commands():
+        words = command.split()
+        if words[0] == "make":
+            assert re.search(rf"^{words[1]}:", makefile, re.M)
+        elif words[:2] == ["dvc", "repro"]:
+            assert words[-1] in stages
+        else:
+            assert words[0] in ("eps-resnet", "snakemake", "dvc", ".", "git")
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_links_lead_to_files(name: str) -> None:
+    for link in re.findall(r"\]\(([^)#]+)\)", (PROJECT / name).read_text()):
+        if "://" not in link:
+            assert ((PROJECT / name).parent / link).exists(), link
+
+
+def test_the_layout_lists_what_is_there() -> None:
+    tree = (PROJECT / "README.md").read_text().split("## Layout")[1].split("```")[1]
+    for line in tree.strip().splitlines():
+        for name in re.split(r"  +", line.strip())[0].split(", "):
+            folder = PROJECT / "eps_resnet" if line.startswith("  ") else PROJECT
+            assert (folder / name).exists(), name
+
+
+def test_the_readmes_cost_table_is_what_the_command_reckons(experiments: Registry) -> None:
+    text = (PROJECT / "README.md").read_text()
+    for name, data in experiments.datasets.items():
+        if data.published_name:
+            keys = [key for key, run in experiments.runs.items() if run.dataset == name]
+            total = sum(cost.training_multiply_adds(experiments, key) for key in keys)
+            hours, days = cost.gpu_hours(total), cost.cpu_core_days(total)
+            assert f"| {data.title} | {len(keys)} | {total:.2g} | {hours:,.0f} | {days:,.0f} |" in text
+
+
+def test_each_key_of_the_fidelity_table_is_a_key_of_the_recipe() -> None:
+    text = (PROJECT / "docs/fidelity.md").read_text()
+    rows = [line.split("|")[-2] for line in text.splitlines() if line.startswith("| ") and line.count("|") == 6]
+    keys = {key for cell in rows for key in re.findall(r"`(\w+)`", cell)}
+    assert len(keys) >= 10
+    assert keys <= set(Recipe.model_fields)
+
+
+def test_each_figures_module_offers_the_same_three_functions() -> None:
+    for module in MODULES.values():
+        assert isinstance(module.TITLE, str)
+        assert all(callable(getattr(module, name)) for name in ("table", "readable", "draw"))
