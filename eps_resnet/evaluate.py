@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from eps_resnet.data import manifest, store
-from eps_resnet.files import write_json
+from eps_resnet.files import sha256, write_json
 from eps_resnet.history import read_history
 from eps_resnet.layout import Layout
 from eps_resnet.network import Size, architecture_of, size_of
@@ -41,6 +41,7 @@ def evaluate(registry: Registry, layout: Layout, key: str) -> None:
         {
             "key": key,
             "fingerprint": evaluation_fingerprint(registry, layout, key),
+            "model_sha256": sha256(layout.model(key)),
             "data_differs": origin.differs if origin else None,
             "test_images": len(images.test_labels),
             "epoch": facts["epoch"],

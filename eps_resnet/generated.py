@@ -59,7 +59,8 @@ def _data_stage(name: str) -> dict[str, Any]:
 def _run_stage(key: str, dataset: str) -> dict[str, Any]:
     plain = {"cache": False, "persist": True}
     return {
-        "cmd": _snakemake(LAYOUT.model(key), LAYOUT.pruned(key), LAYOUT.metrics(key)),
+        # Twice: the second call sees whether the first one's network is the one that the metrics are of.
+        "cmd": [_snakemake(LAYOUT.model(key)), _snakemake(LAYOUT.pruned(key), LAYOUT.metrics(key))],
         "deps": [str(LAYOUT.store(dataset)), *_code(TRAINING_CODE + EVALUATION_CODE)],
         "params": [{REGISTRY: [f"runs.{key}", f"datasets.{dataset}.recipe"]}],
         "outs": [

@@ -91,10 +91,10 @@ class Block(nn.Module):
     def residual(self, x: Tensor) -> Tensor:
         """F(x): (N, inputs, H, W) to (N, outputs, H/stride, W/stride)."""
         if self.norm1 is not None:
-            x = F.relu(self.norm1(x))
+            x = F.relu(self.norm1(x), inplace=True)
         if self.pad_after:
             x = F.pad(x, (0, 1, 0, 1))
-        return self.conv2(F.relu(self.norm2(self.conv1(x))))  # type: ignore[no-any-return]
+        return self.conv2(F.relu(self.norm2(self.conv1(x)), inplace=True))  # type: ignore[no-any-return]
 
     def forward(self, x: Tensor) -> Tensor:
         """H(x). With the gate closed the result is the shortcut alone, as in gate.strict_identity."""
@@ -114,7 +114,7 @@ class Head(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits (N, classes)."""
-        return self.linear(F.relu(self.norm(x)).mean((2, 3)))  # type: ignore[no-any-return]
+        return self.linear(F.relu(self.norm(x), inplace=True).mean((2, 3)))  # type: ignore[no-any-return]
 
 
 class ResNet(nn.Module):
@@ -124,7 +124,9 @@ class ResNet(nn.Module):
         super().__init__()
         self.architecture = architecture
         self.stem = nn.Sequential(
-            nn.Conv2d(architecture.channels, WIDTHS[0], 3, 1, 1, bias=False), nn.BatchNorm2d(WIDTHS[0]), nn.ReLU()
+            nn.Conv2d(architecture.channels, WIDTHS[0], 3, 1, 1, bias=False),
+            nn.BatchNorm2d(WIDTHS[0]),
+            nn.ReLU(inplace=True),
         )
         units: list[nn.Module] = []
         self.side_unit: int | None = None

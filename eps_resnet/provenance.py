@@ -109,12 +109,16 @@ def is_trained(registry: Registry, layout: Layout, key: str) -> bool:
 
 
 def is_evaluated(registry: Registry, layout: Layout, key: str) -> bool:
-    """Whether the run is trained and evaluated, both with the present fingerprints. The checkpoint may be absent."""
-    metrics = read_json(layout.metrics(key))
+    """Whether the run is trained and that training evaluated, both with the present fingerprints.
+
+    The checkpoint may be absent: its digest in the manifest tells which one the metrics are of.
+    """
+    manifest, metrics = read_json(layout.manifest(key)), read_json(layout.metrics(key))
     return (
         is_trained(registry, layout, key)
         and metrics is not None
         and metrics["fingerprint"] == evaluation_fingerprint(registry, layout, key)
+        and metrics["model_sha256"] == manifest["model_sha256"]
     )
 
 

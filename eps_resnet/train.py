@@ -14,7 +14,7 @@ from eps_resnet.data import store
 from eps_resnet.data.augment import mean_image, steps_per_epoch, training_batches
 from eps_resnet.data.store import Images
 from eps_resnet.errors import UserError
-from eps_resnet.files import write_json
+from eps_resnet.files import sha256, write_json
 from eps_resnet.history import Epoch, Gates, weight_percentiles, write_blocks, write_history
 from eps_resnet.layout import Layout
 from eps_resnet.network import ResNet, architecture_of, initialise
@@ -208,6 +208,7 @@ def _write_results(
     manifest = {
         "key": key,
         "fingerprint": fingerprint,
+        "model_sha256": sha256(layout.model(key)),
         "made_from": training_parts(registry, layout, key),
         "machine": {
             "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",

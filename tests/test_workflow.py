@@ -33,16 +33,39 @@ def run(folder: Path, *command: str, expect: int = 0, **environment: str) -> str
     return process.stdout
 
 
-@pytest.fixture
-def project(tmp_path: Path) -> Path:
+def copy_project(folder: Path) -> Path:
     """A copy of the project's workflow and code, with the small registry."""
     for part in PARTS:
-        source, target = PROJECT / part, tmp_path / part
+        source, target = PROJECT / part, folder / part
         target.parent.mkdir(parents=True, exist_ok=True)
         copy = shutil.copytree if source.is_dir() else shutil.copy
         copy(source, target)
-    small_registry(tmp_path / "config/experiments.yaml")
+    small_registry(folder / "config/experiments.yaml")
+    return folder
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A project of the test's own, in which nothing has run."""
+    return copy_project(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A project in which `snakemake demo` has run, and what that printed."""
+    folder = copy_project(tmp_path_factory.mktemp("demo"))
+    return folder, run(folder, "snakemake", "--cores", "2", "demo")
+
+
+@pytest.fixture
+def finished(demo: tuple[Path, str], tmp_path: Path) -> Path:
+    """A copy of that project for the test to change."""
+    shutil.copytree(demo[0], tmp_path, dirs_exist_ok=True)
     return tmp_path
+
+
+# The tests that share the finished project run one after another in one process.
+share_the_demo = pytest.mark.xdist_group("demo")
 
 
 def jobs(output: str) -> dict[str, int]:
@@ -57,9 +80,10 @@ def jobs(output: str) -> dict[str, int]:
     return counts
 
 
-def test_two_epochs_go_from_data_to_tables_and_nothing_runs_twice(project: Path) -> None:
-    first = run(project, "snakemake", "--cores", "2", "demo")
-    assert jobs(first) == {
+@share_the_demo
+def test_two_epochs_go_from_data_to_tables_and_nothing_runs_twice(demo: tuple[Path, str]) -> None:
+    project, printed = demo
+    assert jobs(printed) == {
         "fetch": 1, "train": 3, "prune": 3, "evaluate": 3, "table": 2, "draw": 2, "demo": 1, "total": 15
     }  # fmt: skip
     for name in ("table.csv", "table.md", "figure.svg", "figure.png"):
@@ -70,52 +94,65 @@ def test_two_epochs_go_from_data_to_tables_and_nothing_runs_twice(project: Path)
     assert f"{metrics['error']['pruned']:.2%}" in table
     assert "Nothing to be done" in run(project, "snakemake", "--cores", "2", "demo")
 
-    # As in a fresh clone: no images, no checkpoints, no metadata of Snakemake, times in any order.
-    shutil.rmtree(project / ".snakemake")
-    shutil.rmtree(project / ".fingerprints")
-    for path in [project / "data/digits.safetensors", *project.glob("results/*/*.safetensors")]:
-        path.unlink()
-    for index, path in enumerate(sorted(project.glob("results/*/*"))):
-        os.utime(path, (1_000_000 + index, 1_000_000 + index))
-    assert "Nothing to be done" in run(project, "snakemake", "--cores", "2", "demo")
 
-    # A change of one run's configuration redoes that run and what is made from it, and no more.
-    document = yaml.safe_load((project / "config/experiments.yaml").read_text())
+@share_the_demo
+def test_a_fresh_clone_has_nothing_to_do_without_images_and_checkpoints(finished: Path) -> None:
+    shutil.rmtree(finished / ".snakemake")  # and without Snakemake's metadata, times in any order
+    shutil.rmtree(finished / ".fingerprints")
+    for path in [finished / "data/digits.safetensors", *finished.glob("results/*/*.safetensors")]:
+        path.unlink()
+    for index, path in enumerate(sorted(finished.glob("results/*/*"))):
+        os.utime(path, (1_000_000 + index, 1_000_000 + index))
+    assert "Nothing to be done" in run(finished, "snakemake", "--cores", "2", "demo")
+
+    # What is stale is found there too: the images come back, one run is trained.
+    document = yaml.safe_load((finished / "config/experiments.yaml").read_text())
     runs = document["runs"]
     runs["digits-8-standard-s1"] = {**runs.pop("digits-8-standard-s0"), "seed": 1}
-    (project / "config/experiments.yaml").write_text(yaml.safe_dump(document))
-    counts = jobs(run(project, "snakemake", "-n", "demo"))
-    assert counts == {
+    (finished / "config/experiments.yaml").write_text(yaml.safe_dump(document))
+    assert jobs(run(finished, "snakemake", "-n", "demo")) == {
         "fetch": 1, "train": 1, "prune": 1, "evaluate": 1, "table": 2, "draw": 2, "demo": 1, "total": 9
     }  # fmt: skip
 
-    # A comment in the training code redoes nothing more; a change of its meaning retrains everything.
-    code = project / "eps_resnet/gate.py"
-    code.write_text("# a comment\n" + code.read_text())
-    assert jobs(run(project, "snakemake", "-n", "demo")) == counts
-    code.write_text(code.read_text() + "\nCHANGED = True\n")
-    assert jobs(run(project, "snakemake", "-n", "demo"))["train"] == 3
+
+@share_the_demo
+def test_a_comment_in_the_training_code_redoes_nothing_and_a_change_of_its_meaning_everything(finished: Path) -> None:
+    code = finished / "eps_resnet/gate.py"
+    code.write_text("# a comment\n" + code.read_text().replace("cut from the graph", "detached"))
+    assert jobs(run(finished, "snakemake", "-n", "demo")) == {}
+    code.write_text(code.read_text().replace("<= threshold", "< threshold"))
+    assert jobs(run(finished, "snakemake", "-n", "demo"))["train"] == 3
 
 
-def test_a_change_in_a_tables_code_redoes_that_table_alone(project: Path) -> None:
-    run(project, "snakemake", "--cores", "2", "demo")
-    code = project / "eps_resnet/figures/figure7.py"
+@share_the_demo
+def test_a_change_in_a_tables_code_redoes_that_table_alone(finished: Path) -> None:
+    code = finished / "eps_resnet/figures/figure7.py"
     code.write_text(code.read_text().replace("before and after pruning", "after and before pruning"))
-    assert jobs(run(project, "snakemake", "-n", "demo")) == {"table": 1, "draw": 1, "demo": 1, "total": 3}
+    assert jobs(run(finished, "snakemake", "-n", "demo")) == {"table": 1, "draw": 1, "demo": 1, "total": 3}
 
 
-def test_an_altered_result_is_not_taken_for_the_runs_own(project: Path) -> None:
-    run(project, "snakemake", "--cores", "2", "demo")
-    path = project / "results/digits-8-standard-s0/manifest.json"
+@share_the_demo
+def test_a_manifest_that_does_not_fit_is_not_believed(finished: Path) -> None:
+    path = finished / "results/digits-8-standard-s0/manifest.json"
     path.write_text(path.read_text().replace('"fingerprint": "', '"fingerprint": "0'))
-    assert jobs(run(project, "snakemake", "-n", "demo"))["train"] == 1
+    assert jobs(run(finished, "snakemake", "-n", "demo"))["train"] == 1
 
 
-def test_another_root_keeps_its_results_apart(project: Path) -> None:
-    run(project, "snakemake", "--cores", "2", "--config", "root=demo", "--", "demo")
+@share_the_demo
+def test_metrics_of_another_network_are_not_believed(finished: Path) -> None:
+    path = finished / "results/digits-8-standard-s0/metrics.json"
+    path.write_text(path.read_text().replace('"model_sha256": "', '"model_sha256": "0'))
+    counts = jobs(run(finished, "snakemake", "-n", "demo"))
+    assert counts["evaluate"] == 1
+    assert "train" not in counts
+
+
+@share_the_demo
+def test_results_made_again_elsewhere_are_identical(demo: tuple[Path, str], project: Path) -> None:
+    run(project, "snakemake", "--cores", "1", "--config", "root=demo", "--", "demo")
     assert (project / "demo/paper_tables/figure6-digits/table.md").exists()
     assert not (project / "results").exists()
-    verdicts = run(project, "eps-resnet", "reproduction", "--json", "--committed", "demo")
+    verdicts = run(project, "eps-resnet", "reproduction", "--json", "--committed", str(demo[0]))
     assert {row["verdict"] for row in json.loads(verdicts)} == {"identical"}
 
 
