@@ -1,6 +1,9 @@
 """Shared by the tests: one thread, a small registry on digits, and the real samples where they are present."""
 
 import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -78,3 +81,53 @@ def small(tmp_path: Path) -> tuple[Registry, Layout]:
     experiments, layout = registry.load(small_registry(tmp_path / "experiments.yaml")), Layout(tmp_path)
     fetch(experiments, layout, "digits")
     return experiments, layout
+
+
+BIN = Path(sys.executable).parent
+PARTS = ("Snakefile", "workflow", "profiles", "config", "paper_tables/published", "environment.yml", "eps_resnet")
+
+
+def run(folder: Path, *command: str, expect: int = 0, **environment: str) -> str:
+    """Runs a command in a folder and returns what it printed on both streams."""
+    process = subprocess.run(
+        [str(BIN / command[0]), *command[1:]],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", "PYTHONPATH": str(folder), **environment},
+        check=False,
+    )
+    assert process.returncode == expect, process.stdout
+    return process.stdout
+
+
+def copy_project(folder: Path) -> Path:
+    """A copy of the project's workflow and code, with the small registry."""
+    for part in PARTS:
+        source, target = PROJECT / part, folder / part
+        target.parent.mkdir(parents=True, exist_ok=True)
+        copy = shutil.copytree if source.is_dir() else shutil.copy
+        copy(source, target)
+    small_registry(folder / "config/experiments.yaml")
+    return folder
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A project of the test's own, in which nothing has run."""
+    return copy_project(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A project in which `snakemake demo` has run, and what that printed."""
+    folder = copy_project(tmp_path_factory.mktemp("demo"))
+    return folder, run(folder, "snakemake", "--cores", "2", "demo")
+
+
+@pytest.fixture
+def finished(demo: tuple[Path, str], tmp_path: Path) -> Path:
+    """A copy of that project for the test to change."""
+    shutil.copytree(demo[0], tmp_path, dirs_exist_ok=True)
+    return tmp_path

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import torch
-from sklearn.datasets import load_digits
 
 from eps_resnet.data.store import Images
 from eps_resnet.registry import Archive
@@ -11,6 +10,8 @@ from eps_resnet.registry import Archive
 
 def read(archive: Archive, path: Path | None) -> Images:
     """The digits in scikit-learn's order: the first images for training, the last for testing. Pixels are 0 to 16."""
+    from sklearn.datasets import load_digits  # takes a second to import, which other data sets need not wait for
+
     bundle = load_digits()
     images = torch.from_numpy(bundle.images).to(torch.uint8)[:, None]
     labels = torch.from_numpy(bundle.target).to(torch.uint8)

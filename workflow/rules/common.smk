@@ -64,15 +64,16 @@ def targets(datasets):
 
 
 def required(stage, name, outputs, files):
-    """A stage's inputs: its fingerprint file, which alone makes it run again, and what it reads, as ancient().
+    """A stage's inputs: its fingerprint file, whose time says whether its result is current, and what it reads.
 
-    Where all outputs are there and current it reads nothing, so that nothing is made for it: a fresh clone has no
-    images and no checkpoints, and times of files mean nothing after a clone or a pull.
+    Where all outputs are there and current it reads nothing: so nothing is made for it in a fresh clone, which has no
+    images and no checkpoints, and times of files, which mean nothing after a clone or a pull, are not looked at. Not
+    ancient(): Snakemake would then not see that a stage must follow the one before it.
     """
     is_complete = IS_CURRENT[stage, name] and all(path.exists() for path in outputs)
     return {
         "fingerprint": layout.fingerprint(stage, name),
-        "files": [] if is_complete else [ancient(str(path)) for path in files],
+        "files": [] if is_complete else files,
     }
 
 
