@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -33,18 +34,10 @@ def load(folder: Path) -> dict[str, Any] | None:
     return None
 
 
-def exists(folder: Path) -> bool:
-    """Whether any checkpoint lies in the folder."""
-    return bool(_newest_first(folder))
-
-
 def _newest_first(folder: Path) -> list[Path]:
     return sorted(folder.glob("epoch-*.pt"), reverse=True)
 
 
 def remove(folder: Path) -> None:
-    """Deletes the checkpoints of a finished training."""
-    for path in _newest_first(folder):
-        path.unlink()
-    if folder.exists():
-        folder.rmdir()
+    """Deletes the checkpoints of a finished training, and what a kill may have left beside them."""
+    shutil.rmtree(folder, ignore_errors=True)

@@ -29,16 +29,8 @@ Root = Annotated[Path, typer.Option("--root", help="Folder of the results: the p
 RegistryFile = Annotated[Path, typer.Option("--registry", help="Lists data sets, runs and figures.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Threads = Annotated[int, typer.Option(min=1, help="CPU threads; results are only equal at equal numbers.")]
-UNWRITABLE = {
-    errno.ENOSPC,
-    errno.EDQUOT,
-    errno.EFBIG,
-    errno.EROFS,
-    errno.EACCES,
-    errno.EPERM,
-    errno.ENOTDIR,
-    errno.EEXIST,
-}
+UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
+WIDE = 160  # columns, where no terminal says how many there are
 HERE, EXPERIMENTS = Path(), Path("config/experiments.yaml")
 
 
@@ -49,11 +41,10 @@ def main() -> None:
     except UserError as error:
         _fail(str(error))
     except OSError as error:
-        if error.errno not in UNWRITABLE:
-            raise
         _fail(
-            f"{error.filename or 'A file'} cannot be written: {error.strerror}. Free some space or choose a folder you "
-            "may write to with --root; what was finished before is kept, and an interrupted training resumes."
+            f"{error.filename or 'A file'} cannot be {'written' if error.errno in UNWRITABLE else 'read or written'}: "
+            f"{error.strerror}. Free some space or choose a folder you may write to with --root; what was finished "
+            "before is kept, and an interrupted training resumes."
         )
 
 
@@ -142,15 +133,18 @@ def draw(figure: str, root: Root = HERE, registry_file: RegistryFile = EXPERIMEN
 def print_table(figures: list[str], root: Root = HERE, registry_file: RegistryFile = EXPERIMENTS) -> None:
     """Print the tables of figures."""
     from eps_resnet.figures import module_of
+    from eps_resnet.figures.results import NOTHING
 
     experiments, layout = registry.load(registry_file), Layout(root)
     for name in figures:
         module = module_of(experiments, name)
         rows = module.readable(module.table(experiments, layout, name))
-        view = Table(*rows.columns[1:], title=f"{name}: {module.TITLE}")
-        for row in rows.itertuples(index=False):
-            view.add_row(*row[1:])
-        Console().print(view)
+        # What the run's key says already, and what is empty, is left to table.md.
+        columns = [c for c in rows.columns if c not in ("depth", "ε", "decay") and not (rows[c] == NOTHING).all()]
+        view = Table(*columns, title=f"{name}: {module.TITLE}")
+        for row in rows[columns].itertuples(index=False):
+            view.add_row(*row)
+        (Console() if sys.stdout.isatty() else Console(width=WIDE)).print(view)
 
 
 @app.command()
@@ -225,6 +219,7 @@ def compare(as_json: AsJson = False, root: Root = HERE, registry_file: RegistryF
     if as_json:
         _print_json([asdict(comparison) for comparison in comparisons])
         return
+    console = Console() if sys.stdout.isatty() else Console(width=WIDE)
     view = Table("figure", "data set", "depth", "ε", "method", "metric", "epoch", "group")
     for heading in ("published", "ours", "difference"):
         view.add_column(heading, justify="right")
@@ -233,7 +228,7 @@ def compare(as_json: AsJson = False, root: Root = HERE, registry_file: RegistryF
         texts = [row[name] for name in ("figure", "dataset", "depth", "epsilon", "method", "metric", "epoch", "group")]
         numbers = [_number(row["published"]), _number(row["ours"]), _number(row["difference"], sign=True)]
         view.add_row(*("" if text is None else f"{text}" for text in texts), *numbers, row["verdict"])
-    Console().print(view)
+    console.print(view)
 
 
 def _number(value: float | None, sign: bool = False) -> str:
@@ -265,9 +260,9 @@ def reproduction(
         view.add_row(v.key, *counts, _percent(v.error_here), _percent(v.error_committed), v.verdict)
     Console().print(view)
     Console().print(
-        f"identical: the same bytes. reproduced: the errors differ by no more than chance (Fisher's exact test, "
-        f"{1 - module.SIGNIFICANCE:.0%}) and the discarded counts by at most {module.BLOCK_SHARE:.0%} of the blocks "
-        "(at least 2). Equal bytes are promised on the same machine, versions and number of threads only."
+        "identical: the same bytes. reproduced: the error lies within the 95 % binomial interval of the committed one "
+        f"and the discarded counts differ by at most {module.BLOCK_SHARE:.0%} of the blocks (at least 2). Equal "
+        "bytes are promised on the same machine, versions and number of threads only."
     )
     if remark := experiments.datasets[dataset].remark:
         Console().print(remark)

@@ -68,7 +68,7 @@ def _compare_row(registry: Registry, layout: Layout, done: list[str], row: dict[
         ours=sum(values) / len(values) if values else None,
         n_seeds=len(values),
         verdict="run" if values else "not run",
-        reason=_reason(registry, row, len(values)),
+        reason=_reason(row, len(keys), len(values)),
     )
 
 
@@ -100,9 +100,11 @@ def _measured_at(layout: Layout, key: str, metric: str, epoch: int, blocks: int)
     return None
 
 
-def _reason(registry: Registry, row: dict[Any, Any], seeds: int) -> str:
-    if seeds:
-        return f"{seeds} finished run{'s' if seeds > 1 else ''}; tolerances are not judged in this release"
+def _reason(row: dict[Any, Any], runs: int, values: int) -> str:
+    if values:
+        return f"{values} finished run{'s' if values > 1 else ''}; tolerances are not judged in this release"
+    if runs:
+        return "the finished runs have no such epoch or metric"
     if row["method"] == "epsilon_side" and row["epsilon"] is None:
         return "the source does not say which epsilon it used"
     name = f"{row['dataset']}, depth {row['depth']:g}, {row['method']}" if row["depth"] else str(row["dataset"])

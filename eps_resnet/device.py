@@ -37,13 +37,15 @@ def cpu_is_allowed() -> bool:
 
 
 def choose(registry: Registry, key: str) -> torch.device:
-    """The device a run trains on: a free card if there is one, else the CPU if the recipe or the user allows it.
+    """The device a run trains on: the CPU if its recipe says so, else a free card, else the CPU if the user allows it.
 
     Raises UserError where the recipe needs a GPU and there is none, or every card is claimed by another training.
     """
+    if registry.datasets[registry.run(key).dataset].recipe.device == "cpu":
+        return torch.device("cpu")
     if has_gpu():
         return torch.device("cuda", claim_card(torch.cuda.device_count()))
-    if registry.datasets[registry.run(key).dataset].recipe.device == "gpu" and not cpu_is_allowed():
+    if not cpu_is_allowed():
         raise UserError(refusal(registry, [key]))
     return torch.device("cpu")
 

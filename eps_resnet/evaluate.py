@@ -20,7 +20,7 @@ def evaluate(registry: Registry, layout: Layout, key: str) -> None:
     """Evaluates a trained and pruned run on its test images and writes metrics.json.
 
     Three errors, never one (docs/fidelity.md): `final` is the last epoch's, `settled` that of the last epoch at the
-    lowest rate (None if the rate never fell to a hundredth), `best` the lowest, which looks at the test images.
+    lowest rate, pruned (None if the rate never fell to a hundredth), `best` the lowest, which looks at the test images.
     """
     run = registry.run(key)
     data, recipe = registry.datasets[run.dataset], recipe_of(registry, run)
@@ -49,7 +49,7 @@ def evaluate(registry: Registry, layout: Layout, key: str) -> None:
             "error": {
                 "gated": error_gated,
                 "pruned": error_pruned,
-                "settled": error_gated if facts["settled"] else None,
+                "settled": error_pruned if facts["settled"] else None,
                 "final": float(last["test_error"]),
                 "best": float(best["test_error"]),
                 "best_epoch": int(best["epoch"]),

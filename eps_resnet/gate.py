@@ -1,5 +1,6 @@
 """The gate S(F): a residual whose every response is within epsilon is replaced by exactly nothing (Sec. 3.1)."""
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,14 +20,15 @@ def is_closed(residual: Tensor, epsilon: float) -> bool:
     if values.dim() == 4 and not values.is_contiguous():
         values = values.permute(0, 2, 3, 1)  # channels_last seen as contiguous: aminmax would copy it otherwise
     low, high = torch.aminmax(values)  # one pass; NaN propagates, and every comparison with NaN is false
-    threshold = torch.tensor(epsilon, dtype=torch.float32, device=residual.device)
-    return bool((-low.float() <= threshold) & (high.float() <= threshold))
+    largest = float(torch.maximum(-low, high))  # exact for every precision up to float32
+    return largest <= float(np.float32(epsilon))
 
 
-def strict_identity(residual: Tensor, epsilon: float) -> Tensor:
-    """S(F): zeros, cut from the graph, if the gate is closed; otherwise the residual itself.
+def gated_sum(shortcut: Tensor, residual: Tensor, epsilon: float) -> tuple[Tensor, bool]:
+    """shortcut + S(residual), where S is zero if the gate is closed, else the identity; and whether it is closed.
 
-    Shapes: (N, C, H, W) to the same. The residual's graph is dropped when the gate is closed, so the block's backward
-    pass does not run at all: its gradient is exactly zero, as in the paper, and costs nothing.
+    Shapes: (N, C, H, W), all three. With the gate closed the result is the shortcut itself and the residual's graph is
+    dropped, so the block's backward pass does not run: its gradient is exactly zero, as in the paper.
     """
-    return torch.zeros_like(residual) if is_closed(residual, epsilon) else residual
+    closed = is_closed(residual, epsilon)
+    return (shortcut if closed else shortcut + residual), closed

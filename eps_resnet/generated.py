@@ -74,8 +74,7 @@ def _run_stage(key: str, dataset: str) -> dict[str, Any]:
 
 
 def _figure_stage(registry: Registry, name: str) -> dict[str, Any]:
-    folder, figure = LAYOUT.tables(name), registry.figures[name]
-    files = [folder / file for file in ("table.csv", "table.md", "figure.svg", "figure.png")]
+    figure, files = registry.figures[name], LAYOUT.figure_files(name)
     results = [str(path) for key in registry.runs_of(name) for path in (LAYOUT.metrics(key), LAYOUT.history(key))]
     return {
         "cmd": _snakemake(*files),
@@ -84,7 +83,7 @@ def _figure_stage(registry: Registry, name: str) -> dict[str, Any]:
             "paper_tables/published/published.csv",
             *_code((*TABLE_CODE, f"figures/figure{figure.figure}")),
         ],
-        "params": [{REGISTRY: [f"figures.{name}"]}],
+        "params": [{REGISTRY: [f"figures.{name}", f"datasets.{figure.dataset}.title"]}],
         "outs": [{str(file): {"cache": False, "persist": True}} for file in files],
     }
 

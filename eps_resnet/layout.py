@@ -59,6 +59,10 @@ class Layout:
         """The folder of a figure's tables and drawings."""
         return self.root / "paper_tables" / figure
 
+    def figure_files(self, figure: str) -> list[Path]:
+        """What a figure's table and drawing consist of."""
+        return [self.tables(figure) / file for file in ("table.csv", "table.md", "figure.svg", "figure.png")]
+
     def table_manifest(self, figure: str) -> Path:
         """What a figure's tables were made from."""
         return self.tables(figure) / "manifest.json"

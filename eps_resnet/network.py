@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from eps_resnet.errors import UserError
-from eps_resnet.gate import is_closed
+from eps_resnet.gate import gated_sum
 from eps_resnet.registry import DataSet, Recipe, Registry, Run, recipe_of
 
 WIDTHS = (16, 32, 64)  # channels per stage; Sec. 4, "CIFAR-10"
@@ -97,11 +97,12 @@ class Block(nn.Module):
         return self.conv2(F.relu(self.norm2(self.conv1(x)), inplace=True))  # type: ignore[no-any-return]
 
     def forward(self, x: Tensor) -> Tensor:
-        """H(x). With the gate closed the result is the shortcut alone, as in gate.strict_identity."""
-        shortcut: Tensor = self.shortcut(x)
-        residual = self.residual(x)
-        self.closed = self.epsilon is not None and is_closed(residual, self.epsilon)
-        return shortcut if self.closed else shortcut + residual
+        """H(x): (N, inputs, H, W) to (N, outputs, H/stride, W/stride)."""
+        shortcut, residual = self.shortcut(x), self.residual(x)
+        if self.epsilon is None:
+            return shortcut + residual  # type: ignore[no-any-return]
+        result, self.closed = gated_sum(shortcut, residual, self.epsilon)
+        return result
 
 
 class Head(nn.Module):

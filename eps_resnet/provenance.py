@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from eps_resnet.data.manifest import data_digest
+from eps_resnet.data.manifest import read as read_manifest
 from eps_resnet.files import read_json, sha256
 from eps_resnet.layout import Layout
 from eps_resnet.registry import Registry, recipe_of
@@ -21,7 +22,7 @@ PACKAGE = Path(__file__).parent
 # progress are not among them: they change no result.
 TRAINING_CODE = ("gate", "network", "schedule", "streams", "data/augment", "predict", "history", "train")
 EVALUATION_CODE = ("prune", "evaluate")
-TABLE_CODE = ("published", "figures/results", "figures/drawing")
+TABLE_CODE = ("published", "figures/__init__", "figures/results", "figures/drawing")
 
 State = Literal["done", "partial", "stale", "missing"]
 
@@ -57,7 +58,7 @@ def training_parts(registry: Registry, layout: Layout, key: str) -> dict[str, An
     data = registry.datasets[run.dataset]
     return {
         "run": run.model_dump(mode="json"),
-        "recipe": recipe_of(registry, run).model_dump(mode="json", exclude={"device"}),
+        "recipe": recipe_of(registry, run).model_dump(mode="json", exclude={"device", "epsilons"}),
         "images": data.model_dump(mode="json", include={"classes", "channels", "size"}),
         "data": data_digest(layout, run.dataset),
         "code": code_digest(TRAINING_CODE),
@@ -77,6 +78,7 @@ def evaluation_fingerprint(registry: Registry, layout: Layout, key: str) -> str:
 def table_fingerprint(registry: Registry, layout: Layout, name: str) -> str:
     """Fingerprint of a figure's tables and drawings: its selection, its code, and the results it shows."""
     figure = registry.figure(name)
+    data = registry.datasets[figure.dataset]
     results = {
         key: [sha256(path) if path.exists() else None for path in (layout.metrics(key), layout.history(key))]
         for key in registry.runs_of(name)
@@ -84,6 +86,9 @@ def table_fingerprint(registry: Registry, layout: Layout, name: str) -> str:
     return digest(
         {
             "figure": figure.model_dump(mode="json"),
+            "data": data.model_dump(mode="json", include={"title", "remark"}),
+            "decay": data.recipe.weight_decay,
+            "images": read_json(layout.data_manifest(figure.dataset)),
             "results": results,
             "states": {key: state(registry, layout, key) for key in results},
             "published": sha256(published_csv()),
@@ -105,7 +110,7 @@ def published_csv() -> Path:
 def is_trained(registry: Registry, layout: Layout, key: str) -> bool:
     """Whether the run's training is finished and its fingerprint the present one."""
     manifest = read_json(layout.manifest(key))
-    return manifest is not None and manifest["fingerprint"] == training_fingerprint(registry, layout, key)
+    return _fingerprint_in(manifest) == training_fingerprint(registry, layout, key)
 
 
 def is_evaluated(registry: Registry, layout: Layout, key: str) -> bool:
@@ -116,9 +121,8 @@ def is_evaluated(registry: Registry, layout: Layout, key: str) -> bool:
     manifest, metrics = read_json(layout.manifest(key)), read_json(layout.metrics(key))
     return (
         is_trained(registry, layout, key)
-        and metrics is not None
-        and metrics["fingerprint"] == evaluation_fingerprint(registry, layout, key)
-        and metrics["model_sha256"] == manifest["model_sha256"]
+        and _fingerprint_in(metrics) == evaluation_fingerprint(registry, layout, key)
+        and metrics.get("model_sha256") == manifest.get("model_sha256")
     )
 
 
@@ -126,10 +130,26 @@ def is_drawn(registry: Registry, layout: Layout, name: str) -> bool:
     """Whether a figure's tables show the present results of its runs, all of which are done."""
     manifest = read_json(layout.table_manifest(name))
     return (
-        manifest is not None
-        and all(is_evaluated(registry, layout, key) for key in registry.runs_of(name))
-        and manifest["fingerprint"] == table_fingerprint(registry, layout, name)
+        all(is_evaluated(registry, layout, key) for key in registry.runs_of(name))
+        and is_drawable(registry, name)
+        and _fingerprint_in(manifest) == table_fingerprint(registry, layout, name)
     )
+
+
+def is_fetched(registry: Registry, layout: Layout, dataset: str) -> bool:
+    """Whether the stored images come from a copy that the registry accepts, with its number of images."""
+    stored = read_manifest(layout, dataset)
+    return stored is not None and any(
+        (stored.copy, stored.copy_sha256, stored.train_images, stored.test_images)
+        == (archive.name, archive.sha256, archive.train_images, archive.test_images)
+        for archive in registry.dataset(dataset).archives
+    )
+
+
+def _fingerprint_in(document: Any) -> str | None:
+    """The fingerprint that a manifest or metrics file carries; None if it is missing or damaged."""
+    fingerprint = document.get("fingerprint") if isinstance(document, dict) else None
+    return fingerprint if isinstance(fingerprint, str) else None
 
 
 def state(registry: Registry, layout: Layout, key: str) -> State:

@@ -5,6 +5,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from eps_resnet import tensors
+from eps_resnet.errors import UserError
+from eps_resnet.files import sha256
 from eps_resnet.layout import Layout
 from eps_resnet.network import Architecture, ResNet, architecture_of
 from eps_resnet.registry import Registry, recipe_of
@@ -29,7 +31,7 @@ def prune_run(registry: Registry, layout: Layout, key: str) -> None:
     """Prunes a trained run and writes the plain network, with the blocks it kept."""
     network, _, facts = load_trained(registry, layout, key)
     pruned = prune(network, facts["discarded"])
-    origin = {"trained": facts["fingerprint"], "kept": pruned.architecture.kept}
+    origin = {"model_sha256": sha256(layout.model(key)), "kept": pruned.architecture.kept}
     tensors.write(layout.pruned(key), pruned.state_dict(), origin)
 
 
@@ -47,9 +49,11 @@ def load_trained(registry: Registry, layout: Layout, key: str) -> tuple[ResNet, 
 
 
 def load_pruned(registry: Registry, layout: Layout, key: str) -> ResNet:
-    """A run's pruned network. Raises UserError if the file is missing or damaged."""
+    """A run's pruned network. Raises UserError if the file is missing, damaged, or made from another training."""
     run = registry.run(key)
     weights, facts = tensors.read(layout.pruned(key), f"run `eps-resnet prune {key}`")
+    if facts["model_sha256"] != sha256(layout.model(key)):
+        raise UserError(f"{layout.pruned(key)} is of another training; run `eps-resnet prune {key}` again.")
     whole = architecture_of(run, registry.datasets[run.dataset], recipe_of(registry, run))
     kept = tuple(tuple(stage) for stage in facts["kept"])
     network = ResNet(Architecture(whole.channels, whole.classes, kept, stride_padding=whole.stride_padding))

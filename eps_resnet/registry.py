@@ -18,6 +18,7 @@ METHODS: tuple[Method, ...] = get_args(Method)
 IMAGENET_BLOCKS = {101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}  # Sec. 4, "ImageNet": blocks per stage
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9_-]+$")]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 
@@ -68,6 +69,7 @@ class Recipe(Strict):
     weight_decay: float = Field(ge=0, description="L2 decay of convolution and linear weights; nothing else decays.")
     weight_decay_every: Count = Field(480_000, description="Steps after which the decay is multiplied by its factor.")
     weight_decay_factor: float = Field(0.2, gt=0, le=1, description="That factor.")
+    epsilons: tuple[Positive, ...] = Field(description="The paper's epsilons: what figures show unless they say else.")
     epsilon_start_epoch: int = Field(0, ge=0, description="Epochs during which epsilon is held at 0.")
     discard_window: Count = Field(238, description="Last batches of an epoch in which a discarded block never opened.")
     side_weight: float = Field(0.1, ge=0, description="Weight of the side head's loss.")
@@ -105,6 +107,7 @@ class DataSet(Strict):
     """A data set: its images, its accepted copies and its recipe."""
 
     title: str = Field(description="Name in tables and figures.")
+    demo: bool = Field(False, description="Whether `snakemake demo` runs it.")
     format: Literal["digits", "cifar10", "cifar100", "svhn", "imagenet"] = Field(
         description="Layout of its files: which module of eps_resnet/data reads them."
     )
@@ -155,14 +158,14 @@ class Select(Strict):
 
     depths: tuple[Count, ...]
     methods: tuple[Method, ...]
-    epsilons: tuple[Positive, ...] = ()
+    any_epsilon: bool = Field(False, description="Take every epsilon there is, not the recipe's alone.")
 
-    def matches(self, run: Run) -> bool:
-        """Whether the figure needs this run of its data set."""
+    def matches(self, run: Run, epsilons: tuple[float, ...]) -> bool:
+        """Whether the figure needs this run of its data set, whose recipe has these epsilons."""
         return (
             run.depth in self.depths
             and run.method in self.methods
-            and (run.epsilon is None or run.epsilon in self.epsilons)
+            and (run.epsilon is None or self.any_epsilon or run.epsilon in epsilons)
         )
 
 
@@ -177,7 +180,7 @@ class Figure(Strict):
 class Registry(Strict):
     """config/experiments.yaml."""
 
-    datasets: dict[str, DataSet]
+    datasets: dict[Name, DataSet]
     runs: dict[str, Run]
     figures: dict[str, Figure]
 
@@ -220,7 +223,10 @@ class Registry(Strict):
     def runs_of(self, figure_name: str) -> dict[str, Run]:
         """The runs a figure needs, by key, in the registry's order."""
         figure = self.figures[figure_name]
-        return {k: r for k, r in self.runs.items() if r.dataset == figure.dataset and figure.select.matches(r)}
+        epsilons = self.datasets[figure.dataset].recipe.epsilons
+        return {
+            k: r for k, r in self.runs.items() if r.dataset == figure.dataset and figure.select.matches(r, epsilons)
+        }
 
 
 def _check_depth(where: str, depth: int, network: str) -> None:
@@ -250,7 +256,9 @@ def load(path: Path) -> Registry:
         return Registry.model_validate(yaml.safe_load(path.read_text()))
     except FileNotFoundError:
         raise UserError(f"No registry at {path}; run from the top folder of the project.") from None
-    except yaml.YAMLError as error:
+    except OSError as error:
+        raise UserError(f"The registry {path} cannot be read: {error.strerror}.") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not valid YAML: {error}") from None
     except ValidationError as error:
         raise UserError(f"{path} is not valid:\n" + "\n".join(_explain(error))) from None

@@ -3,12 +3,10 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from scipy.stats import fisher_exact
-
+from eps_resnet.figures.results import error_interval
 from eps_resnet.files import read_json
 from eps_resnet.layout import Layout
 
-SIGNIFICANCE = 0.05  # errors agree unless Fisher's exact test tells the two counts of wrong images apart at 95 %
 BLOCK_SHARE = 0.15  # discarded counts agree within this share of all blocks, and within at least two blocks
 
 Verdict = Literal["identical", "reproduced", "differs", "not comparable"]
@@ -54,9 +52,10 @@ def _compare(key: str, here: Layout, committed: Layout) -> Reproduction:
 
 
 def _errors_agree(ours: dict[str, Any], theirs: dict[str, Any]) -> bool:
-    table = [[round(m["error"]["pruned"] * m["test_images"]) for m in (ours, theirs)]]
-    table.append([m["test_images"] - wrong for m, wrong in zip((ours, theirs), table[0], strict=True)])
-    return bool(fisher_exact(table).pvalue >= SIGNIFICANCE)
+    """Whether our error lies within the 95 % binomial interval of the committed one."""
+    images = theirs["test_images"]
+    low, high = error_interval(round(theirs["error"]["pruned"] * images), images)
+    return bool(low <= ours["error"]["pruned"] <= high)
 
 
 def _error(metrics: dict[str, Any] | None) -> float | None:

@@ -85,7 +85,7 @@ def train(registry: Registry, layout: Layout, key: str, device: torch.device, th
     run = registry.run(key)
     recipe, fingerprint = recipe_of(registry, run), training_fingerprint(registry, layout, key)
     images = store.load(layout, run.dataset)
-    _check_batch(recipe, images)
+    _check(recipe, images)
     images = Images(**{name: tensor.to(device) for name, tensor in vars(images).items()})
     mean = mean_image(images.train_images)
     network = ResNet(architecture_of(run, registry.datasets[run.dataset], recipe))
@@ -184,7 +184,9 @@ def _optimizer(network: ResNet, recipe: Recipe) -> torch.optim.SGD:
     return torch.optim.SGD(groups, lr=recipe.rate, momentum=recipe.momentum, nesterov=recipe.nesterov, fused=True)
 
 
-def _check_batch(recipe: Recipe, images: Images) -> None:
+def _check(recipe: Recipe, images: Images) -> None:
+    if recipe.epoch_steps or recipe.augmentation.brightness or recipe.augmentation.contrast:
+        raise UserError("This release does not apply epoch_steps, brightness or contrast; the run's recipe has them.")
     if steps_per_epoch(len(images.train_labels), recipe) == 0:
         raise UserError(
             f"A batch has {recipe.batch} images, but there are only {len(images.train_labels)} to train on."

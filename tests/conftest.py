@@ -62,7 +62,6 @@ def small_registry(path: Path, recipe: dict[str, object] | None = None, figures:
                 "select": {
                     "depths": [8],
                     "methods": ["standard", "standard_side", "epsilon_side"],
-                    "epsilons": [2.5],
                 },
             }
             for number in ("6", "7")
@@ -131,3 +130,15 @@ def finished(demo: tuple[Path, str], tmp_path: Path) -> Path:
     """A copy of that project for the test to change."""
     shutil.copytree(demo[0], tmp_path, dirs_exist_ok=True)
     return tmp_path
+
+
+def jobs(output: str) -> dict[str, int]:
+    """The table of job counts that Snakemake prints."""
+    lines = output.split("Job stats:")[1].strip().splitlines()[2:] if "Job stats:" in output else []
+    counts = {}
+    for line in lines:
+        if not line.strip():
+            break
+        name, count = line.split()
+        counts[name] = int(count)
+    return counts

@@ -105,6 +105,42 @@ def test_a_mistake_ends_with_one_clear_sentence(arguments: tuple[str, ...], mess
     assert re.search(message, process.stderr.replace("\n", " "))
 
 
+def test_a_wrong_depth_and_a_negative_epsilon_end_with_a_sentence(tmp_path: Path) -> None:
+    text = Path("config/experiments.yaml").read_text()
+    file = tmp_path / "experiments.yaml"
+    for old, new, message in (
+        ("depth: 110, method: standard, seed", "depth: 111, method: standard, seed", "must be 6n+2"),
+        ("epsilon: 2.3", "epsilon: -2.3", "should be greater than 0, found -2.3"),
+    ):
+        file.write_text(text.replace(old, new))
+        process = eps("runs", "--registry", str(file), expect=1)
+        assert message in process.stderr
+        assert "Traceback" not in process.stderr
+    file.write_bytes(b"\xff\xfe")
+    assert "not valid YAML" in eps("runs", "--registry", str(file), expect=1).stderr
+    assert "cannot be read" in eps("runs", "--registry", str(tmp_path), expect=1).stderr
+
+
+@pytest.mark.parametrize("damage", ["flipped", "truncated"])
+def test_a_damaged_archive_ends_with_a_sentence(tmp_path: Path, damage: str) -> None:
+    archive = tmp_path / "cifar-10-binary.tar.gz"
+    content = bytearray(b"some archive" * 1000)
+    content[5] ^= 1
+    archive.write_bytes(content if damage == "flipped" else content[:-7])
+    process = eps("fetch", "cifar10", "--from", str(archive), "--root", str(tmp_path), expect=1)
+    assert "is not an accepted copy of cifar10: SHA-256" in process.stderr
+    assert "Traceback" not in process.stderr
+
+
+def test_damaged_manifests_count_as_missing(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/digits.json").write_text("{}")
+    (tmp_path / "results/digits-20-standard-s0").mkdir(parents=True)
+    (tmp_path / "results/digits-20-standard-s0/manifest.json").write_text("{}")
+    rows = json.loads(eps("runs", "--json", "--root", str(tmp_path)).stdout)
+    assert {row["key"]: row["state"] for row in rows}["digits-20-standard-s0"] == "stale"
+
+
 def test_a_paper_sized_training_without_a_gpu_is_refused_with_its_cost(tmp_path: Path, real_data: Path) -> None:
     eps("fetch", "cifar10", "--from", str(real_data / "cifar-10-binary-half.tar.gz"), "--root", str(tmp_path))
     key = "cifar10-110-epsilon_side-2p5-s0"

@@ -32,11 +32,13 @@ def done(small: tuple[Registry, Layout]) -> tuple[Registry, Layout]:
 
 
 @pytest.mark.parametrize("number", ["6", "7", "8"])
-@pytest.mark.parametrize("dataset", ["digits", "cifar10", "cifar100"])
+@pytest.mark.parametrize("dataset", ["digits", "cifar10", "cifar100", "svhn", "imagenet"])
 def test_each_figure_is_drawn_with_nothing_run_and_says_so(
     experiments: Registry, tmp_path: Path, number: str, dataset: str
 ) -> None:
     name, layout = f"figure{number}-{dataset}", Layout(tmp_path)
+    if name not in experiments.figures:
+        pytest.skip("the paper has no such figure")
     figures.write_table(experiments, layout, name)
     figures.write_drawing(experiments, layout, name)
     text = (layout.tables(name) / "table.md").read_text()
@@ -49,6 +51,9 @@ def test_published_numbers_stand_beside_ours(experiments: Registry, tmp_path: Pa
     rows = pd.read_csv(tmp_path / "paper_tables/figure6-cifar10/table.csv").set_index("run")
     assert rows.loc["cifar10-752-epsilon_side-2p5-s0", "published_ratio"] == pytest.approx(0.8296, abs=1e-4)
     assert rows.loc["cifar10-110-standard-s0", "published_error"] == pytest.approx(0.0605, abs=1e-5)
+    figures.write_table(experiments, Layout(tmp_path), "figure6-imagenet")
+    rows = pd.read_csv(tmp_path / "paper_tables/figure6-imagenet/table.csv").set_index("run")
+    assert rows.loc["imagenet-101-epsilon_side-2p1-s0", "published_error"] == pytest.approx(0.2272, abs=1e-3)
 
 
 def test_a_table_shows_done_runs_beside_missing_ones_and_says_what_is_special(done: tuple[Registry, Layout]) -> None:
@@ -151,7 +156,8 @@ def test_a_reproduction_is_judged_by_its_errors_and_its_blocks(tmp_path: Path) -
     assert verdict() == "not comparable"
     for wrong, discarded, expected in (
         (6, 40, "identical"),
-        (12, 40, "reproduced"),
+        (12, 40, "reproduced"),  # the interval of 6 in 360 reaches from 2.2 to 12.9
+        (13, 40, "differs"),
         (6, 40 + block_tolerance(54), "reproduced"),
         (6, 41 + block_tolerance(54), "differs"),
         (40, 40, "differs"),

@@ -8,13 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from eps_resnet.gate import is_closed, strict_identity
+from eps_resnet.gate import gated_sum, is_closed
 
 FLOATS = st.floats(-10, 10, width=32)
 
 
 def tensors() -> st.SearchStrategy[Tensor]:
     return st.lists(FLOATS, min_size=1, max_size=16).map(lambda values: torch.tensor(values).reshape(1, -1, 1, 1))
+
+
+def strict_identity(residual: Tensor, epsilon: float) -> Tensor:
+    """S(F): what the gate adds to a shortcut of zeros."""
+    return gated_sum(torch.zeros_like(residual), residual, epsilon)[0]
 
 
 def reference_construction(residual: Tensor, epsilon: float) -> Tensor:

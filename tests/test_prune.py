@@ -1,14 +1,17 @@
 """Pruning: the plain network does what the gated one did, exactly when METHOD says so; sizes and kept blocks."""
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from eps_resnet import tensors
+from eps_resnet.errors import UserError
 from eps_resnet.evaluate import evaluate
 from eps_resnet.files import read_json
 from eps_resnet.layout import Layout
 from eps_resnet.network import Architecture, ResNet, initialise, size_of
-from eps_resnet.prune import prune, prune_run
+from eps_resnet.prune import load_pruned, prune, prune_run
 from eps_resnet.registry import Registry
 from eps_resnet.streams import stream
 from eps_resnet.train import train
@@ -71,3 +74,39 @@ def test_metrics_agree_with_themselves_and_with_the_history(small: tuple[Registr
             assert equal == 1
             assert metrics["error"]["gated"] == metrics["error"]["pruned"]
         assert metrics["layers"]["kept"] == 2 + 2 * sum(metrics["kept"])
+
+
+@pytest.mark.parametrize("discarded", [[False, True, False], [True, True, True], [True, False, True]])
+def test_discarded_blocks_go_through_the_files_to_the_metrics(
+    small: tuple[Registry, Layout], discarded: list[bool]
+) -> None:
+    """Two epochs discard nothing, so the trained file is rewritten as if these blocks had collapsed."""
+    experiments, layout = small
+    key = "digits-8-epsilon_side-2p5-s0"
+    train(experiments, layout, key, torch.device("cpu"), 1)
+    weights, facts = tensors.read(layout.model(key), "")
+    for unit, gone in enumerate(discarded):
+        if gone:
+            weights[f"units.{unit}.conv2.weight"] *= 1e-6
+    tensors.write(layout.model(key), weights, {**facts, "discarded": discarded})
+    prune_run(experiments, layout, key)
+    evaluate(experiments, layout, key)
+    metrics = read_json(layout.metrics(key))
+    assert metrics["kept"] == [int(not gone) for gone in discarded]
+    assert metrics["discarded"] == sum(discarded)
+    assert metrics["agreement"]["discarded_gates_that_opened"] == 0
+    assert metrics["after"]["parameters"] == sum(p.numel() for p in load_pruned(experiments, layout, key).parameters())
+    assert metrics["compression"]["size_mib_by_block_ratio"] == pytest.approx(
+        metrics["before"]["size_mib"] * (3 - sum(discarded)) / 3
+    )
+
+
+def test_a_pruned_network_of_another_training_is_refused(small: tuple[Registry, Layout]) -> None:
+    experiments, layout = small
+    key = "digits-8-standard-s0"
+    train(experiments, layout, key, torch.device("cpu"), 1)
+    prune_run(experiments, layout, key)
+    weights, facts = tensors.read(layout.model(key), "")
+    tensors.write(layout.model(key), weights, {**facts, "epoch": 1})
+    with pytest.raises(UserError, match="is of another training; run `eps-resnet prune"):
+        evaluate(experiments, layout, key)

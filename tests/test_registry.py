@@ -83,6 +83,7 @@ RUN = ("runs", "cifar10-110-epsilon_side-2p5-s0")
         ((*RUN, "method"), "gated", r"method: Input should be 'standard', .* found 'gated'"),
         ((*RUN, "dataset"), "cifar", r"dataset: 'cifar' is not one of \['cifar10'"),
         ((*RUN, "seed"), 1, "is called 'cifar10-110-epsilon_side-2p5-s1'"),
+        (("figures", "figure8-cifar10", "select", "any_epsilon"), 3, r"any_epsilon: Input should be a valid boolean"),
         ((*RUN, "sede"), 1, "sede: this key is not known, found 1"),
         (("datasets", "cifar10", "recipe", "momentum"), 1.5, "momentum: Input should be less than 1, found 1.5"),
         (("datasets", "cifar10", "recipe", "rate_steps"), [123, 82], r"must increase .* found \[123, 82\]"),
@@ -97,6 +98,25 @@ def test_a_mistake_is_named_with_its_key_its_value_and_what_is_allowed(
 ) -> None:
     with pytest.raises(UserError, match=message):
         registry.load(changed(tmp_path, *path, value=value))
+
+
+def test_names_of_data_sets_hold_no_dot_and_no_capital(tmp_path: Path) -> None:
+    document = yaml.safe_load(Path("config/experiments.yaml").read_text())
+    document["datasets"]["My.Set"] = document["datasets"]["digits"]
+    file = tmp_path / "experiments.yaml"
+    file.write_text(yaml.safe_dump(document))
+    with pytest.raises(UserError, match=r"My\.Set"):
+        registry.load(file)
+
+
+def test_an_epsilon_is_one_line_for_the_figure_that_compares_them(tmp_path: Path, experiments: Registry) -> None:
+    document = yaml.safe_load(Path("config/experiments.yaml").read_text())
+    run = {"dataset": "digits", "depth": 56, "method": "epsilon_side", "epsilon": 3.0, "seed": 0}
+    document["runs"]["digits-56-epsilon_side-3p0-s0"] = run
+    (tmp_path / "experiments.yaml").write_text(yaml.safe_dump(document))
+    with_it = registry.load(tmp_path / "experiments.yaml")
+    assert len(with_it.runs_of("figure8-digits")) == len(experiments.runs_of("figure8-digits")) + 1
+    assert with_it.runs_of("figure6-digits") == experiments.runs_of("figure6-digits")
 
 
 def test_an_unknown_run_is_answered_with_the_nearest_ones(experiments: Registry) -> None:

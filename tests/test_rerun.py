@@ -8,7 +8,7 @@ from pathlib import Path
 import yaml
 
 from eps_resnet.files import read_json
-from tests.conftest import jobs, run
+from tests.conftest import jobs, run, small_registry
 
 
 def test_two_epochs_go_from_data_to_tables_and_nothing_runs_twice(demo: tuple[Path, str]) -> None:
@@ -81,3 +81,33 @@ def test_results_made_again_elsewhere_are_identical(demo: tuple[Path, str], proj
     assert not (project / "results").exists()
     verdicts = run(project, "eps-resnet", "reproduction", "--json", "--committed", str(demo[0]))
     assert {row["verdict"] for row in json.loads(verdicts)} == {"identical"}
+
+
+def test_a_changed_recipe_is_followed_to_the_table_in_one_call(finished: Path) -> None:
+    small_registry(finished / "config/experiments.yaml", {"rate": 0.05})
+    counts = jobs(run(finished, "snakemake", "--cores", "2", "demo"))
+    assert (counts["train"], counts["prune"], counts["evaluate"], counts["table"], counts["draw"]) == (3, 3, 3, 2, 2)
+    states = json.loads(run(finished, "eps-resnet", "runs", "--json"))
+    assert {row["state"] for row in states} == {"done"}
+    assert "Nothing to be done" in run(finished, "snakemake", "--cores", "2", "demo")
+
+
+def test_a_failed_fetch_keeps_the_manifest_and_names_the_reason(finished: Path) -> None:
+    manifest = finished / "data/digits.json"
+    before = manifest.read_bytes()
+    (finished / "data/digits.safetensors").unlink()
+    target = ("--", "data/digits.safetensors")
+    output = run(finished, "snakemake", "--cores", "1", "--config", "digits=a wrong source", *target, expect=1)
+    assert "it cannot be read from a wrong source" in output
+    assert manifest.read_bytes() == before
+
+
+def test_another_number_of_images_in_the_registry_fetches_the_data_again(finished: Path) -> None:
+    file = finished / "config/experiments.yaml"
+    file.write_text(file.read_text().replace("train_images: 1437", "train_images: 1400"))
+    assert "fetch" in jobs(run(finished, "snakemake", "-n", "data/digits.safetensors"))
+
+
+def test_a_drawing_that_was_not_finished_is_drawn(finished: Path) -> None:
+    (finished / "paper_tables/figure7-digits/manifest.json").unlink()
+    assert jobs(run(finished, "snakemake", "-n", "demo")) == {"table": 1, "draw": 1, "demo": 1, "total": 3}

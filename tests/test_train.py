@@ -8,16 +8,21 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eps_resnet import checkpoint
+from eps_resnet import checkpoint, registry
 from eps_resnet import train as train_module
 from eps_resnet.data import store
 from eps_resnet.data.augment import mean_image
+from eps_resnet.data.fetch import fetch
+from eps_resnet.errors import UserError
 from eps_resnet.history import Epoch, Gates, read_blocks, read_history, write_blocks, write_history
 from eps_resnet.layout import Layout
 from eps_resnet.network import Architecture, ResNet, initialise
+from eps_resnet.provenance import training_fingerprint
 from eps_resnet.registry import Registry, Run
+from eps_resnet.schedule import RateSchedule
 from eps_resnet.streams import stream
 from eps_resnet.train import Training, train, train_epoch, train_step
+from tests.conftest import small_registry
 
 GATED = "digits-8-epsilon_side-2p5-s0"
 CPU = torch.device("cpu")
@@ -106,30 +111,65 @@ def test_a_repeated_run_gives_the_same_bytes(small: tuple[Registry, Layout]) -> 
     assert set(first) == {"model.safetensors", "history.csv", "blocks.parquet"}
 
 
+EVENTFUL: dict[str, object] = {  # six epochs in which everything that a checkpoint must bring back plays a part
+    "epochs": {"standard": 6, "epsilon": 6},
+    "rate_steps": [1, 2],
+    "adaptive_steps": [1, 2],
+    "weight_decay_every": 20,  # steps; the decay falls within the second epoch
+}
+
+
+@pytest.mark.parametrize("interrupted_after", [1, 2, 4, 5])
 def test_an_interrupted_run_resumes_to_the_same_bytes(
-    small: tuple[Registry, Layout], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, interrupted_after: int
 ) -> None:
-    experiments, layout = small
+    experiments, layout = registry.load(small_registry(tmp_path / "experiments.yaml", EVENTFUL)), Layout(tmp_path)
+    fetch(experiments, layout, "digits")
+    # A loss of a block is made up in epoch 4, since these short runs lose none: the rate must restart in epoch 5.
+    counts = {4: 1, 5: 1, 6: 1}
+    observe = RateSchedule.observe_epoch
+    monkeypatch.setattr(RateSchedule, "observe_epoch", lambda self, e, _: observe(self, e, counts.get(e, 0)))
     train(experiments, layout, GATED, CPU, 1)
     expected = results(layout, GATED)
-    layout.manifest(GATED).unlink()
+    assert list(read_history(layout.history(GATED))["rate"]) == pytest.approx([0.1, 0.01, 0.001, 0.001, 0.1, 0.01])
+
     monkeypatch.setattr(train_module, "CHECKPOINT_SECONDS", 0)
-    calls = []
+    seen: list[int] = []
 
     def interrupted(*args: object) -> object:
-        if calls:
+        if len(seen) == interrupted_after:
             raise KeyboardInterrupt
-        calls.append(1)
+        seen.append(1)
         return train_epoch(*args)  # type: ignore[arg-type]
 
     monkeypatch.setattr(train_module, "train_epoch", interrupted)
     with pytest.raises(KeyboardInterrupt):
         train(experiments, layout, GATED, CPU, 1)
-    seen = []
-    monkeypatch.setattr(train_module, "train_epoch", lambda *args: (seen.append(1), train_epoch(*args))[1])
+    resumed: list[int] = []
+    monkeypatch.setattr(train_module, "train_epoch", lambda *args: (resumed.append(1), train_epoch(*args))[1])
     train(experiments, layout, GATED, CPU, 1)
-    assert len(seen) == 1  # the second epoch alone
+    assert len(resumed) == 6 - interrupted_after
     assert results(layout, GATED) == expected
+
+
+def test_what_a_kill_leaves_beside_the_checkpoints_does_not_cost_the_finished_training(
+    small: tuple[Registry, Layout],
+) -> None:
+    experiments, layout = small
+    work = layout.work(training_fingerprint(experiments, layout, GATED))
+    work.mkdir(parents=True)
+    (work / ".epoch-00001-0123456789abcdef.pt.77.part").write_bytes(b"half a checkpoint")
+    train(experiments, layout, GATED, CPU, 1)
+    assert layout.manifest(GATED).exists()
+    assert not work.exists()
+
+
+def test_recipe_keys_that_this_release_does_not_apply_are_refused(tmp_path: Path) -> None:
+    recipe: dict[str, object] = {"augmentation": {"pad": 1, "brightness": 10}}
+    experiments, layout = registry.load(small_registry(tmp_path / "experiments.yaml", recipe)), Layout(tmp_path)
+    fetch(experiments, layout, "digits")
+    with pytest.raises(UserError, match="does not apply epoch_steps, brightness or contrast"):
+        train(experiments, layout, GATED, CPU, 1)
 
 
 def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(tmp_path: Path) -> None:

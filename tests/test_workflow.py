@@ -92,7 +92,7 @@ def test_real_cifar10_images_go_through_the_whole_chain(project: Path, real_data
     data["recipe"] |= {"epochs": {"standard": 1, "epsilon": 1}, "batch": 500, "epoch_steps": None}
     key = "cifar10-8-epsilon_side-2p5-s0"
     run_ = {"dataset": "cifar10", "depth": 8, "method": "epsilon_side", "epsilon": 2.5, "seed": 0}
-    select = {"depths": [8], "methods": ["epsilon_side"], "epsilons": [2.5]}
+    select = {"depths": [8], "methods": ["epsilon_side"]}
     figure = {"figure": "6", "dataset": "cifar10", "select": select}
     small = {"datasets": {"cifar10": data}, "runs": {key: run_}, "figures": {"figure6-cifar10": figure}}
     (project / "config/experiments.yaml").write_text(yaml.safe_dump(small))

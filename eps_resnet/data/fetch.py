@@ -31,35 +31,40 @@ def fetch(registry: Registry, layout: Layout, name: str, source: str | None = No
     reader = READERS.get(data.format)
     if reader is None:
         raise UserError(f"Data set {name} cannot be fetched yet: its reader is not part of this release.")
-    path, archive = (
-        (None, data.archives[0]) if data.format == EMBEDDED else _obtain(name, data.archives, layout, source)
-    )
+    if data.format == EMBEDDED:
+        if source is not None:
+            raise UserError(f"Data set {name} comes with a library; it cannot be read from {source}.")
+        return store.save(layout, name, reader(data.archives[0], None), data.archives[0])
+    path, archive = _obtain(name, data.archives, layout, source)
     return store.save(layout, name, reader(archive, path), archive)
 
 
 def _obtain(name: str, accepted: tuple[Archive, ...], layout: Layout, source: str | None) -> tuple[Path, Archive]:
-    if source is None:
-        addresses = [url for archive in accepted for url in archive.urls]
-    elif source.startswith(("http://", "https://")):
-        addresses = [source]
-    else:
+    if source is not None and not source.startswith(("http://", "https://")):
         return _verify_local(name, accepted, Path(source))
+    addresses = [source] if source else [url for archive in accepted for url in archive.urls]
     failures = []
     for url in addresses:
         try:
-            path = Path(pooch.retrieve(url, known_hash=None, path=layout.downloads, fname=url.rsplit("/", 1)[-1]))
-        except (requests.RequestException, ValueError) as error:
-            failures.append(f"  {url}: {type(error).__name__}")
-            continue
-        try:
-            return _verify_local(name, accepted, path)
-        except UserError:
-            path.unlink()  # so that the next attempt downloads it anew
-            raise
+            return _download(name, accepted, layout, url)
+        except (requests.RequestException, ValueError, UserError) as error:
+            failures.append(f"  {url}: {error if isinstance(error, UserError) else type(error).__name__}")
     raise UserError(
         f"Data set {name} could not be downloaded:\n" + "\n".join(failures) + f"\nGive an archive, an unpacked folder "
         f"or another address: `eps-resnet fetch {name} --from PATH`, or `snakemake ... --config {name}=PATH`."
     )
+
+
+def _download(name: str, accepted: tuple[Archive, ...], layout: Layout, url: str) -> tuple[Path, Archive]:
+    file = url.rsplit("/", 1)[-1]
+    if not file:
+        raise UserError("the address does not end in a file's name")
+    path = Path(pooch.retrieve(url, known_hash=None, path=layout.downloads, fname=file))
+    try:
+        return _verify_local(name, accepted, path)
+    except UserError:
+        path.unlink()  # so that the next attempt downloads it anew
+        raise
 
 
 def _verify_local(name: str, accepted: tuple[Archive, ...], path: Path) -> tuple[Path, Archive]:

@@ -25,9 +25,12 @@ def write(layout: Layout, manifest: DataManifest) -> None:
 
 
 def read(layout: Layout, dataset: str) -> DataManifest | None:
-    """The manifest of a data set, or None if it has not been fetched."""
+    """The manifest of a data set, or None if it has not been fetched or the manifest is damaged."""
     document = read_json(layout.data_manifest(dataset))
-    return None if document is None else DataManifest(**document)
+    try:
+        return DataManifest(**document)
+    except TypeError:
+        return None
 
 
 def data_digest(layout: Layout, dataset: str) -> str | None:

@@ -17,6 +17,7 @@ class FigureModule(Protocol):
     """What each figure's module offers."""
 
     TITLE: str
+    NOTES: list[str]  # what its table needs explained
 
     def table(self, registry: Registry, layout: Layout, name: str) -> pd.DataFrame:
         """One row per run."""
@@ -40,24 +41,22 @@ def module_of(registry: Registry, name: str) -> FigureModule:
 
 
 def write_table(registry: Registry, layout: Layout, name: str) -> None:
-    """Writes table.csv, table.md and the manifest of a figure, with "not run" where runs are missing."""
+    """Writes table.csv and table.md of a figure, with "not run" where runs are missing."""
     module = module_of(registry, name)
     rows = module.table(registry, layout, name)
-    notes = results.remarks(registry, layout, name, rows)
+    notes = results.remarks(registry, layout, name, rows) + module.NOTES
     drawing.write_table(layout.tables(name), _title(registry, name), rows, module.readable(rows), notes)
-    write_json(
-        layout.table_manifest(name),
-        {"figure": name, "fingerprint": table_fingerprint(registry, layout, name), "runs": list(rows["run"])},
-    )
 
 
 def write_drawing(registry: Registry, layout: Layout, name: str) -> None:
-    """Writes figure.svg and figure.png of a figure."""
+    """Writes figure.svg and figure.png of a figure, then the manifest that says what table and drawing show."""
     module = module_of(registry, name)
     rows = module.table(registry, layout, name)
     canvas = module.draw(rows)
     canvas.suptitle(_title(registry, name), fontsize=10)
     drawing.save(layout.tables(name), canvas, results.remarks(registry, layout, name, rows))
+    manifest = {"figure": name, "fingerprint": table_fingerprint(registry, layout, name), "runs": list(rows["run"])}
+    write_json(layout.table_manifest(name), manifest)
 
 
 def _title(registry: Registry, name: str) -> str:

@@ -11,12 +11,16 @@ from eps_resnet.registry import Registry
 
 TITLE = "error and discarded blocks against depth"
 
+NOTES = [results.COLUMNS]
+
 
 def table(registry: Registry, layout: Layout, name: str) -> pd.DataFrame:
     """One row per run: errors and shares as fractions, the published ones beside ours."""
     rows = results.runs_table(registry, layout, name)
     rows = rows.assign(best_baseline_error=_best_baseline_error(rows))
-    rows = results.with_published(rows, registry, name, "published_error", results.ERROR_FIGURES, "val_error")
+    rows = results.with_published(
+        rows, registry, name, "published_error", results.ERROR_FIGURES, results.error_metric(registry, name)
+    )
     return results.with_published(rows, registry, name, "published_ratio", results.RATIO_FIGURES, "discarded_ratio")
 
 

@@ -14,6 +14,8 @@ BARS = {  # column: label, colour, hatch; grey levels differ too
     "size_mib": ("kept, by true parameter count", "#D55E00", ""),
 }
 
+NOTES: list[str] = []
+
 
 def table(registry: Registry, layout: Layout, name: str) -> pd.DataFrame:
     """One row per run: sizes in MiB of the trainable parameters, the published one beside ours."""

@@ -9,6 +9,8 @@ from eps_resnet.registry import Registry
 
 TITLE = "sensitivity to epsilon"
 
+NOTES = [results.COLUMNS]
+
 
 def table(registry: Registry, layout: Layout, name: str) -> pd.DataFrame:
     """One row per run: errors and shares as fractions, the published ones beside ours."""

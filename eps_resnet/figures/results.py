@@ -19,24 +19,10 @@ SENSITIVITY_ERROR, SENSITIVITY_RATIO = ("8a",), ("8b",)
 CONFIDENCE = 0.95
 NOTHING = "–"
 MEASURED = [
-    "epoch",
-    "settled",
-    "error_pruned",
-    "error_low",
-    "error_high",
-    "error_gated",
-    "error_final",
-    "error_best",
-    "agreement",
-    "flickered",
-    "blocks",
-    "discarded",
-    "discarded_ratio",
-    "kept_per_stage",
-    "size_mib_before",
-    "size_mib_by_block_ratio",
-    "size_mib",
-    "parameters",
+    *("epoch", "settled", "error_pruned", "error_low", "error_high", "error_gated", "error_final", "error_best"),
+    *("agreement", "flickered_in_training", "flickered_in_evaluation"),
+    *("blocks", "discarded", "discarded_final", "discarded_ratio", "kept_per_stage"),
+    *("size_mib_before", "size_mib_by_block_ratio", "size_mib", "parameters"),
 ]
 
 
@@ -67,7 +53,7 @@ def runs_table(registry: Registry, layout: Layout, name: str) -> pd.DataFrame:
 
 
 def _measured(metrics: dict[str, Any]) -> dict[str, Any]:
-    error, images = metrics["error"], metrics["test_images"]
+    error, images, agreement = metrics["error"], metrics["test_images"], metrics["agreement"]
     low, high = error_interval(round(error["pruned"] * images), images)
     measured = {
         "epoch": metrics["epoch"],
@@ -78,10 +64,12 @@ def _measured(metrics: dict[str, Any]) -> dict[str, Any]:
         "error_gated": error["gated"],
         "error_final": error["final"],
         "error_best": error["best"],
-        "agreement": metrics["agreement"]["equal"] / metrics["agreement"]["images"],
-        "flickered": metrics["agreement"]["flickered_in_training"],
+        "agreement": agreement["equal"] / agreement["images"],
+        "flickered_in_training": agreement["flickered_in_training"],
+        "flickered_in_evaluation": agreement["kept_gates_that_closed"] + agreement["discarded_gates_that_opened"],
         "blocks": sum(metrics["blocks"]),
         "discarded": metrics["discarded"],
+        "discarded_final": metrics["discarded_final"],
         "discarded_ratio": metrics["compression"]["discarded_ratio"],
         "kept_per_stage": " ".join(map(str, metrics["kept"])),
         "size_mib_before": metrics["before"]["size_mib"],
@@ -113,13 +101,25 @@ def readable_errors(rows: pd.DataFrame) -> pd.DataFrame:
     low, high = percents(rows, "error_low"), percents(rows, "error_high")
     view["error, pruned"] = percents(rows, "error_pruned")
     view["95 % interval"] = [NOTHING if a == NOTHING else f"{a} to {b}" for a, b in zip(low, high, strict=True)]
-    view["error, gated"] = percents(rows, "error_gated")
-    view["published error"] = percents(rows, "published_error")
+    view["gated"] = percents(rows, "error_gated")
+    view["final"] = percents(rows, "error_final")
+    view["best"] = percents(rows, "error_best")
+    view["published"] = percents(rows, "published_error")
     view["discarded"] = counts(rows)
     view["kept per stage"] = rows["kept_per_stage"].fillna(NOTHING)
     view["published share"] = percents(rows, "published_ratio")
     view["pruned = gated"] = percents(rows, "agreement")
+    flickered = (rows["flickered_in_training"], rows["flickered_in_evaluation"])
+    view["flickered"] = [NOTHING if pd.isna(a) else f"{a:.0f}, {b:.0f}" for a, b in zip(*flickered, strict=True)]
     return view
+
+
+COLUMNS = (
+    "Errors are those of the settled epoch: of the pruned network, with its binomial interval, and of the gated one; "
+    "beside them the gated network's error in the last epoch (final) and the lowest of all epochs (best, which has "
+    "looked at the test images). Flickered: gates neither open nor closed throughout the last batches of that epoch, "
+    "and gates that were not as pruning takes them to be in some test batch."
+)
 
 
 def percents(rows: pd.DataFrame, column: str) -> pd.Series[str]:
@@ -140,6 +140,12 @@ def counts(rows: pd.DataFrame) -> list[str]:
         else f"{row['discarded']:.0f}/{row['blocks']:.0f} ({row['discarded_ratio']:.0%})"
         for row in rows.to_dict("records")
     ]
+
+
+def error_metric(registry: Registry, name: str) -> str:
+    """What the paper calls the error on a figure's data set: top-1 on ImageNet, validation error elsewhere."""
+    network = registry.datasets[registry.figures[name].dataset].recipe.network
+    return "top1_error" if network == "imagenet" else "val_error"
 
 
 def with_published(

@@ -1,4 +1,5 @@
 import os
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -17,7 +18,7 @@ shell.prefix(f'export PATH="{Path(sys.executable).parent}:$PATH"; ')
 
 REGISTRY = config.get("registry", "config/experiments.yaml")
 ROOT = config.get("root", ".")
-OPTIONS = f"--root {ROOT} --registry {REGISTRY}"
+OPTIONS = f"--root {shlex.quote(str(ROOT))} --registry {shlex.quote(str(REGISTRY))}"
 
 try:
     experiments = load(Path(REGISTRY))
@@ -29,8 +30,7 @@ validate(
 )
 layout = Layout(Path(ROOT))
 PAPER = [name for name, data in experiments.datasets.items() if data.published_name]
-DEMO = [name for name in experiments.datasets if name not in PAPER]
-FIGURE_FILES = ["table.csv", "table.md", "figure.svg", "figure.png"]
+DEMO = [name for name, data in experiments.datasets.items() if data.demo]
 
 
 wildcard_constraints:
@@ -48,7 +48,7 @@ def figure_targets(name):
     """A figure's files, or its runs' metrics if this release cannot draw it."""
     if not provenance.is_drawable(experiments, name):
         return [str(layout.metrics(key)) for key in experiments.runs_of(name)]
-    return [str(layout.tables(name) / file) for file in FIGURE_FILES]
+    return [str(path) for path in layout.figure_files(name)]
 
 
 def targets(datasets):
@@ -96,10 +96,14 @@ def evaluate_inputs(w):
     return required("evaluate", w.run, [layout.metrics(w.run)], networks + data_of(w.run))
 
 
-def figure_inputs(w):
-    outputs = [layout.tables(w.figure) / file for file in FIGURE_FILES]
+def table_inputs(w):
     metrics = [layout.metrics(key) for key in experiments.runs_of(w.figure)]
-    return required("figures", w.figure, outputs, metrics)
+    return required("figures", w.figure, layout.figure_files(w.figure), metrics)
+
+
+def draw_inputs(w):
+    files = layout.figure_files(w.figure)
+    return required("figures", w.figure, files, files[:1])
 
 
 def write_fingerprint_files():
@@ -138,6 +142,7 @@ def refuse_without_gpu(workflow):
 
 # Whether each stage's result was made from the present configuration, data and code.
 IS_CURRENT = {
+    **{("fetch", name): provenance.is_fetched(experiments, layout, name) for name in experiments.datasets},
     **{("train", key): provenance.is_trained(experiments, layout, key) for key in experiments.runs},
     **{("evaluate", key): provenance.is_evaluated(experiments, layout, key) for key in experiments.runs},
     **{("figures", name): provenance.is_drawn(experiments, layout, name) for name in experiments.figures},

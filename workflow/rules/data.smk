@@ -2,10 +2,13 @@ localrules:
     fetch,
 
 
+# The manifest is git's: update() gives it back where fetching fails.
 rule fetch:
+    input:
+        fingerprint=layout.fingerprint("fetch", "{dataset}"),
     output:
         store=layout.store("{dataset}"),
-        manifest=layout.data_manifest("{dataset}"),
+        manifest=update(str(layout.data_manifest("{dataset}"))),
     log:
         layout.log("fetch", "{dataset}"),
     retries: 1
@@ -15,7 +18,7 @@ rule fetch:
         mem_mb=4000,
         runtime=60,
     params:
-        source=lambda w: f"--from {config[w.dataset]}" if w.dataset in config else "",
+        source=lambda w: f"--from {shlex.quote(str(config[w.dataset]))}" if w.dataset in config else "",
         options=OPTIONS,
     message:
         "Fetching and verifying {wildcards.dataset}"

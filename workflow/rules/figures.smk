@@ -5,11 +5,10 @@ localrules:
 
 rule table:
     input:
-        unpack(figure_inputs),
+        unpack(table_inputs),
     output:
         csv=layout.tables("{figure}") / "table.csv",
         markdown=layout.tables("{figure}") / "table.md",
-        manifest=layout.table_manifest("{figure}"),
     log:
         layout.log("table", "{figure}"),
     conda:
@@ -27,7 +26,7 @@ rule table:
 
 rule draw:
     input:
-        unpack(figure_inputs),
+        unpack(draw_inputs),
     output:
         svg=report(
             layout.tables("{figure}") / "figure.svg",
@@ -35,6 +34,7 @@ rule draw:
             labels={"figure": "{figure}"},
         ),
         png=layout.tables("{figure}") / "figure.png",
+        manifest=layout.table_manifest("{figure}"),
     log:
         layout.log("draw", "{figure}"),
     conda:

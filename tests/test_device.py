@@ -1,0 +1,46 @@
+"""Where trainings run. There is no GPU here: its presence is made up, the locks and refusals are real."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from eps_resnet import device
+from eps_resnet.errors import UserError
+from eps_resnet.registry import Registry
+
+
+def test_a_recipe_for_the_cpu_stays_there_on_a_gpu_machine(
+    experiments: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(device, "has_gpu", lambda: True)
+    assert device.choose(experiments, "digits-20-standard-s0") == torch.device("cpu")
+
+
+def test_the_override_lets_a_paper_run_train_on_the_cpu(experiments: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device, "has_gpu", lambda: False)
+    with pytest.raises(UserError, match="No GPU here"):
+        device.choose(experiments, "cifar10-110-standard-s0")
+    monkeypatch.setenv("EPS_RESNET_ALLOW_CPU", "1")
+    assert device.choose(experiments, "cifar10-110-standard-s0") == torch.device("cpu")
+
+
+def test_each_process_claims_a_card_of_its_own_and_gives_it_back_when_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "test-of-claims")
+    program = "from eps_resnet.device import claim_card; print(claim_card(2), flush=True); input()"
+
+    def claimant() -> subprocess.Popen[str]:
+        return subprocess.Popen([sys.executable, "-c", program], stdin=-1, stdout=-1, text=True)
+
+    first, second = claimant(), claimant()
+    cards = [int(process.stdout.readline()) for process in (first, second) if process.stdout]
+    assert sorted(cards) == [0, 1]
+    with pytest.raises(UserError, match="All 2 GPUs are claimed"):
+        device.claim_card(2)
+    first.communicate("\n")
+    third = claimant()
+    assert third.stdout
+    assert int(third.stdout.readline()) == cards[0]
+    for process in (second, third):
+        process.communicate("\n")
