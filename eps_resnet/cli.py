@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from eps_resnet import provenance, registry
 from eps_resnet.errors import UserError
@@ -139,9 +139,10 @@ def print_table(figures: list[str], root: Root = HERE, registry_file: RegistryFi
     for name in figures:
         module = module_of(experiments, name)
         rows = module.readable(module.table(experiments, layout, name))
-        # What the run's key says already, and what is empty, is left to table.md.
-        columns = [c for c in rows.columns if c not in ("depth", "ε", "decay") and not (rows[c] == NOTHING).all()]
-        view = Table(*columns, title=f"{name}: {module.TITLE}")
+        # What the run's key says already, what is empty, and details are left to table.md.
+        left_out = ("depth", "ε", "decay", "final", "best", "95 % interval")
+        columns = [c for c in rows.columns if c not in left_out and not (rows[c] == NOTHING).all()]
+        view = Table(Column("run", no_wrap=True), *columns[1:], title=f"{name}: {module.TITLE}")
         for row in rows[columns].itertuples(index=False):
             view.add_row(*row)
         (Console() if sys.stdout.isatty() else Console(width=WIDE)).print(view)

@@ -1,6 +1,11 @@
 """Registry, dvc.yaml, JSON schema, Snakemake, lock file: whatever is derived from another is in step with it."""
 
+import hashlib
+import os
 import re
+import shutil
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -66,6 +71,39 @@ def test_the_environment_that_runs_the_tests_is_the_locked_one() -> None:
     pins = locked()
     installed = {re.sub(r"[-_.]+", "-", d.name).lower(): d.version for d in distributions()}
     assert {name: (installed.get(name), pin) for name, pin in pins.items() if installed.get(name) != pin} == {}
+
+
+def make_setup(folder: Path, python: str) -> subprocess.CompletedProcess[str]:
+    for name in ("Makefile", "requirements.lock", "pyproject.toml"):
+        shutil.copy(name, folder)
+    command = ["make", "setup", f"PYTHON={python}"]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+def test_an_install_that_matches_the_lock_file_is_not_repeated(tmp_path: Path) -> None:
+    (tmp_path / ".venv").mkdir()
+    content = Path("requirements.lock").read_bytes() + Path("pyproject.toml").read_bytes()
+    (tmp_path / ".venv/installed").write_text(f"{hashlib.sha256(content).hexdigest()}  -\n")
+    os.utime(tmp_path / ".venv/installed", (0, 0))  # older than the lock file, as after a checkout
+    process = make_setup(tmp_path, sys.executable)
+    assert process.returncode == 0, process.stderr
+    assert "Installing" not in process.stdout
+
+
+def test_another_python_is_refused_with_a_sentence(tmp_path: Path) -> None:
+    process = make_setup(tmp_path, "/bin/false")
+    assert process.returncode != 0
+    assert "Python 3.11 is needed, found '/bin/false'" in process.stdout
+    assert not (tmp_path / ".venv").exists()
+
+
+def test_no_environment_and_no_image_is_in_the_repository() -> None:
+    listed = subprocess.run(["git", "ls-files"], capture_output=True, text=True, check=True).stdout.splitlines()
+    assert [
+        name
+        for name in listed
+        if name.startswith((".venv", "demo/", "work/")) or name.endswith((".safetensors", ".bin", ".gz"))
+    ] == []
 
 
 def test_ci_calls_the_readmes_test_command() -> None:

@@ -10,7 +10,7 @@ import yaml
 
 from eps_resnet.files import read_json
 from eps_resnet.registry import Registry
-from tests.conftest import BIN, PROJECT, jobs, run
+from tests.conftest import BIN, PROJECT, jobs, run, small_registry
 
 
 def test_the_whole_paper_is_planned_and_refused_before_anything_starts_where_there_is_no_gpu(
@@ -35,6 +35,21 @@ def test_every_figure_is_a_target_that_plans_the_runs_it_needs(experiments: Regi
     output = run(PROJECT, "snakemake", "-n", "--config", f"root={tmp_path}", "--", *experiments.figures)
     needed = {key for name in experiments.figures for key in experiments.runs_of(name)}
     assert jobs(output)["train"] == len(needed)
+
+
+def test_a_head_node_without_a_gpu_submits_and_the_node_without_one_refuses(project: Path) -> None:
+    small_registry(project / "config/experiments.yaml", {"device": "gpu"})
+    target = "results/digits-8-standard-s0/manifest.json"
+    here = run(project, "snakemake", "--cores", "1", "--", target, expect=1, CUDA_VISIBLE_DEVICES="")
+    assert "No GPU here" in here
+    assert not (project / "data").exists()
+    submit = ("--executor", "cluster-generic", "--cluster-generic-submit-cmd", "bash", "--jobs", "1")
+    there = run(project, "snakemake", *submit, "--", target, expect=1, CUDA_VISIBLE_DEVICES="")
+    assert (project / "data/digits.safetensors").exists()  # the head node went on
+    assert "No GPU here" in (project / "logs/train/digits-8-standard-s0.log").read_text()
+    assert "Traceback" not in there
+    run(project, "snakemake", *submit, "--", target, CUDA_VISIBLE_DEVICES="", EPS_RESNET_ALLOW_CPU="1")
+    assert (project / target).exists()
 
 
 @pytest.mark.parametrize("name", ["figure6-cifar10", "figure9-cifar100", "figure8-digits"])

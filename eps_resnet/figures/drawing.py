@@ -54,10 +54,16 @@ def say_not_run(axes: Axes) -> None:
     axes.text(0.98, 0.03, "ours: not run", transform=axes.transAxes, ha="right", va="bottom", color="#777777")
 
 
+def error_axis(axes: Axes) -> None:
+    """Room above the curves for the legend; errors are never below 0."""
+    bottom, top = axes.get_ylim()
+    axes.set_ylim(max(0, bottom), top + 0.3 * (top - bottom))
+
+
 def legend(axes: Axes) -> None:
     """A legend, where there is something to explain."""
     if axes.get_legend_handles_labels()[0]:
-        axes.legend(fontsize=7)
+        axes.legend(fontsize=7, loc="upper left")
 
 
 def curves(axes: Axes, rows: pd.DataFrame, x: str, y: str, scale: float, interval: bool = False) -> None:
@@ -107,7 +113,7 @@ def published_curves(axes: Axes, rows: pd.DataFrame, x: str, y: str, scale: floa
 
 def save(folder: Path, drawing: Drawing, notes: list[str]) -> None:
     """Writes figure.svg and figure.png, with the remarks below, and closes the drawing."""
-    characters = int(25 * drawing.get_figwidth())
+    characters = int(18.5 * drawing.get_figwidth())  # at this font size
     text = "\n".join(textwrap.fill(note, characters) for note in notes)
     drawing.supxlabel(text, fontsize=6.5, color="#555555", x=0.01, ha="left")
     write_atomically(folder / "figure.svg", lambda path: drawing.savefig(path, format="svg", metadata={"Date": None}))

@@ -58,7 +58,7 @@ def draw(rows: pd.DataFrame) -> Drawing:
         drawing.say_not_run(axes)
     axes.set_xticks(range(len(labels)), labels)
     axes.set_xlabel("depth (layers)")
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, 1.3 * axes.get_ylim()[1])
     axes.set_ylabel("trainable parameters (MiB)")
     drawing.legend(axes)
     return canvas

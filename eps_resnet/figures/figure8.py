@@ -34,9 +34,8 @@ def draw(rows: pd.DataFrame) -> Drawing:
         drawing.published_curves(axes, rows, "epsilon", published, 100)
         drawing.curves(axes, rows, "epsilon", y, 100, interval=axes is error)
         drawing.ordinal_axis(axes, sorted(set(rows["epsilon"])), f"ε (depth {rows['depth'].iloc[0]})")
-    error.set_ylabel("test error, pruned network (%)")
-    error.margins(y=0.15)
-    error.set_ylim(bottom=max(0, error.get_ylim()[0]))
+    error.set_ylabel("test error, pruned network (%)\nbars: 95 % interval, or range of seeds")
+    drawing.error_axis(error)
     ratio.set_ylabel("blocks discarded (%)")
     ratio.set_ylim(0, 100)
     return canvas
