@@ -255,13 +255,15 @@ def reproduction(
         _print_json([asdict(verdict) for verdict in verdicts])
         return
     title = f"Made here ({root}) against the committed results"
-    view = Table("run", "blocks", "discarded here", "committed", "error here", "committed", "verdict", title=title)
+    view = Table(Column("run", no_wrap=True), "discarded", "of", "error", Column("verdict", no_wrap=True), title=title)
     for v in verdicts:
-        counts = [_number(v.blocks), _number(v.discarded_here), _number(v.discarded_committed)]
-        view.add_row(v.key, *counts, _percent(v.error_here), _percent(v.error_committed), v.verdict)
+        discarded = f"{_number(v.discarded_here)}, {_number(v.discarded_committed)}"
+        errors = f"{_percent(v.error_here)}, {_percent(v.error_committed)}"
+        view.add_row(v.key, discarded, _number(v.blocks), errors, v.verdict)
     Console().print(view)
     Console().print(
-        "identical: the same bytes. reproduced: the error lies within the 95 % binomial interval of the committed one "
+        "Discarded blocks and error of the pruned network: here, committed. identical: the same bytes. reproduced: the "
+        "error lies within the 95 % binomial interval of the committed one "
         f"and the discarded counts differ by at most {module.BLOCK_SHARE:.0%} of the blocks (at least 2). Equal "
         "bytes are promised on the same machine, versions and number of threads only."
     )
