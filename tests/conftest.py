@@ -42,7 +42,7 @@ def real_data() -> Path:
     return Path(folder)
 
 
-def small_registry(path: Path, recipe: dict[str, object] | None = None, figures: bool = True) -> Path:
+def small_registry(path: Path, recipe: dict[str, object] | None = None) -> Path:
     """Writes a registry of depth-8 digits runs, two epochs each (or as `recipe` says), and returns its path."""
     document = yaml.safe_load((PROJECT / "config/experiments.yaml").read_text())
     digits = document["datasets"]["digits"]
@@ -65,9 +65,7 @@ def small_registry(path: Path, recipe: dict[str, object] | None = None, figures:
                 },
             }
             for number in ("6", "7")
-        }
-        if figures
-        else {},
+        },
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(yaml.safe_dump(document))

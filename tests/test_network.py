@@ -81,7 +81,7 @@ def test_the_very_first_block_alone_has_no_pre_activation() -> None:
 def test_initial_weights_have_the_reference_codes_variance_and_are_truncated() -> None:
     network = ResNet(plain(20))
     initialise(network, "variance_scaling", stream(0, "weights"))
-    weight = network.blocks[8].conv2.weight
+    weight = network.blocks[8].conv2.weight.detach()
     std = (1.3 * 2 / (9 * 64)) ** 0.5
     assert float(weight.abs().max()) <= 2 * std
     assert float(weight.std()) == pytest.approx((2 / (9 * 64)) ** 0.5, rel=0.03)  # 1.3 makes up for the truncation
