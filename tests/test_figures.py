@@ -86,9 +86,7 @@ def test_a_stale_run_shows_as_not_run(done: tuple[Registry, Layout]) -> None:
     assert set(results.runs_table(experiments, layout, "figure6-digits")["state"]) == {"not run"}
 
 
-def test_the_gated_network_is_compared_with_the_better_baseline(
-    experiments: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_gated_network_is_compared_with_the_better_baseline() -> None:
     rows = pd.DataFrame(
         {
             "depth": [20, 20, 20, 56],
