@@ -44,7 +44,9 @@ def choose(registry: Registry, key: str) -> torch.device:
     if registry.datasets[registry.run(key).dataset].recipe.device == "cpu":
         return torch.device("cpu")
     if has_gpu():
-        return torch.device("cuda", claim_card(torch.cuda.device_count()))
+        card = torch.device("cuda", claim_card(torch.cuda.device_count()))
+        torch.cuda.set_device(card)  # what the processes of a data-parallel training talk through
+        return card
     if not cpu_is_allowed():
         raise UserError(refusal(registry, [key]))
     return torch.device("cpu")

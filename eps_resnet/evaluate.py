@@ -5,18 +5,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from eps_resnet.data import manifest, store
+from eps_resnet.data import manifest
+from eps_resnet.data.batches import open_batches
 from eps_resnet.files import sha256, write_json
 from eps_resnet.history import read_history
 from eps_resnet.layout import Layout
-from eps_resnet.network import Size, architecture_of, size_of
+from eps_resnet.networks.architecture import architecture_of
+from eps_resnet.networks.size import Size, size_of
 from eps_resnet.predict import Predictions, predict
 from eps_resnet.provenance import evaluation_fingerprint
 from eps_resnet.prune import load_pruned, load_trained
 from eps_resnet.registry import Registry, recipe_of
 
+CPU = torch.device("cpu")
 
-def evaluate(registry: Registry, layout: Layout, key: str) -> None:
+
+def evaluate(registry: Registry, layout: Layout, key: str, device: torch.device = CPU) -> None:
     """Evaluates a trained and pruned run on its test images and writes metrics.json.
 
     Three errors, never one (docs/fidelity.md): `final` is the last epoch's, `settled` that of the last epoch at the
@@ -24,17 +28,15 @@ def evaluate(registry: Registry, layout: Layout, key: str) -> None:
     """
     run = registry.run(key)
     data, recipe = registry.datasets[run.dataset], recipe_of(registry, run)
-    network, mean, facts = load_trained(registry, layout, key)
+    network, facts = load_trained(registry, layout, key)
     pruned = load_pruned(registry, layout, key)
-    images = store.load(layout, run.dataset)
-    gated = predict(network, images.test_images, mean, recipe)
-    plain = predict(pruned, images.test_images, mean, recipe)
+    batches = open_batches(registry, layout, run, device)
+    gated, plain = (predict(net.to(device), batches) for net in (network, pruned))
 
     whole = architecture_of(run, data, recipe)
     before, after = size_of(whole.plain(), data.size), size_of(pruned.architecture, data.size)
     history = read_history(layout.history(key))
     last, best = history.iloc[-1], history.iloc[int(history["test_error"].argmin())]
-    error_gated, error_pruned = gated.error(images.test_labels), plain.error(images.test_labels)
     origin = manifest.read(layout, run.dataset)
     write_json(
         layout.metrics(key),
@@ -43,13 +45,15 @@ def evaluate(registry: Registry, layout: Layout, key: str) -> None:
             "fingerprint": evaluation_fingerprint(registry, layout, key),
             "model_sha256": sha256(layout.model(key)),
             "data_differs": origin.differs if origin else None,
-            "test_images": len(images.test_labels),
+            "test_images": len(batches.test_labels),
             "epoch": facts["epoch"],
             "settled": facts["settled"],
             "error": {
-                "gated": error_gated,
-                "pruned": error_pruned,
-                "settled": error_pruned if facts["settled"] else None,
+                "gated": gated.error,
+                "pruned": plain.error,
+                "gated_top5": gated.top5_error,
+                "pruned_top5": plain.top5_error,
+                "settled": plain.error if facts["settled"] else None,
                 "final": float(last["test_error"]),
                 "best": float(best["test_error"]),
                 "best_epoch": int(best["epoch"]),
@@ -61,8 +65,8 @@ def evaluate(registry: Registry, layout: Layout, key: str) -> None:
             "discarded_final": int(last["discarded"]),
             "layers": {
                 "all": run.depth,
-                "kept": 2 + 2 * sum(after.blocks),
-                "kept_per_stage": [2 * n for n in after.blocks],
+                "kept": 2 + whole.layers_per_block * sum(after.blocks),
+                "kept_per_stage": [whole.layers_per_block * n for n in after.blocks],
             },
             "before": _size(before),
             "after": _size(after),

@@ -4,6 +4,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from eps_resnet.parallel import all_closed
+
 
 def is_closed(residual: Tensor, epsilon: float) -> bool:
     """Whether the gate is closed for this mini-batch: max |F| <= epsilon, over all of (N, C, H, W).
@@ -24,11 +26,31 @@ def is_closed(residual: Tensor, epsilon: float) -> bool:
     return largest <= float(np.float32(epsilon))
 
 
-def gated_sum(shortcut: Tensor, residual: Tensor, epsilon: float) -> tuple[Tensor, bool]:
+def gated_sum(
+    shortcut: Tensor, residual: Tensor, epsilon: float, slices: int = 1, everywhere: bool = False
+) -> tuple[Tensor, bool]:
     """shortcut + S(residual), where S is zero if the gate is closed, else the identity; and whether it is closed.
 
     Shapes: (N, C, H, W), all three. With the gate closed the result is the shortcut itself and the residual's graph is
     dropped, so the block's backward pass does not run: its gradient is exactly zero, as in the paper.
+
+    Of several `slices`, equal parts along N, each decides alone; the second result is whether all are closed.
+    `everywhere`: one decision together with the other processes of a data-parallel training.
     """
+    if slices > 1:
+        return _sum_of_slices(shortcut, residual, epsilon, slices)
     closed = is_closed(residual, epsilon)
+    if everywhere:
+        closed = all_closed(closed, residual.device)
     return (shortcut if closed else shortcut + residual), closed
+
+
+def _sum_of_slices(shortcut: Tensor, residual: Tensor, epsilon: float, slices: int) -> tuple[Tensor, bool]:
+    residuals, shortcuts = residual.chunk(slices), shortcut.chunk(slices)
+    closed = [is_closed(part, epsilon) for part in residuals]
+    if all(closed):
+        return shortcut, True
+    if not any(closed):
+        return shortcut + residual, False
+    parts = zip(shortcuts, residuals, closed, strict=True)
+    return torch.cat([short if is_shut else short + part for short, part, is_shut in parts]), False

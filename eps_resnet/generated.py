@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from eps_resnet.layout import Layout
-from eps_resnet.provenance import EVALUATION_CODE, TABLE_CODE, TRAINING_CODE, is_drawable
+from eps_resnet.provenance import EVALUATION_CODE, TABLE_CODE, published_files, result_files, training_code
 from eps_resnet.registry import Registry, json_schema
 
 HEADER = "# Generated from config/experiments.yaml by `eps-resnet generate`. Do not edit.\n"
@@ -22,18 +22,14 @@ def schema_text(registry: Registry) -> str:
 
 
 def dvc_text(registry: Registry) -> str:
-    """dvc.yaml: one stage per data set, run and figure. DVC decides whether, Snakemake decides how.
-
-    Figures that this release cannot draw yet have no stage; their runs have.
-    """
+    """dvc.yaml: one stage per data set, run and figure. DVC decides whether, Snakemake decides how."""
     stages: dict[str, Any] = {}
     for name in registry.datasets:
         stages[f"data-{name}"] = _data_stage(name)
     for key, run in registry.runs.items():
-        stages[key] = _run_stage(key, run.dataset)
+        stages[key] = _run_stage(registry, key, run.dataset)
     for name in registry.figures:
-        if is_drawable(registry, name):
-            stages[name] = _figure_stage(registry, name)
+        stages[name] = _figure_stage(registry, name)
     return HEADER + yaml.safe_dump({"stages": stages}, sort_keys=False, width=120)
 
 
@@ -56,12 +52,12 @@ def _data_stage(name: str) -> dict[str, Any]:
     }
 
 
-def _run_stage(key: str, dataset: str) -> dict[str, Any]:
+def _run_stage(registry: Registry, key: str, dataset: str) -> dict[str, Any]:
     plain = {"cache": False, "persist": True}
     return {
         # Twice: the second call sees whether the first one's network is the one that the metrics are of.
         "cmd": [_snakemake(LAYOUT.model(key)), _snakemake(LAYOUT.pruned(key), LAYOUT.metrics(key))],
-        "deps": [str(LAYOUT.store(dataset)), *_code(TRAINING_CODE + EVALUATION_CODE)],
+        "deps": [str(LAYOUT.store(dataset)), *_code(training_code(registry.datasets[dataset]) + EVALUATION_CODE)],
         "params": [{REGISTRY: [f"runs.{key}", f"datasets.{dataset}.recipe"]}],
         "outs": [
             {str(LAYOUT.model(key)): {"persist": True}},
@@ -75,12 +71,11 @@ def _run_stage(key: str, dataset: str) -> dict[str, Any]:
 
 def _figure_stage(registry: Registry, name: str) -> dict[str, Any]:
     figure, files = registry.figures[name], LAYOUT.figure_files(name)
-    results = [str(path) for key in registry.runs_of(name) for path in (LAYOUT.metrics(key), LAYOUT.history(key))]
+    results = [path for key in registry.runs_of(name) for path in result_files(LAYOUT, figure.figure, key)]
     return {
         "cmd": _snakemake(*files),
         "deps": [
-            *results,
-            "paper_tables/published/published.csv",
+            *map(str, results + published_files(figure.figure)),
             *_code((*TABLE_CODE, f"figures/figure{figure.figure}")),
         ],
         "params": [{REGISTRY: [f"figures.{name}", f"datasets.{figure.dataset}.title"]}],

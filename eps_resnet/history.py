@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from eps_resnet.files import write_atomically, write_text
-from eps_resnet.network import ResNet
+from eps_resnet.networks.resnet import ResNet
 
 PERCENTILES = (0, 25, 50, 75, 100)  # of all convolution weights of a block, for Fig. 5
 
@@ -62,8 +62,8 @@ class Gates:
 
 
 def weight_percentiles(network: ResNet) -> np.ndarray[Any, np.dtype[np.float16]]:
-    """Percentiles (blocks, 5) of each block's convolution weights, in half precision."""
-    rows = [torch.cat([block.conv1.weight.flatten(), block.conv2.weight.flatten()]) for block in network.blocks]
+    """Percentiles (blocks, 5) of the convolution weights of each block's residual, in half precision."""
+    rows = [torch.cat([weight.flatten() for weight in block.weights]) for block in network.blocks]
     return np.array([np.percentile(row.detach().cpu().numpy(), PERCENTILES) for row in rows]).astype(np.float16)
 
 

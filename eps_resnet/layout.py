@@ -14,6 +14,10 @@ class Layout:
         """Images and labels of a data set (DVC tracks it)."""
         return self.root / "data" / f"{dataset}.safetensors"
 
+    def image_location(self, dataset: str) -> Path:
+        """Where the images of a stored listing lie on this machine (nothing tracks it)."""
+        return self.root / "data" / f"{dataset}.location.safetensors"
+
     def data_manifest(self, dataset: str) -> Path:
         """Digest and origin of a data set (git tracks it)."""
         return self.root / "data" / f"{dataset}.json"
@@ -54,6 +58,11 @@ class Layout:
     def work(self, fingerprint: str) -> Path:
         """Checkpoints of an unfinished training."""
         return self.root / "work" / fingerprint
+
+    @property
+    def speed(self) -> Path:
+        """How fast this machine trains each network, where that was measured."""
+        return self.root / "work" / "speed.json"
 
     def tables(self, figure: str) -> Path:
         """The folder of a figure's tables and drawings."""

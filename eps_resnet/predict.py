@@ -1,43 +1,59 @@
-"""Predictions of a network on a whole split, in stored order, and the gates that were closed meanwhile."""
+"""Predictions of a network on the test images, in stored order, and the gates that were closed meanwhile."""
 
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from eps_resnet.data.augment import normalise
-from eps_resnet.network import ResNet
-from eps_resnet.registry import Recipe
+from eps_resnet.data.batches import Batches
+from eps_resnet.networks.resnet import ResNet
 
-BATCH = 128  # Sec. 4 evaluates as it trains: batches of 128 in stored order, the last one short
+TOP = 5  # ImageNet's second error: the class is not among the five most likely
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """Predicted classes (N,) and, per batch and block, whether the gate was closed (batches, blocks)."""
+    """Per image: the predicted class (N,), whether it is right, and whether the class is among the five most likely.
+
+    `closed`: per batch and block, whether the gate was closed (batches, blocks).
+    """
 
     classes: Tensor
+    right: Tensor
+    in_top: Tensor
     closed: Tensor
 
-    def error(self, labels: Tensor) -> float:
+    @property
+    def error(self) -> float:
         """Share of images whose class is wrong."""
-        return float((self.classes != labels).double().mean())
+        return int((~self.right).sum()) / len(self.right)
+
+    @property
+    def top5_error(self) -> float:
+        """Share of images whose class is not among the five most likely."""
+        return int((~self.in_top).sum()) / len(self.in_top)
 
 
 @torch.no_grad()
-def predict(network: ResNet, images: Tensor, mean: Tensor, recipe: Recipe) -> Predictions:
-    """Predicts the classes of raw images (N, C, H, W), gates on, with running batch-norm statistics.
+def predict(network: ResNet, batches: Batches) -> Predictions:
+    """Predicts the classes of the test images, gates on, with running batch-norm statistics.
 
     The gate decides per batch, so the batches are part of the result (docs/fidelity.md). Leaves the network in the
     mode it was in.
     """
-    training = network.training
+    was_training = network.training
     network.eval()
-    classes, closed = [], []
-    for start in range(0, len(images), BATCH):
-        batch = normalise(images[start : start + BATCH], mean, recipe)
-        logits, _ = network(batch.contiguous(memory_format=torch.channels_last))
-        classes.append(logits.argmax(1))
+    logits, closed = [], []
+    for inputs in batches.test():
+        logits.append(network(inputs.contiguous(memory_format=torch.channels_last))[0])
         closed.append([block.closed for block in network.blocks])
-    network.train(training)
-    return Predictions(torch.cat(classes), torch.tensor(closed, dtype=torch.bool).reshape(len(classes), -1))
+    network.train(was_training)
+    scores, labels = torch.cat(logits), batches.test_labels
+    classes = scores.argmax(1)
+    top = scores.topk(min(TOP, scores.shape[1]), 1).indices
+    return Predictions(
+        classes,
+        classes == labels,
+        (top == labels[:, None]).any(1),
+        torch.tensor(closed, dtype=torch.bool).reshape(len(closed), -1),
+    )

@@ -19,8 +19,11 @@ class Report(Protocol):
 
 
 @contextmanager
-def reporting(key: str, epochs: int, completed: int, blocks: int) -> Iterator[Report]:
-    """Reports finished epochs on standard error, live or line by line, depending on who reads it."""
+def reporting(key: str, epochs: int, completed: int, blocks: int, silent: bool = False) -> Iterator[Report]:
+    """Reports finished epochs on standard error, live or line by line, depending on who reads it; or not at all."""
+    if silent:
+        yield lambda e: None
+        return
 
     def text(e: Epoch) -> str:
         errors = f"loss {e.loss:.3f} train {e.train_error:.1%} test {e.test_error:.1%}"

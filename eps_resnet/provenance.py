@@ -7,6 +7,7 @@ No torch in here: Snakemake asks for every run's state each time it starts.
 import ast
 import hashlib
 import json
+import subprocess
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -15,13 +16,18 @@ from eps_resnet.data.manifest import data_digest
 from eps_resnet.data.manifest import read as read_manifest
 from eps_resnet.files import read_json, sha256
 from eps_resnet.layout import Layout
-from eps_resnet.registry import Registry, recipe_of
+from eps_resnet.registry import DataSet, Registry, recipe_of
 
 PACKAGE = Path(__file__).parent
 # The modules that decide the numbers (and the bytes) of each layer. The registry, the command line, checkpoints and
 # progress are not among them: they change no result.
-TRAINING_CODE = ("gate", "network", "schedule", "streams", "data/augment", "predict", "history", "train")
-EVALUATION_CODE = ("prune", "evaluate")
+TRAINING_CODE = (
+    *("gate", "parallel", "schedule", "streams", "predict", "history", "train"),
+    *("networks/architecture", "networks/layers", "networks/blocks", "networks/resnet"),
+    *("data/batches", "data/augment"),
+)
+JPEG_CODE = ("data/jpeg",)  # for data sets whose images are JPEG files
+EVALUATION_CODE = ("networks/size", "prune", "evaluate")
 TABLE_CODE = ("published", "figures/__init__", "figures/results", "figures/drawing")
 
 State = Literal["done", "partial", "stale", "missing"]
@@ -52,6 +58,25 @@ def _meaning(source: str) -> str:
     return ast.dump(tree)
 
 
+def training_code(data: DataSet) -> tuple[str, ...]:
+    """The modules that decide the numbers of a training on a data set."""
+    return TRAINING_CODE + (JPEG_CODE if data.format == "imagenet" else ())
+
+
+def git_commit() -> str | None:
+    """The commit of the code that runs, with "+dirty" if it was changed since; None outside a git repository."""
+    try:
+        commit = _git("rev-parse", "HEAD")
+        return commit + ("+dirty" if _git("status", "--porcelain", "--", "eps_resnet", "config") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _git(*arguments: str) -> str:
+    command = ["git", "-C", str(PACKAGE.parent), *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
 def training_parts(registry: Registry, layout: Layout, key: str) -> dict[str, Any]:
     """Everything a training depends on; its digest is the training's fingerprint."""
     run = registry.run(key)
@@ -61,7 +86,7 @@ def training_parts(registry: Registry, layout: Layout, key: str) -> dict[str, An
         "recipe": recipe_of(registry, run).model_dump(mode="json", exclude={"device", "epsilons"}),
         "images": data.model_dump(mode="json", include={"classes", "channels", "size"}),
         "data": data_digest(layout, run.dataset),
-        "code": code_digest(TRAINING_CODE),
+        "code": code_digest(training_code(data)),
     }
 
 
@@ -80,31 +105,42 @@ def table_fingerprint(registry: Registry, layout: Layout, name: str) -> str:
     figure = registry.figure(name)
     data = registry.datasets[figure.dataset]
     results = {
-        key: [sha256(path) if path.exists() else None for path in (layout.metrics(key), layout.history(key))]
+        key: [sha256(path) if path.exists() else None for path in result_files(layout, figure.figure, key)]
         for key in registry.runs_of(name)
     }
     return digest(
         {
             "figure": figure.model_dump(mode="json"),
-            "data": data.model_dump(mode="json", include={"title", "remark"}),
+            "data": data.model_dump(mode="json", include={"title", "published_name", "remark"}),
             "decay": data.recipe.weight_decay,
             "images": read_json(layout.data_manifest(figure.dataset)),
             "results": results,
             "states": {key: state(registry, layout, key) for key in results},
-            "published": sha256(published_csv()),
+            "published": [sha256(path) for path in published_files(figure.figure)],
             "code": code_digest((*TABLE_CODE, f"figures/figure{figure.figure}")),
         }
     )
 
 
-def is_drawable(registry: Registry, name: str) -> bool:
-    """Whether this release has a module for the figure."""
-    return (PACKAGE / f"figures/figure{registry.figure(name).figure}.py").exists()
+def result_files(layout: Layout, figure: str, key: str) -> list[Path]:
+    """The files of a run that a figure of the paper reads."""
+    curves = {"5": [layout.blocks(key)], "9": [layout.history(key)]}
+    return [layout.metrics(key), *curves.get(figure, [])]
+
+
+def published_files(figure: str) -> list[Path]:
+    """The published data that a figure of the paper reads."""
+    return [published_csv(), *([published_pattern_csv()] if figure == "1" else [])]
 
 
 def published_csv() -> Path:
     """The published numbers, which belong to the project whatever the root of the results is."""
     return Path("paper_tables/published/published.csv")
+
+
+def published_pattern_csv() -> Path:
+    """The published pattern of kept blocks, Figure 1."""
+    return Path("paper_tables/published/figure1.csv")
 
 
 def is_trained(registry: Registry, layout: Layout, key: str) -> bool:
@@ -129,11 +165,8 @@ def is_evaluated(registry: Registry, layout: Layout, key: str) -> bool:
 def is_drawn(registry: Registry, layout: Layout, name: str) -> bool:
     """Whether a figure's tables show the present results of its runs, all of which are done."""
     manifest = read_json(layout.table_manifest(name))
-    return (
-        all(is_evaluated(registry, layout, key) for key in registry.runs_of(name))
-        and is_drawable(registry, name)
-        and _fingerprint_in(manifest) == table_fingerprint(registry, layout, name)
-    )
+    is_of_these = _fingerprint_in(manifest) == table_fingerprint(registry, layout, name)
+    return is_of_these and all(is_evaluated(registry, layout, key) for key in registry.runs_of(name))
 
 
 def is_fetched(registry: Registry, layout: Layout, dataset: str) -> bool:

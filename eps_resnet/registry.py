@@ -15,9 +15,11 @@ from eps_resnet.errors import UserError
 
 Method = Literal["standard", "standard_side", "epsilon_side"]
 METHODS: tuple[Method, ...] = get_args(Method)
-IMAGENET_BLOCKS = {101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}  # Sec. 4, "ImageNet": blocks per stage
+# Sec. 4, "ImageNet": blocks per stage. 14 layers are the smallest such network, for tests and first looks.
+IMAGENET_BLOCKS = {14: (1, 1, 1, 1), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Md5 = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9_-]+$")]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
@@ -36,6 +38,14 @@ class Epochs(Strict):
     epsilon: Count = Field(description="Epochs of `epsilon_side`.")
 
 
+class AreaCrop(Strict):
+    """Crops of random area and shape, resized to the data set's size (Sec. 4, "ImageNet")."""
+
+    share: tuple[Positive, Positive] = Field(description="Range of the crop's share of the image's area.")
+    aspect: tuple[Positive, Positive] = Field(description="Range of the crop's ratio of width to height.")
+    test_short_side: Count = Field(description="Short side, in pixels, that test images have before the centre crop.")
+
+
 class Augmentation(Strict):
     """Random transformations of the training images, drawn anew for each image and epoch."""
 
@@ -43,6 +53,18 @@ class Augmentation(Strict):
     flip: bool = Field(False, description="Mirror left and right with probability 1/2.")
     brightness: float = Field(0, ge=0, description="Largest brightness shift, in raw pixel values.")
     contrast: tuple[Positive, Positive] | None = Field(None, description="Range of the contrast factor.")
+    elastic: bool = Field(False, description="Random elastic deformation (SVHN, reference code).")
+    area: AreaCrop | None = Field(None, description="Crops of random area and shape (ImageNet). null: none.")
+    saturation: float = Field(0, ge=0, le=1, description="Largest change of the saturation, as a share (ImageNet).")
+    lighting: float = Field(0, ge=0, description="Standard deviation of the PCA lighting (ImageNet).")
+
+
+class LateRate(Strict):
+    """The reference code's last fall of the learning rate, late in a training; the paper has none."""
+
+    rate: Positive = Field(description="The rate from then on.")
+    epoch: Count = Field(description="It holds after this epoch, before any restart.")
+    adaptive_epoch: Count = Field(description="It holds so many epochs after a restart.")
 
 
 class Recipe(Strict):
@@ -59,6 +81,7 @@ class Recipe(Strict):
     adaptive_steps: tuple[Count, ...] | None = Field(
         None, description="Epochs after a restart at which the rate falls to a tenth. null: no adaptive rule."
     )
+    late_rate: LateRate | None = Field(None, description="The reference code's 2e-4 late in a training. null: none.")
     restart_on: Literal["discarded", "running_average"] = Field(
         "discarded",
         description="What restarts the rate: one more discarded block than an epoch before (paper), "
@@ -66,17 +89,30 @@ class Recipe(Strict):
     )
     momentum: float = Field(0.9, ge=0, lt=1, description="Momentum of SGD.")
     nesterov: bool = Field(False, description="Nesterov's momentum.")
-    weight_decay: float = Field(ge=0, description="L2 decay of convolution and linear weights; nothing else decays.")
+    weight_decay: float = Field(ge=0, description="L2 decay of the parameters named by `decay_on`.")
+    decay_on: Literal["weights", "all"] = Field(
+        "weights", description="What decays: convolution and linear weights, or all parameters."
+    )
     weight_decay_every: Count = Field(480_000, description="Steps after which the decay is multiplied by its factor.")
     weight_decay_factor: float = Field(0.2, gt=0, le=1, description="That factor.")
     epsilons: tuple[Positive, ...] = Field(description="The paper's epsilons: what figures show unless they say else.")
+    slices: Count = Field(
+        1,
+        description="Equal parts of a mini-batch that are normalised alone, as on the devices of a data-parallel "
+        "training. Results depend on it, not on how many processes share the work.",
+    )
+    gate_scope: Literal["slice", "batch"] = Field(
+        "slice", description="What a gate decides for: each slice (reference code), or the whole mini-batch."
+    )
     epsilon_start_epoch: int = Field(0, ge=0, description="Epochs during which epsilon is held at 0.")
     discard_window: Count = Field(238, description="Last batches of an epoch in which a discarded block never opened.")
     side_weight: float = Field(0.1, ge=0, description="Weight of the side head's loss.")
     augmentation: Augmentation
-    pixel_divisor: Positive = Field(description="Pixels are divided by this after the mean image is subtracted.")
+    pixel_divisor: Positive | None = Field(
+        None, description="Pixels are divided by this, after the mean image is subtracted. null: as usual on ImageNet."
+    )
     stride_padding: Literal["same", "symmetric"] = Field(
-        "same", description="Padding of strided convolutions: TensorFlow's SAME (0 before, 1 after) or PyTorch's."
+        "same", description="Padding at stride 2: TensorFlow's SAME (3x3: 0 before, 1 after) or PyTorch's."
     )
     initialisation: Literal["variance_scaling", "gaussian"] = Field(
         "variance_scaling", description="Reference code's variance scaling, or the paper's Gaussian of std 0.01."
@@ -90,14 +126,31 @@ class Recipe(Strict):
                 raise ValueError(f"{name} must increase from one epoch to the next, found {list(steps)}")
         return self
 
+    @model_validator(mode="after")
+    def _slices_are_equal(self) -> "Recipe":
+        if self.batch % self.slices or (self.slices > 1 and not self.drop_last):
+            raise ValueError(
+                f"slices must divide the batch of {self.batch}, and a partial batch be dropped; found {self.slices}"
+            )
+        return self
+
 
 class Archive(Strict):
     """One accepted copy of a data set: nothing is parsed whose SHA-256 is not listed here."""
 
     name: str = Field(description="How the copy is called in manifests and tables.")
-    urls: tuple[str, ...] = Field((), description="Addresses, tried in order. Empty: to be given by the user.")
+    urls: tuple[str, ...] = Field(
+        (),
+        description="Addresses of the archive, tried in order, or without `sha256` one of each of `files`. "
+        "Empty: to be given by the user.",
+    )
     sha256: Sha256 | None = Field(None, description="Digest of the archive. null: embedded or a set of files.")
     files: dict[str, Sha256] = Field({}, description="Digests of the files inside, for an unpacked folder.")
+    md5: dict[str, Md5] = Field({}, description="MD5 of the archives, where their publisher gives no SHA-256.")
+    sample_sha256: Sha256 | None = Field(
+        None, description="Digest of a sample of the images, for a folder too large to digest. null: not known."
+    )
+    classes: Count | None = Field(None, description="Classes in it. null: those of the data set.")
     train_images: Count = Field(description="Training images in it.")
     test_images: Count = Field(description="Test images in it.")
     differs: str | None = Field(None, description="How it differs from the official release. null: it is that.")
@@ -124,7 +177,7 @@ class Run(Strict):
     """One training: what is trained on what, with which seed."""
 
     dataset: str
-    depth: Count = Field(description="Layers: 6n+2 for CIFAR-style networks; 101 or 152 for ImageNet.")
+    depth: Count = Field(description="Layers: 6n+2 for CIFAR-style networks; 14, 101 or 152 for ImageNet.")
     method: Method
     epsilon: Positive | None = Field(None, description="Threshold of the gates; for `epsilon_side` alone.")
     weight_decay: float | None = Field(None, ge=0, description="Overrides the recipe's decay.")
@@ -185,6 +238,23 @@ class Registry(Strict):
     figures: dict[str, Figure]
 
     @model_validator(mode="after")
+    def _augmentation_fits_the_format(self) -> "Registry":
+        for name, data in self.datasets.items():
+            crops = data.recipe.augmentation
+            has_own = crops.area is not None or crops.saturation > 0 or crops.lighting > 0
+            if (data.format == "imagenet") != (crops.area is not None) or (data.format != "imagenet" and has_own):
+                raise ValueError(
+                    f"datasets.{name}.recipe.augmentation: area, saturation and lighting belong to format imagenet, "
+                    "which needs area"
+                )
+            if (data.format == "imagenet") == (data.recipe.pixel_divisor is not None):
+                raise ValueError(
+                    f"datasets.{name}.recipe.pixel_divisor: must be given, but not for format imagenet; "
+                    f"found {data.recipe.pixel_divisor}"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _is_consistent(self) -> "Registry":
         for key, run in self.runs.items():
             data = self.datasets.get(run.dataset)
@@ -231,7 +301,7 @@ class Registry(Strict):
 
 def _check_depth(where: str, depth: int, network: str) -> None:
     if network == "imagenet" and depth not in IMAGENET_BLOCKS:
-        raise ValueError(f"{where}: must be 101 or 152, found {depth}")
+        raise ValueError(f"{where}: must be one of {', '.join(map(str, IMAGENET_BLOCKS))}, found {depth}")
     if network == "cifar" and (depth < 8 or (depth - 2) % 6):
         raise ValueError(f"{where}: must be 6n+2 (8, 14, 20, ... 110, ...), found {depth}")
 

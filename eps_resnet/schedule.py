@@ -1,5 +1,6 @@
 """Learning rate, weight decay and epsilon, epoch by epoch (Sec. 4, "Adaptive learning rate")."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -31,28 +32,41 @@ class RateSchedule:
         return cls(recipe, adaptive=run.method == "epsilon_side" and recipe.adaptive_steps is not None)
 
     def level(self, epoch: int) -> int:
-        """How many times the rate has been divided by ten in an epoch, counted from 1."""
-        if self.restarted_after is None:
-            steps, completed = self.recipe.rate_steps, epoch - 1
-        else:
-            steps, completed = self.recipe.adaptive_steps or (), epoch - 1 - self.restarted_after
-        return sum(completed >= step for step in steps)
+        """How many times the rate has fallen in an epoch, counted from 1."""
+        steps, completed = self._steps(epoch)
+        return sum(completed >= step for step in steps) + self._is_late(epoch)
 
     def rate(self, epoch: int) -> float:
         """The learning rate of an epoch, counted from 1."""
+        if self.recipe.late_rate and self._is_late(epoch):
+            return self.recipe.late_rate.rate
         return self.recipe.rate / 10.0 ** self.level(epoch)
 
-    def observe_step(self, closed_gates: int) -> None:
-        """Takes the number of gates that were closed in one training step, for `restart_on: running_average`."""
-        self.running_average = RUNNING_DECAY * self.running_average + (1 - RUNNING_DECAY) * closed_gates
+    def _steps(self, epoch: int) -> tuple[tuple[int, ...], int]:
+        """The steps that apply in an epoch, and the epochs completed since they began to count."""
+        if self.restarted_after is None:
+            return self.recipe.rate_steps, epoch - 1
+        return self.recipe.adaptive_steps or (), epoch - 1 - self.restarted_after
 
-    def observe_epoch(self, epoch: int, discarded: int) -> None:
-        """Takes the number of blocks discarded at the end of an epoch, and restarts the rate if that is a loss."""
+    def _is_late(self, epoch: int) -> bool:
+        late, (_, completed) = self.recipe.late_rate, self._steps(epoch)
+        if late is None:
+            return False
+        return completed >= (late.epoch if self.restarted_after is None else late.adaptive_epoch)
+
+    def observe_epoch(self, epoch: int, discarded: int, closed: Sequence[int]) -> None:
+        """Takes, at the end of an epoch, the number of discarded blocks and of closed gates in each of its steps.
+
+        Restarts the rate if a block was lost: by the discarded blocks, or by the running average of the closed gates
+        (`restart_on`).
+        """
+        for count in closed:
+            self.running_average = RUNNING_DECAY * self.running_average + (1 - RUNNING_DECAY) * count
         by_average = self.recipe.restart_on == "running_average"
-        count, rise = (self.running_average, RUNNING_RISE) if by_average else (float(discarded), 1.0)
-        if self.adaptive and count - self.count_before >= rise:
+        count_now, rise = (self.running_average, RUNNING_RISE) if by_average else (float(discarded), 1.0)
+        if self.adaptive and count_now - self.count_before >= rise:
             self.restarted_after = epoch
-        self.count_before = count
+        self.count_before = count_now
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint keeps."""

@@ -1,5 +1,6 @@
 """Trains one run by the paper's recipe, resuming by itself, and writes its network, history and manifest."""
 
+import math
 import platform
 import time
 from dataclasses import asdict, dataclass, field
@@ -10,17 +11,17 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from eps_resnet import checkpoint, tensors
-from eps_resnet.data import store
-from eps_resnet.data.augment import mean_image, steps_per_epoch, training_batches
-from eps_resnet.data.store import Images
+from eps_resnet.data.batches import Batches, open_batches
 from eps_resnet.errors import UserError
 from eps_resnet.files import sha256, write_json
 from eps_resnet.history import Epoch, Gates, weight_percentiles, write_blocks, write_history
 from eps_resnet.layout import Layout
-from eps_resnet.network import ResNet, architecture_of, initialise
+from eps_resnet.networks.architecture import architecture_of
+from eps_resnet.networks.resnet import ResNet, initialise
+from eps_resnet.parallel import Share, combine, distributed, join, leave, share_of
 from eps_resnet.predict import predict
 from eps_resnet.progress import reporting
-from eps_resnet.provenance import training_fingerprint, training_parts
+from eps_resnet.provenance import git_commit, training_fingerprint, training_parts
 from eps_resnet.registry import Recipe, Registry, Run, recipe_of
 from eps_resnet.schedule import RateSchedule, epochs_of, epsilon_of, weight_decay
 from eps_resnet.streams import stream
@@ -43,8 +44,9 @@ class Settled:
 class Training:
     """The state of one training: everything that a checkpoint must bring back."""
 
-    def __init__(self, run: Run, recipe: Recipe, network: ResNet) -> None:
-        self.run, self.recipe, self.network = run, recipe, network
+    def __init__(self, run: Run, recipe: Recipe, network: ResNet, share: Share = Share()) -> None:
+        self.run, self.recipe, self.network, self.share = run, recipe, network, share
+        self.model = distributed(network, share, has_gates=run.epsilon is not None)
         self.optimizer = _optimizer(network, recipe)
         self.schedule = RateSchedule.of(recipe, run)
         self.epoch = self.step = 0
@@ -80,35 +82,41 @@ class Training:
 def train(registry: Registry, layout: Layout, key: str, device: torch.device, threads: int) -> None:
     """Trains a run to its end and writes its results, all of them or none. Resumes from work/ if it can.
 
-    Raises UserError if the data set is missing or the loss is no longer finite.
+    Started by torchrun, the processes share each mini-batch; process 0 evaluates and writes. Raises UserError if the
+    data set is missing, the processes cannot share the recipe's slices, or the loss is no longer finite.
     """
     run = registry.run(key)
-    recipe, fingerprint = recipe_of(registry, run), training_fingerprint(registry, layout, key)
-    images = store.load(layout, run.dataset)
-    _check(recipe, images)
-    images = Images(**{name: tensor.to(device) for name, tensor in vars(images).items()})
-    mean = mean_image(images.train_images)
-    network = ResNet(architecture_of(run, registry.datasets[run.dataset], recipe))
+    recipe, work = recipe_of(registry, run), layout.work(training_fingerprint(registry, layout, key))
+    share = share_of(recipe)
+    batches = open_batches(registry, layout, run, device, share)
+    join(share, device)
+    network = ResNet(architecture_of(run, registry.datasets[run.dataset], recipe, share.of))
     initialise(network, recipe.initialisation, stream(run.seed, "weights"))
     network.to(device).to(memory_format=torch.channels_last)
-    training = Training(run, recipe, network)
-    if saved := checkpoint.load(layout.work(fingerprint)):
+    training = Training(run, recipe, network, share)
+    if saved := checkpoint.load(work):
         training.restore(saved)
 
     epochs, last_saved = epochs_of(recipe, run), time.monotonic()
-    with reporting(key, epochs, training.epoch, len(network.blocks)) as report:
+    with reporting(key, epochs, training.epoch, len(network.blocks), silent=share.index > 0) as report:
         while training.epoch < epochs:
             started = time.monotonic()
-            report(train_epoch(training, images, mean))
+            report(train_epoch(training, batches))
             training.seconds += time.monotonic() - started
-            if training.epoch == epochs or time.monotonic() - last_saved > CHECKPOINT_SECONDS:
-                checkpoint.save(layout.work(fingerprint), training.epoch, training.state())
+            is_due = training.epoch == epochs or time.monotonic() - last_saved > CHECKPOINT_SECONDS
+            if is_due and share.index == 0:
+                checkpoint.save(work, training.epoch, training.state())
                 last_saved = time.monotonic()
-    _write_results(registry, layout, key, training, mean, device, threads)
+    leave(share)
+    if share.index == 0:
+        _write_results(registry, layout, key, training, batches.mean, device, threads)
 
 
-def train_epoch(training: Training, images: Images, mean: Tensor) -> Epoch:
-    """One epoch of steps, then one evaluation; advances the schedule and the settled network, returns the record."""
+def train_epoch(training: Training, batches: Batches) -> Epoch:
+    """One epoch of steps, then one evaluation; advances the schedule and the settled network, returns the record.
+
+    The test error of the record is process 0's alone to measure; elsewhere it is NaN.
+    """
     recipe, schedule, network = training.recipe, training.schedule, training.network
     training.epoch += 1
     epsilon = 0.0
@@ -116,31 +124,27 @@ def train_epoch(training: Training, images: Images, mean: Tensor) -> Epoch:
         epsilon = epsilon_of(recipe, training.run.epsilon, training.epoch)
         network.set_epsilon(epsilon)
     level, rate = schedule.level(training.epoch), schedule.rate(training.epoch)
-    loss_sum, wrong, seen, closed = torch.zeros((), device=mean.device), torch.zeros((), device=mean.device), 0, []
+    sums, closed = torch.zeros(3, dtype=torch.float64, device=batches.mean.device), []  # of loss, errors, images
     network.train()
-    for batch, labels in training_batches(
-        images.train_images, images.train_labels, mean, recipe, training.run.seed, training.epoch
-    ):
-        loss, logits = train_step(training, batch, labels.long(), rate)
-        loss_sum += loss * len(labels)
-        wrong += (logits.argmax(1) != labels).sum()
-        seen += len(labels)
+    for inputs, labels in batches.training(training.epoch):
+        loss, logits = train_step(training, inputs, labels, rate)
+        sums += torch.stack([loss * len(labels), (logits.argmax(1) != labels).sum(), labels.new_tensor(len(labels))])
         closed.append([block.closed for block in network.blocks])
-        schedule.observe_step(sum(closed[-1]))
-    if not torch.isfinite(loss_sum):
+    closed_gates, sums = combine(torch.tensor(closed, dtype=torch.bool), sums)
+    loss_sum, wrong, seen = sums.tolist()
+    if not math.isfinite(loss_sum):
         raise UserError(f"The loss is no longer finite in epoch {training.epoch}; a lower rate or decay may help.")
 
-    gates = Gates.of(torch.tensor(closed, dtype=torch.bool), recipe.discard_window)
+    gates = Gates.of(closed_gates, recipe.discard_window)
     discarded = gates.discarded
-    schedule.observe_epoch(training.epoch, sum(discarded))
-    predictions = predict(network, images.test_images, mean, recipe)
+    schedule.observe_epoch(training.epoch, sum(discarded), closed_gates.sum(1).tolist())
     record = Epoch(
         epoch=training.epoch,
         rate=rate,
         epsilon=epsilon,
-        loss=float(loss_sum) / seen,
-        train_error=float(wrong) / seen,
-        test_error=predictions.error(images.test_labels),
+        loss=loss_sum / seen,
+        train_error=wrong / seen,
+        test_error=predict(network, batches).error if training.share.index == 0 else math.nan,
         discarded=sum(discarded),
         flickered=gates.flickered,
         closed_mean=gates.closed_mean,
@@ -164,7 +168,7 @@ def train_step(training: Training, batch: Tensor, labels: Tensor, rate: float) -
     for group in training.optimizer.param_groups:
         group["lr"] = rate
         group["weight_decay"] = weight_decay(training.recipe, training.step) if group["decays"] else 0.0
-    logits, side = training.network(batch.contiguous(memory_format=torch.channels_last))
+    logits, side = training.model(batch.contiguous(memory_format=torch.channels_last))
     loss = F.cross_entropy(logits, labels)
     total = loss if side is None else loss + training.recipe.side_weight * F.cross_entropy(side, labels)
     total.backward()  # type: ignore[no-untyped-call]
@@ -179,18 +183,10 @@ def _optimizer(network: ResNet, recipe: Recipe) -> torch.optim.SGD:
     others: list[torch.nn.Parameter] = []
     for parameter in network.parameters():
         parameter.grad = torch.zeros_like(parameter)
-        (decaying if parameter.dim() > 1 else others).append(parameter)  # convolution and linear weights decay
+        is_weight = parameter.dim() > 1  # of a convolution or a linear layer
+        (decaying if is_weight or recipe.decay_on == "all" else others).append(parameter)
     groups = [{"params": decaying, "decays": True}, {"params": others, "decays": False}]
     return torch.optim.SGD(groups, lr=recipe.rate, momentum=recipe.momentum, nesterov=recipe.nesterov, fused=True)
-
-
-def _check(recipe: Recipe, images: Images) -> None:
-    if recipe.epoch_steps or recipe.augmentation.brightness or recipe.augmentation.contrast:
-        raise UserError("This release does not apply epoch_steps, brightness or contrast; the run's recipe has them.")
-    if steps_per_epoch(len(images.train_labels), recipe) == 0:
-        raise UserError(
-            f"A batch has {recipe.batch} images, but there are only {len(images.train_labels)} to train on."
-        )
 
 
 def _write_results(
@@ -212,9 +208,11 @@ def _write_results(
         "fingerprint": fingerprint,
         "model_sha256": sha256(layout.model(key)),
         "made_from": training_parts(registry, layout, key),
+        "git_commit": git_commit(),
         "machine": {
             "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
             "processor": platform.machine(),
+            "processes": training.share.of,
             "threads": threads,
             "python": platform.python_version(),
             "torch": torch.__version__,

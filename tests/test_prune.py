@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eps_resnet import tensors
@@ -10,7 +10,9 @@ from eps_resnet.errors import UserError
 from eps_resnet.evaluate import evaluate
 from eps_resnet.files import read_json
 from eps_resnet.layout import Layout
-from eps_resnet.network import Architecture, ResNet, initialise, size_of
+from eps_resnet.networks.architecture import Architecture
+from eps_resnet.networks.resnet import ResNet, initialise
+from eps_resnet.networks.size import size_of
 from eps_resnet.prune import load_pruned, prune, prune_run
 from eps_resnet.registry import Registry
 from eps_resnet.streams import stream
@@ -20,7 +22,7 @@ BLOCKS = 9
 
 
 def gated_network(seed: int) -> ResNet:
-    network = ResNet(Architecture(3, 10, (tuple(range(3)),) * 3, side_after=1, epsilon=1.0))
+    network = ResNet(Architecture("cifar", 3, 10, (tuple(range(3)),) * 3, side_after=(1, 1), epsilon=1.0))
     initialise(network, "variance_scaling", stream(seed, "weights"))
     return network.eval()
 
@@ -33,12 +35,32 @@ def test_gated_and_pruned_logits_are_equal_when_each_gate_is_as_pruning_takes_it
     with torch.no_grad():
         for block, gone in zip(network.blocks, discarded, strict=True):
             if gone:
-                block.conv2.weight *= 1e-6
+                block.weights[-1].mul_(1e-6)
             block.epsilon = 1e-3
         images = torch.randn(4, 3, 16, 16)
         logits, _ = network(images)
         assert [block.closed for block in network.blocks] == discarded
         assert torch.equal(prune(network, discarded)(images)[0], logits)
+
+
+@settings(max_examples=12)
+@given(st.lists(st.booleans(), min_size=5, max_size=5))
+def test_pruning_an_imagenet_block_keeps_its_projection_and_the_pre_activation_before_it(discarded: list[bool]) -> None:
+    network = ResNet(Architecture("imagenet", 3, 10, ((0,), (0, 1), (0,), (0,)), side_after=(2, 0), epsilon=1e-3))
+    initialise(network, "variance_scaling", stream(0, "weights"))
+    network.eval()
+    with torch.no_grad():
+        for block, gone in zip(network.blocks, discarded, strict=True):
+            if block.entry is not None:
+                block.entry.weight.uniform_(0.5, 2, generator=stream(1, "scale"))  # so that leaving it out shows
+            if gone:
+                block.weights[-1].mul_(1e-6)
+        images = torch.randn(2, 3, 64, 64, generator=stream(0, "images"))
+        logits, _ = network(images)
+        assert [block.closed for block in network.blocks] == discarded
+        pruned = prune(network, discarded)
+        assert torch.equal(pruned(images)[0], logits)
+    assert sum(p.numel() for p in pruned.parameters()) == size_of(pruned.architecture, 64).parameters
 
 
 def test_a_kept_block_whose_gate_closes_is_run_by_the_pruned_network() -> None:
@@ -87,7 +109,7 @@ def test_discarded_blocks_go_through_the_files_to_the_metrics(
     weights, facts = tensors.read(layout.model(key), "")
     for unit, gone in enumerate(discarded):
         if gone:
-            weights[f"units.{unit}.conv2.weight"] *= 1e-6
+            weights[f"units.{unit}.convs.1.weight"] *= 1e-6
     tensors.write(layout.model(key), weights, {**facts, "discarded": discarded})
     prune_run(experiments, layout, key)
     evaluate(experiments, layout, key)

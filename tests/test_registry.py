@@ -89,7 +89,7 @@ RUN = ("runs", "cifar10-110-epsilon_side-2p5-s0")
         (("datasets", "cifar10", "recipe", "rate_steps"), [123, 82], r"must increase .* found \[123, 82\]"),
         (("datasets", "cifar10", "recipe", "rate"), float("nan"), "rate: .*found nan"),
         (("datasets", "cifar10", "archives", 0, "sha256"), "abc", "sha256: .* found 'abc'"),
-        (("runs", "imagenet-101-standard-s0", "depth"), 50, "must be 101 or 152, found 50"),
+        (("runs", "imagenet-101-standard-s0", "depth"), 50, "must be one of 14, 101, 152, found 50"),
         (("figures", "figure8-cifar10", "select", "depths"), [8], r"figures\.figure8-cifar10\.select: no run matches"),
     ],
 )
@@ -136,3 +136,17 @@ def test_every_key_of_the_recipe_is_described() -> None:
     recipe = json_schema()["$defs"]["Recipe"]["properties"]
     nested = {"epochs", "augmentation"}  # described key by key in their own definitions
     assert [name for name, field in recipe.items() if "description" not in field and name not in nested] == []
+
+
+def test_the_recipes_have_the_papers_epsilons_and_lengths(experiments: Registry) -> None:
+    recipes = {name: data.recipe for name, data in experiments.datasets.items()}
+    lengths = {name: (recipe.epochs.standard, recipe.epochs.epsilon) for name, recipe in recipes.items()}
+    assert lengths["cifar10"] == lengths["cifar100"] == (200, 1000)
+    assert lengths["svhn"] == (80, 150)
+    assert lengths["imagenet"] == (110, 110)
+    assert recipes["imagenet"].epoch_steps == 5000
+    epsilons = {name: recipe.epsilons for name, recipe in recipes.items() if name != "digits"}
+    assert epsilons == {"cifar10": (2.5,), "cifar100": (2.5,), "svhn": (1.5,), "imagenet": (1.8, 2.0, 2.1)}
+    assert recipes["cifar10"].rate_steps == (82, 123)
+    assert recipes["svhn"].rate_steps == (20, 28, 50)
+    assert recipes["imagenet"].rate_steps == (30, 60, 85, 95)

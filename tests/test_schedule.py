@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eps_resnet.registry import Registry, Run
+from eps_resnet.registry import LateRate, Registry, Run
 from eps_resnet.schedule import RateSchedule, epsilon_of, weight_decay
 
 GATED = Run(dataset="cifar10", depth=110, method="epsilon_side", epsilon=2.5)
@@ -15,7 +15,7 @@ def levels(schedule: RateSchedule, discarded: list[int]) -> list[int]:
     seen = []
     for epoch, count in enumerate(discarded, start=1):
         seen.append(schedule.level(epoch))
-        schedule.observe_epoch(epoch, count)
+        schedule.observe_epoch(epoch, count, [])
     return seen
 
 
@@ -70,11 +70,19 @@ def test_the_reference_codes_rule_restarts_on_the_running_average(experiments: R
     recipe = experiments.datasets["cifar10"].recipe.model_copy(update={"restart_on": "running_average"})
     schedule = RateSchedule.of(recipe, GATED)
     for epoch, closed in ((1, 0), (2, 1)):
-        for _ in range(390):
-            schedule.observe_step(closed)
-        schedule.observe_epoch(epoch, discarded=0)
+        schedule.observe_epoch(epoch, 0, [closed] * 390)
     assert schedule.running_average == pytest.approx(1, abs=1e-8)
     assert schedule.restarted_after == 2
+
+
+def test_the_reference_codes_late_rate_holds_from_its_epoch_before_and_after_a_restart(experiments: Registry) -> None:
+    late = LateRate(rate=2e-4, epoch=300, adaptive_epoch=150)
+    recipe = experiments.datasets["cifar10"].recipe.model_copy(update={"late_rate": late})
+    schedule = RateSchedule.of(recipe, GATED)
+    assert [schedule.rate(epoch) for epoch in (300, 301)] == [0.001, 2e-4]
+    assert [schedule.level(epoch) for epoch in (300, 301)] == [2, 3]  # so a settled epoch lies at the late rate
+    schedule.observe_epoch(310, 1, [])
+    assert [schedule.rate(310 + epoch) for epoch in (1, 150, 151)] == [0.1, 0.001, 2e-4]
 
 
 def test_the_decay_falls_to_a_fifth_every_480000_steps(experiments: Registry) -> None:

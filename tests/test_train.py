@@ -10,13 +10,12 @@ from hypothesis import strategies as st
 
 from eps_resnet import checkpoint, registry
 from eps_resnet import train as train_module
-from eps_resnet.data import store
-from eps_resnet.data.augment import mean_image
+from eps_resnet.data.batches import open_batches
 from eps_resnet.data.fetch import fetch
-from eps_resnet.errors import UserError
 from eps_resnet.history import Epoch, Gates, read_blocks, read_history, write_blocks, write_history
 from eps_resnet.layout import Layout
-from eps_resnet.network import Architecture, ResNet, initialise
+from eps_resnet.networks.architecture import Architecture
+from eps_resnet.networks.resnet import ResNet, initialise
 from eps_resnet.provenance import training_fingerprint
 from eps_resnet.registry import Registry, Run
 from eps_resnet.schedule import RateSchedule
@@ -30,7 +29,7 @@ CPU = torch.device("cpu")
 
 def new_training(experiments: Registry, epsilon: float, **recipe: object) -> Training:
     changed = experiments.datasets["digits"].recipe.model_copy(update=recipe)
-    network = ResNet(Architecture(1, 10, (tuple(range(2)),) * 3, side_after=1, epsilon=epsilon))
+    network = ResNet(Architecture("cifar", 1, 10, (tuple(range(2)),) * 3, side_after=(1, 1), epsilon=epsilon))
     initialise(network, "variance_scaling", stream(0, "weights"))
     return Training(Run(dataset="digits", depth=14, method="epsilon_side", epsilon=epsilon), changed, network)
 
@@ -43,31 +42,52 @@ def test_weights_behind_a_closed_gate_follow_decay_and_momentum_exactly(experime
         train_step(training, inputs, labels, rate)
     training.network.set_epsilon(1e9)
     blocks = training.network.blocks
-    weights = [(b.conv1.weight.clone(), b.conv2.weight.clone()) for b in blocks]
-    buffers = [
-        tuple(training.optimizer.state[w]["momentum_buffer"].clone() for w in (b.conv1.weight, b.conv2.weight))
-        for b in blocks
-    ]
-    scale, scale_buffer = blocks[2].norm2.weight.clone(), None
-    scale_buffer = training.optimizer.state[blocks[2].norm2.weight]["momentum_buffer"].clone()
+    weights = [[w.clone() for w in b.weights] for b in blocks]
+    buffers = [tuple(training.optimizer.state[w]["momentum_buffer"].clone() for w in b.weights) for b in blocks]
+    scale, scale_buffer = blocks[2].norms[1].weight.clone(), None
+    scale_buffer = training.optimizer.state[blocks[2].norms[1].weight]["momentum_buffer"].clone()
     for _ in range(5):
         train_step(training, inputs, labels, rate)
         assert all(block.closed for block in blocks)
         for i, block in enumerate(blocks):
-            for j, weight in enumerate((block.conv1.weight, block.conv2.weight)):
+            for j, weight in enumerate(block.weights):
                 expected_buffer = momentum * buffers[i][j] + decay * weights[i][j]
                 expected = weights[i][j] - rate * expected_buffer
                 torch.testing.assert_close(weight, expected, rtol=1e-6, atol=1e-9)
                 state = training.optimizer.state[weight]["momentum_buffer"]
                 torch.testing.assert_close(state, expected_buffer, rtol=1e-6, atol=1e-9)
-            weights[i] = (block.conv1.weight.clone(), block.conv2.weight.clone())
-            buffers[i] = tuple(
-                training.optimizer.state[w]["momentum_buffer"].clone() for w in (block.conv1.weight, block.conv2.weight)
-            )
+            weights[i] = [w.clone() for w in block.weights]
+            buffers[i] = tuple(training.optimizer.state[w]["momentum_buffer"].clone() for w in block.weights)
     for _ in range(5):  # batch-norm scales do not decay: they coast on their momentum alone
         scale_buffer = momentum * scale_buffer
         scale = scale - rate * scale_buffer
-    torch.testing.assert_close(blocks[2].norm2.weight, scale, rtol=1e-5, atol=1e-8)
+    torch.testing.assert_close(blocks[2].norms[1].weight, scale, rtol=1e-5, atol=1e-8)
+
+
+@pytest.mark.parametrize("decay_on", ["weights", "all"])
+def test_what_decays_behind_a_closed_gate_is_what_the_recipe_names(experiments: Registry, decay_on: str) -> None:
+    training = new_training(experiments, 1e9, decay_on=decay_on)
+    norm = training.network.blocks[2].norms[1]
+    inputs, labels = torch.randn(16, 1, 8, 8), torch.arange(16) % 10
+    train_step(training, inputs, labels, 0.1)
+    decayed = torch.full_like(norm.weight, 1 - 0.1 * training.recipe.weight_decay)
+    torch.testing.assert_close(norm.weight.detach(), decayed if decay_on == "all" else torch.ones_like(norm.weight))
+    weight = training.network.blocks[2].weights[0].detach().clone()
+    train_step(training, inputs, labels, 0.1)
+    assert float(training.network.blocks[2].weights[0].detach().norm()) < float(weight.norm())
+
+
+def test_the_optimiser_is_the_recipes(experiments: Registry) -> None:
+    """SGD with momentum; Nesterov's looks ahead: rate x (gradient + momentum x buffer) instead of rate x buffer."""
+    inputs, labels = torch.randn(16, 1, 8, 8), torch.arange(16) % 10
+    moved = {}
+    for nesterov in (False, True):
+        training = new_training(experiments, 1e-9, nesterov=nesterov, weight_decay=0.0)
+        bias = training.network.head.linear.bias
+        before = bias.detach().clone()
+        train_step(training, inputs, labels, 0.1)  # the first buffer is the gradient itself
+        moved[nesterov] = bias.detach() - before
+    torch.testing.assert_close(moved[True], (1 + training.recipe.momentum) * moved[False])
 
 
 def test_skipping_a_closed_blocks_backward_pass_equals_a_gradient_of_exact_zeros(experiments: Registry) -> None:
@@ -128,7 +148,7 @@ def test_an_interrupted_run_resumes_to_the_same_bytes(
     # A loss of a block is made up in epoch 4, since these short runs lose none: the rate must restart in epoch 5.
     counts = {4: 1, 5: 1, 6: 1}
     observe = RateSchedule.observe_epoch
-    monkeypatch.setattr(RateSchedule, "observe_epoch", lambda self, e, _: observe(self, e, counts.get(e, 0)))
+    monkeypatch.setattr(RateSchedule, "observe_epoch", lambda self, e, _, c: observe(self, e, counts.get(e, 0), c))
     train(experiments, layout, GATED, CPU, 1)
     expected = results(layout, GATED)
     assert list(read_history(layout.history(GATED))["rate"]) == pytest.approx([0.1, 0.01, 0.001, 0.001, 0.1, 0.01])
@@ -164,14 +184,6 @@ def test_what_a_kill_leaves_beside_the_checkpoints_does_not_cost_the_finished_tr
     assert not work.exists()
 
 
-def test_recipe_keys_that_this_release_does_not_apply_are_refused(tmp_path: Path) -> None:
-    recipe: dict[str, object] = {"augmentation": {"pad": 1, "brightness": 10}}
-    experiments, layout = registry.load(small_registry(tmp_path / "experiments.yaml", recipe)), Layout(tmp_path)
-    fetch(experiments, layout, "digits")
-    with pytest.raises(UserError, match="does not apply epoch_steps, brightness or contrast"):
-        train(experiments, layout, GATED, CPU, 1)
-
-
 def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(tmp_path: Path) -> None:
     for epoch in (1, 2, 3):
         checkpoint.save(tmp_path, epoch, {"epoch": epoch})
@@ -188,14 +200,14 @@ def test_the_settled_network_is_that_of_the_latest_epoch_at_the_lowest_rate(
 ) -> None:
     experiments, layout = small
     data = experiments.datasets["digits"]
-    images = store.load(layout, "digits")
+    batches = open_batches(experiments, layout, experiments.runs[GATED], CPU)
     training = new_training(experiments, 2.5)
     training.schedule.restarted_after = -100  # the steps of a restart long ago: the lowest rate at once
-    record = train_epoch(training, images, mean_image(images.train_images))
+    record = train_epoch(training, batches)
     assert record.rate == pytest.approx(data.recipe.rate / 100)
     kept = training.settled
     training.schedule.restarted_after = 1  # back to the start rate
-    assert train_epoch(training, images, mean_image(images.train_images)).rate == data.recipe.rate
+    assert train_epoch(training, batches).rate == data.recipe.rate
     assert training.settled is kept
     assert kept.epoch == 1
 

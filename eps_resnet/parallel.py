@@ -1,0 +1,79 @@
+"""Data-parallel training: the processes that torchrun started, and each one's share of a mini-batch."""
+
+import os
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from eps_resnet.errors import UserError
+from eps_resnet.registry import Recipe
+
+
+@dataclass(frozen=True)
+class Share:
+    """This process among those that train together. Process 0 evaluates and writes."""
+
+    index: int = 0
+    of: int = 1
+
+    def rows(self, batch: int) -> slice:
+        """This process's rows of a mini-batch."""
+        part = batch // self.of
+        return slice(self.index * part, (self.index + 1) * part)
+
+
+def share_of(recipe: Recipe) -> Share:
+    """This process's share, from what torchrun set in the environment; the whole without it.
+
+    Raises UserError where the recipe's slices cannot be dealt out evenly to so many processes.
+    """
+    share = Share(int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1)))
+    if recipe.slices % share.of:
+        raise UserError(
+            f"{share.of} processes cannot share the {recipe.slices} slices of a mini-batch evenly. The recipe's key "
+            "`slices` is part of the experiment: start 1 process, or a number that divides it."
+        )
+    return share
+
+
+def join(share: Share, device: torch.device) -> None:
+    """Joins the other processes, if there are any."""
+    if share.of > 1:
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+
+
+def leave(share: Share) -> None:
+    """Leaves the other processes."""
+    if share.of > 1:
+        dist.destroy_process_group()
+
+
+def distributed(network: nn.Module, share: Share, has_gates: bool) -> nn.Module:
+    """The network with its gradients averaged over all processes, and process 0's running statistics.
+
+    A closed gate has no backward pass: DistributedDataParallel must look for such blocks and count their gradient as
+    zero, as other processes may have theirs open.
+    """
+    return network if share.of == 1 else DistributedDataParallel(network, find_unused_parameters=has_gates)
+
+
+def all_closed(closed: bool, device: torch.device) -> bool:
+    """Whether a gate is closed in every process: the decision of `gate_scope: batch`, one synchronisation per block."""
+    if not dist.is_initialized():
+        return closed
+    flag = torch.tensor(int(closed), device=device)
+    dist.all_reduce(flag, dist.ReduceOp.MIN)
+    return bool(flag)
+
+
+def combine(closed: Tensor, sums: Tensor) -> tuple[Tensor, Tensor]:
+    """Over all processes: which gates were closed in each step (steps, blocks), in every slice; and the sums."""
+    if not dist.is_initialized():
+        return closed, sums
+    everywhere = closed.to(sums.device, torch.uint8)
+    dist.all_reduce(everywhere, dist.ReduceOp.MIN)
+    dist.all_reduce(sums)
+    return everywhere.to("cpu", torch.bool), sums
