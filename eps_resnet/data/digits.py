@@ -1,14 +1,12 @@
 """scikit-learn's bundled 8x8 digits: the embedded data set of the demo, nothing is downloaded."""
 
-from pathlib import Path
-
 import torch
 
 from eps_resnet.data.store import Images
 from eps_resnet.registry import Archive
 
 
-def read(archive: Archive, path: Path | None) -> Images:
+def read(archive: Archive) -> Images:
     """The digits in scikit-learn's order: the first images for training, the last for testing. Pixels are 0 to 16."""
     from sklearn.datasets import load_digits  # takes a second to import, which other data sets need not wait for
 

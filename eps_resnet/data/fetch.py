@@ -1,70 +1,100 @@
 """Gets a data set: its official address, a mirror, a local archive or an unpacked folder, verifies it, stores it."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pooch
 import requests
 
-from eps_resnet.data import cifar10, digits, store
+from eps_resnet.data import cifar, digits, imagenet, store, svhn
 from eps_resnet.data.manifest import DataManifest
 from eps_resnet.data.store import Images
 from eps_resnet.errors import UserError
 from eps_resnet.files import sha256
 from eps_resnet.layout import Layout
-from eps_resnet.registry import Archive, Registry
+from eps_resnet.registry import Archive, DataSet, Registry
 
-READERS: dict[str, Callable[[Archive, Path | None], Images]] = {
-    "digits": digits.read,
-    "cifar10": cifar10.read,
+READERS: dict[str, Callable[[Path], Images]] = {
+    "cifar10": partial(cifar.read, cifar.CIFAR10),
+    "cifar100": partial(cifar.read, cifar.CIFAR100),
+    "svhn": svhn.read,
 }
-EMBEDDED = "digits"  # the format that comes with a library and needs no source
 
 
 def fetch(registry: Registry, layout: Layout, name: str, source: str | None = None) -> DataManifest:
     """Fetches, verifies and stores a data set. `source`: a URL, an archive or a folder; None for the official address.
 
-    The SHA-256 is checked against the registry before anything is parsed. Raises UserError if nothing acceptable can
+    Digests are checked against the registry before anything is parsed. Raises UserError if nothing acceptable can
     be had, naming what was expected and what was found; whatever was stored before stays.
     """
     data = registry.dataset(name)
-    reader = READERS.get(data.format)
-    if reader is None:
-        raise UserError(f"Data set {name} cannot be fetched yet: its reader is not part of this release.")
-    if data.format == EMBEDDED:
+    if data.format == "imagenet":
+        return imagenet.fetch(layout, name, data, source)
+    if data.format == "digits":
         if source is not None:
             raise UserError(f"Data set {name} comes with a library; it cannot be read from {source}.")
-        return store.save(layout, name, reader(data.archives[0], None), data.archives[0])
-    path, archive = _obtain(name, data.archives, layout, source)
-    return store.save(layout, name, reader(archive, path), archive)
+        archive = data.archives[0]
+        images = digits.read(archive)
+    else:
+        path, archive = _obtain(name, data, layout, source)
+        images = READERS[data.format](path)
+    for split, labels, expected in (
+        ("training", images.train_labels, archive.train_images),
+        ("test", images.test_labels, archive.test_images),
+    ):
+        if len(labels) != expected:
+            raise UserError(f"{name} has {len(labels)} {split} images, copy {archive.name!r} should have {expected}.")
+    return store.save(layout, name, vars(images), archive)
 
 
-def _obtain(name: str, accepted: tuple[Archive, ...], layout: Layout, source: str | None) -> tuple[Path, Archive]:
+def _obtain(name: str, data: DataSet, layout: Layout, source: str | None) -> tuple[Path, Archive]:
     if source is not None and not source.startswith(("http://", "https://")):
-        return _verify_local(name, accepted, Path(source))
-    addresses = [source] if source else [url for archive in accepted for url in archive.urls]
+        return _verify_local(name, data.archives, Path(source))
     failures = []
-    for url in addresses:
+    for addresses in _alternatives(data, source):
         try:
-            return _download(name, accepted, layout, url)
+            return _download(name, data.archives, layout, addresses)
         except (requests.RequestException, ValueError, UserError) as error:
-            failures.append(f"  {url}: {error if isinstance(error, UserError) else type(error).__name__}")
+            reason = error if isinstance(error, UserError) else type(error).__name__
+            failures.append(f"  {', '.join(addresses)}: {reason}")
     raise UserError(
         f"Data set {name} could not be downloaded:\n" + "\n".join(failures) + f"\nGive an archive, an unpacked folder "
         f"or another address: `eps-resnet fetch {name} --from PATH`, or `snakemake ... --config {name}=PATH`."
     )
 
 
-def _download(name: str, accepted: tuple[Archive, ...], layout: Layout, url: str) -> tuple[Path, Archive]:
-    file = url.rsplit("/", 1)[-1]
-    if not file:
-        raise UserError("the address does not end in a file's name")
-    path = Path(pooch.retrieve(url, known_hash=None, path=layout.downloads, fname=file))
+def _alternatives(data: DataSet, source: str | None) -> list[list[str]]:
+    """Addresses to try in turn. Each is one archive, or all files of a data set that is published as several files."""
+    files = [file for file in data.archives[0].files if data.archives[0].sha256 is None]
+    if source is not None:
+        return [[f"{source.rstrip('/')}/{file}" for file in files] or [source]]
+    official = [archive.urls for archive in data.archives if archive.urls]
+    return [list(urls) for urls in official] if files else [[url] for urls in official for url in urls]
+
+
+def _download(name: str, accepted: tuple[Archive, ...], layout: Layout, addresses: list[str]) -> tuple[Path, Archive]:
+    """Downloads one archive, or several files into one folder, and verifies it. What is wrong is deleted again."""
+    several = len(addresses) > 1
+    folder = layout.downloads / name if several else layout.downloads
+    for url in addresses:
+        file = url.rsplit("/", 1)[-1]
+        if not file:
+            raise UserError("the address does not end in a file's name")
+        path = Path(pooch.retrieve(url, known_hash=None, path=folder, fname=file))
+        if several and (found := sha256(path)) not in (wanted := _wanted(accepted, file)):
+            path.unlink()
+            raise UserError(f"{file} has SHA-256 {found}, expected {' or '.join(wanted)}")
     try:
-        return _verify_local(name, accepted, path)
+        return _verify_local(name, accepted, folder if several else path)
     except UserError:
-        path.unlink()  # so that the next attempt downloads it anew
+        if not several:
+            path.unlink()  # so that the next attempt downloads it anew
         raise
+
+
+def _wanted(accepted: tuple[Archive, ...], file: str) -> list[str]:
+    return [archive.files[file] for archive in accepted if file in archive.files]
 
 
 def _verify_local(name: str, accepted: tuple[Archive, ...], path: Path) -> tuple[Path, Archive]:
@@ -72,29 +102,39 @@ def _verify_local(name: str, accepted: tuple[Archive, ...], path: Path) -> tuple
         return _verify_folder(name, accepted, path)
     if not path.is_file():
         raise UserError(f"There is no archive or folder at {path}; data set {name} was to be read from it.")
+    archives = [archive for archive in accepted if archive.sha256]
+    if not archives:
+        raise UserError(f"{path} is a file; data set {name} is read from a folder with {_listed(accepted)}.")
     found = sha256(path)
-    for archive in accepted:
+    for archive in archives:
         if archive.sha256 == found:
             return path, archive
-    wanted = ", ".join(f"{archive.sha256} ({archive.name})" for archive in accepted if archive.sha256)
+    wanted = ", ".join(f"{archive.sha256} ({archive.name})" for archive in archives)
     raise UserError(
         f"{path} is not an accepted copy of {name}: SHA-256 {found} ({path.stat().st_size} bytes), expected {wanted}. "
         f"It may be truncated or altered; delete it and fetch it again."
     )
 
 
+def _listed(accepted: tuple[Archive, ...]) -> str:
+    return ", ".join(sorted({file for archive in accepted for file in archive.files}))
+
+
 def _verify_folder(name: str, accepted: tuple[Archive, ...], path: Path) -> tuple[Path, Archive]:
     names = {file for archive in accepted for file in archive.files}
+    whole = [archive.name for archive in accepted if not archive.files]
+    only = f" Copy {', '.join(map(repr, whole))} is only accepted as its archive, not unpacked." if whole else ""
     missing = sorted(file for file in names if not (path / file).is_file())
     if missing or not names:
-        raise UserError(
-            f"Folder {path} is not an unpacked copy of {name}: it has no {', '.join(missing) or 'known files'}."
-        )
+        lacks = ", ".join(missing) or "known files"
+        raise UserError(f"Folder {path} is not an unpacked copy of {name}: it has no {lacks}.{only}")
     found = {file: sha256(path / file) for file in names}
     for archive in accepted:
-        if archive.files == found:
+        if archive.files and archive.files == found:
             return path, archive
-    wrong = sorted(file for file in names if all(a.files.get(file) != found[file] for a in accepted))
+    wrong = sorted(file for file in names if found[file] not in _wanted(accepted, file))
     raise UserError(
-        f"Folder {path} is not an accepted copy of {name}: wrong SHA-256 of {', '.join(wrong) or 'some files'}."
+        f"Folder {path} is not an accepted copy of {name}: "
+        + (f"wrong SHA-256 of {', '.join(wrong)}." if wrong else "its files belong to different copies.")
+        + only
     )

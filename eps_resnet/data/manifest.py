@@ -8,7 +8,11 @@ from eps_resnet.layout import Layout
 
 @dataclass(frozen=True)
 class DataManifest:
-    """The origin of a stored data set. `differs`: how the copy differs from the official release, or None."""
+    """The origin of a stored data set. `differs`: how the copy differs from the official release, or None.
+
+    `sample_sha256`: digest of a sample of the images, where they stay outside the store (ImageNet); else None, and
+    not written.
+    """
 
     dataset: str
     copy: str
@@ -17,11 +21,15 @@ class DataManifest:
     train_images: int
     test_images: int
     sha256: str
+    sample_sha256: str | None = None
 
 
 def write(layout: Layout, manifest: DataManifest) -> None:
     """Writes the manifest of a data set."""
-    write_json(layout.data_manifest(manifest.dataset), asdict(manifest))
+    document = asdict(manifest)
+    if manifest.sample_sha256 is None:
+        del document["sample_sha256"]
+    write_json(layout.data_manifest(manifest.dataset), document)
 
 
 def read(layout: Layout, dataset: str) -> DataManifest | None:

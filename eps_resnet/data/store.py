@@ -1,4 +1,4 @@
-"""The stored form of a data set: four uint8 tensors in one memory-mapped file, and a manifest with its digest."""
+"""The stored form of a data set: tensors in one memory-mapped file, and a manifest with its digest."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,18 +23,30 @@ class Images:
     test_labels: Tensor
 
 
-def save(layout: Layout, dataset: str, images: Images, archive: Archive) -> DataManifest:
-    """Stores a data set and writes its manifest. Equal images give equal bytes."""
+def save(
+    layout: Layout,
+    dataset: str,
+    stored: dict[str, Tensor],
+    archive: Archive,
+    sample_sha256: str | None = None,
+    corrupt: list[str] | None = None,
+) -> DataManifest:
+    """Stores a data set, the images themselves or a listing of them, and writes its manifest.
+
+    Equal tensors of one copy give equal bytes. `corrupt` names images of the copy that were left out.
+    """
     path = layout.store(dataset)
-    tensors.write(path, vars(images), {"copy": archive.name})
+    tensors.write(path, stored, {"copy": archive.name} | ({"corrupt": corrupt} if corrupt else {}))
+    left_out = f"{len(corrupt)} corrupt images left out" if corrupt else None
     manifest = DataManifest(
         dataset=dataset,
         copy=archive.name,
         copy_sha256=archive.sha256,
-        differs=archive.differs,
-        train_images=len(images.train_labels),
-        test_images=len(images.test_labels),
+        differs="; ".join(filter(None, (archive.differs, left_out))) or None,
+        train_images=archive.train_images,
+        test_images=archive.test_images,
         sha256=sha256(path),
+        sample_sha256=sample_sha256,
     )
     write(layout, manifest)
     return manifest
@@ -42,12 +54,23 @@ def save(layout: Layout, dataset: str, images: Images, archive: Archive) -> Data
 
 def load(layout: Layout, dataset: str) -> Images:
     """The stored images, memory-mapped. Raises UserError if they are missing or not what the manifest says."""
+    return Images(**verified(layout, dataset, fetch_command(layout, dataset)))
+
+
+def verified(layout: Layout, dataset: str, fetch: str) -> dict[str, Tensor]:
+    """The stored tensors. Raises UserError, which says to `fetch`, if they are missing or not as the manifest says."""
     path, expected = layout.store(dataset), read(layout, dataset)
-    fetch = f"run `eps-resnet fetch {dataset}`" + ("" if layout.root == Path() else f" with --root {layout.root}")
     if expected is None or not path.exists():
         raise UserError(f"Data set {dataset} is not at {path}; {fetch}.")
     if (found := sha256(path)) != expected.sha256:
         raise UserError(
             f"{path} was altered: SHA-256 {found}, manifest says {expected.sha256}; delete it, then {fetch}."
         )
-    return Images(**tensors.read(path, f"delete it, then {fetch}")[0])
+    return tensors.read(path, f"delete it, then {fetch}")[0]
+
+
+def fetch_command(layout: Layout, dataset: str, options: str = "") -> str:
+    """What a message tells to run where a data set is missing."""
+    return f"run `eps-resnet fetch {dataset}{options}`" + (
+        "" if layout.root == Path() else f" with --root {layout.root}"
+    )

@@ -1,18 +1,46 @@
 """Whole-batch augmentation against its image-by-image definition."""
 
+import pytest
 import torch
 import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import Tensor
 
-from eps_resnet.data.augment import mean_image, random_crops, random_flips, training_batches
+from eps_resnet.data.augment import (
+    ELASTIC_ALPHA,
+    augmented,
+    deformed,
+    displacements,
+    mean_image,
+    random_crops,
+    random_flips,
+    recoloured,
+)
 from eps_resnet.registry import Augmentation, Registry
 
+SEEDS = st.integers(0, 2**32 - 1)
+AUGMENTATIONS = st.builds(
+    Augmentation,
+    pad=st.integers(0, 4),
+    flip=st.booleans(),
+    brightness=st.floats(0, 60),
+    contrast=st.none() | st.just((0.8, 1.2)),
+    elastic=st.booleans(),
+)
 
-@given(st.integers(1, 9), st.integers(0, 4), st.integers(2, 9), st.integers(0, 2**32 - 1))
+
+def generator(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def pictures(count: int, size: int, seed: int) -> Tensor:
+    return torch.randint(256, (count, 3, size, size + 1), dtype=torch.uint8, generator=generator(seed))
+
+
+@given(st.integers(1, 9), st.integers(0, 4), st.integers(2, 9), SEEDS)
 def test_each_image_gets_its_own_crop_and_flip(count: int, pad: int, size: int, seed: int) -> None:
-    draw = torch.Generator().manual_seed(seed)
-    images = torch.randint(256, (count, 3, size, size + 1), dtype=torch.uint8, generator=draw)
+    images, draw = pictures(count, size, seed), generator(seed)
     rows, columns = torch.randint(2 * pad + 1, (2, count), generator=draw)
     flip = torch.rand(count, generator=draw) < 0.5
     result = random_flips(random_crops(images, pad, rows, columns), flip)
@@ -22,30 +50,79 @@ def test_each_image_gets_its_own_crop_and_flip(count: int, pad: int, size: int, 
         assert torch.equal(result[i], expected.flip(2) if flip[i] else expected)
 
 
-def test_an_epoch_visits_each_image_at_most_once_and_drops_the_partial_batch(experiments: Registry) -> None:
-    recipe = experiments.datasets["digits"].recipe.model_copy(update={"augmentation": Augmentation(), "batch": 8})
-    images = torch.arange(30, dtype=torch.uint8)[:, None, None, None].expand(-1, 1, 4, 4)
-    mean = torch.zeros(1, 4, 4)
-    batches = list(training_batches(images, torch.arange(30), mean, recipe, seed=0, epoch=1))
-    assert [len(labels) for _, labels in batches] == [8, 8, 8]
-    seen = torch.cat([labels for _, labels in batches])
-    assert len(seen.unique()) == 24
-    for inputs, labels in batches:
-        assert torch.equal(inputs[:, 0, 0, 0], labels / recipe.pixel_divisor)
+@given(st.integers(1, 5), SEEDS)
+def test_brightness_comes_before_contrast_about_each_channels_mean_and_both_are_clipped_once(
+    count: int, seed: int
+) -> None:
+    images, draw = pictures(count, 4, seed), generator(seed)
+    shift, factor = torch.rand(2, count, generator=draw) * 60
+    result = recoloured(images, shift, factor)
+    for i in range(count):
+        for channel in range(3):
+            bright = images[i, channel].double() + float(shift[i])
+            expected = ((bright - bright.mean()) * float(factor[i]) + bright.mean()).clip(0, 255)
+            assert torch.allclose(result[i, channel].double(), expected, atol=0.01)
 
 
-def test_epochs_and_seeds_have_different_orders_and_equal_ones_the_same(experiments: Registry) -> None:
-    recipe = experiments.datasets["digits"].recipe
-    images, labels, mean = torch.zeros(256, 1, 8, 8, dtype=torch.uint8), torch.arange(256), torch.zeros(1, 8, 8)
+@given(AUGMENTATIONS, st.integers(1, 6), SEEDS)
+def test_augmented_images_keep_shape_and_range_and_depend_on_the_draws_alone(
+    augmentation: Augmentation, count: int, seed: int
+) -> None:
+    images = pictures(count, 6, seed)
+    result = augmented(images, augmentation, generator(seed))
+    assert result.shape == images.shape
+    assert 0 <= float(result.min()) <= float(result.max()) <= 255
+    assert torch.equal(result, augmented(images, augmentation, generator(seed)))
 
-    def order(seed: int, epoch: int) -> list[int]:
-        return [int(i) for _, part in training_batches(images, labels, mean, recipe, seed, epoch) for i in part]
 
-    assert order(0, 1) == order(0, 1)
-    assert order(0, 1) != order(0, 2)
-    assert order(0, 1) != order(1, 1)
+@given(AUGMENTATIONS, st.integers(2, 6), SEEDS)
+def test_what_an_image_becomes_does_not_depend_on_the_others_in_the_batch(
+    augmentation: Augmentation, count: int, seed: int
+) -> None:
+    images = pictures(count, 6, seed)
+    others = images.clone()
+    others[1:] = 255 - others[1:]
+    whole, changed = (augmented(batch, augmentation, generator(seed)) for batch in (images, others))
+    assert torch.allclose(whole[0].float(), changed[0].float())
 
 
-def test_the_mean_is_taken_per_pixel() -> None:
-    images = torch.tensor([[[[0, 255]]], [[[100, 255]]]], dtype=torch.uint8)
-    assert mean_image(images).tolist() == [[[50, 255]]]
+def test_nothing_happens_to_images_whose_recipe_has_no_augmentation() -> None:
+    images, draw = pictures(3, 5, 0), generator(0)
+    before = draw.get_state()
+    assert torch.equal(augmented(images, Augmentation(), draw), images)
+    assert torch.equal(draw.get_state(), before)
+
+
+def test_svhn_is_recoloured_before_it_is_padded_and_never_flipped(experiments: Registry) -> None:
+    augmentation = experiments.datasets["svhn"].recipe.augmentation
+    assert (augmentation.flip, augmentation.elastic) == (False, False)
+    images = torch.full((200, 3, 32, 32), 100, dtype=torch.uint8)
+    result = augmented(images, augmentation, generator(0))
+    inside = result[result > 0]  # the padding stays black: the colours were changed before it was added
+    assert (result == 0).any()
+    assert 90 <= float(inside.min()) < 92
+    assert 108 < float(inside.max()) <= 110
+
+
+@given(st.integers(-3, 3), st.integers(-3, 3), SEEDS)
+def test_an_even_displacement_shifts_the_image_and_repeats_its_edge(right: int, down: int, seed: int) -> None:
+    image = pictures(1, 8, seed)
+    field = torch.tensor([float(right), float(down)]).expand(1, 8, 9, 2)
+    rows, columns = (torch.arange(8) + down).clip(0, 7), (torch.arange(9) + right).clip(0, 8)
+    assert torch.allclose(deformed(image, field), image[:, :, rows][..., columns].float(), atol=0.05)
+
+
+def test_displacements_are_smooth_small_and_drawn_for_each_image() -> None:
+    field = displacements(50, 32, 32, generator(0))
+    assert field.shape == (50, 32, 32, 2)
+    assert float((field[:, 1:] - field[:, :-1]).abs().max()) < 1.5  # pixels, so that no digit is torn
+    assert 0.5 < float(field.std()) < 2
+    assert float(field.abs().max()) < ELASTIC_ALPHA
+    assert not torch.equal(field[0], field[1])
+
+
+@pytest.mark.parametrize("count", [1, 7, 1024, 1500])
+def test_the_mean_is_taken_per_pixel_and_exactly(count: int) -> None:
+    images = pictures(count, 2, count)
+    expected = torch.tensor([sum(image) / count for image in zip(*images.flatten(1).tolist(), strict=True)])
+    assert torch.equal(mean_image(images).flatten(), expected)

@@ -1,0 +1,281 @@
+"""ImageNet, given by the user: a folder of JPEG files or the official tars, listed, checked, and read in place.
+
+The images are not copied. The store holds one listing that is the same for the folder and the tars; where the images
+lie on this machine stands in a file of its own.
+"""
+
+import hashlib
+import io
+import os
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from eps_resnet import tensors
+from eps_resnet.data import manifest, store
+from eps_resnet.data.manifest import DataManifest
+from eps_resnet.errors import UserError
+from eps_resnet.layout import Layout
+from eps_resnet.registry import Archive, DataSet
+
+# The official archives (Russakovsky et al. 2015, the challenge of 2012). Their MD5s are in the registry.
+TRAIN_TAR, TEST_TAR, DEVKIT = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar", "ILSVRC2012_devkit_t12.tar.gz"
+CLASS_TABLE, TRUTH = "meta.mat", "ILSVRC2012_validation_ground_truth.txt"  # in the devkit
+FOLDERS = {"train": "train", "test": "val"}  # splits, and what their folders are called
+SUFFIX = ".JPEG"
+SAMPLE = 1000  # images whose bytes the sampled checksum covers, evenly spaced over both splits
+CORRUPT_SHARE = 0.001  # above this share of images that cannot be decoded, a copy is refused; ours
+NAMED = 10  # corrupt images that a message names
+
+
+class Member(NamedTuple):
+    """One image: its class, its file's name, its size in bytes and where in a tar it begins (0 in a folder)."""
+
+    wnid: str
+    name: str
+    size: int
+    offset: int
+
+
+@dataclass(frozen=True)
+class Split:
+    """The images of one split, sorted by class and name. Tensors, so that worker processes share them.
+
+    `names` is one text of lines `train/<wnid>/<file>` in UTF-8 bytes, `ends` (N,) where each line ends; `sizes` in
+    bytes and `labels` (N,). They lie in the file `place` from `offsets` (N,), or, where that is None, below the folder.
+    """
+
+    names: Tensor
+    ends: Tensor
+    sizes: Tensor
+    labels: Tensor
+    place: Path
+    offsets: Tensor | None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def name(self, index: int) -> str:
+        """An image's name, such as `train/n01440764/n01440764_10026.JPEG`."""
+        start = int(self.ends[index - 1]) + 1 if index else 0
+        return bytes(self.names[start : int(self.ends[index])].tolist()).decode()
+
+    def read(self, index: int) -> bytes:
+        """An image's file. Raises UserError if it is no longer where it was."""
+        path = self.place / self.name(index) if self.offsets is None else self.place
+        offset = 0 if self.offsets is None else int(self.offsets[index])
+        try:
+            file = os.open(path, os.O_RDONLY)
+            try:
+                return os.pread(file, int(self.sizes[index]), offset)
+            finally:
+                os.close(file)
+        except OSError as error:
+            raise UserError(f"Image {self.name(index)} cannot be read from {path}: {error.strerror}.") from None
+
+    def without(self, left_out: set[int]) -> "Split":
+        """The split without the images of these indices."""
+        kept = [i for i in range(len(self)) if i not in left_out]
+        names = _text([self.name(i) for i in kept])
+        offsets = None if self.offsets is None else self.offsets[kept]
+        return Split(names, _ends(names), self.sizes[kept], self.labels[kept], self.place, offsets)
+
+
+Listing = dict[str, Split]  # by split: train, test
+
+
+def fetch(layout: Layout, dataset: str, data: DataSet, source: str | None) -> DataManifest:
+    """Lists and checks a copy of ImageNet in place, and stores the listing; the images stay where they are.
+
+    Raises UserError if the copy is not an accepted one: a class or images are missing, an archive's MD5 or the sampled
+    checksum is wrong, or too many images cannot be decoded. Whatever was stored before stays.
+    """
+    from eps_resnet.data.jpeg import undecodable
+
+    listing, archive = _listing(dataset, data, source)
+    corrupt = {name: undecodable(split) for name, split in listing.items()}
+    names = [listing[name].name(i) for name in listing for i in corrupt[name]]
+    if len(names) > CORRUPT_SHARE * (archive.train_images + archive.test_images):
+        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+        raise UserError(
+            f"{source}: {len(names)} of {archive.train_images + archive.test_images} images cannot be decoded, more "
+            f"than {CORRUPT_SHARE:.1%}: {', '.join(names[:NAMED])}{more}. Get these files anew."
+        )
+    sample = sample_sha256(listing)
+    if archive.sample_sha256 not in (None, sample):
+        raise UserError(
+            f"{source} is not copy {archive.name!r} of {dataset}: its sampled checksum is {sample}, "
+            f"expected {archive.sample_sha256}. Images were altered or exchanged."
+        )
+    if names:
+        listing = {name: split.without(set(corrupt[name])) for name, split in listing.items()}
+        sample = sample_sha256(listing)
+    offsets = {name: split.offsets for name, split in listing.items() if split.offsets is not None}
+    places = {name: str(split.place.resolve()) for name, split in listing.items()}
+    tensors.write(layout.image_location(dataset), offsets, places)
+    parts = ("names", "sizes", "labels")
+    stored = {f"{name}_{part}": getattr(split, part) for name, split in listing.items() for part in parts}
+    return store.save(layout, dataset, stored, archive, sample, names)
+
+
+def load(layout: Layout, dataset: str) -> Listing:
+    """The stored listing. Raises UserError if it is missing or altered, or the sampled checksum is not what it was."""
+    fetch_it = store.fetch_command(layout, dataset, " --from PATH")
+    stored = store.verified(layout, dataset, fetch_it)
+    offsets, places = tensors.read(layout.image_location(dataset), fetch_it)
+    listing = {}
+    for split in FOLDERS:
+        names, sizes, labels = (stored[f"{split}_{part}"] for part in ("names", "sizes", "labels"))
+        listing[split] = Split(names, _ends(names), sizes, labels, Path(places[split]), offsets.get(split))
+    expected = manifest.read(layout, dataset)
+    if expected is None or sample_sha256(listing) != expected.sample_sha256:
+        raise UserError(f"The images in {places['train']} are no longer those that were fetched; {fetch_it}.")
+    return listing
+
+
+def sample_sha256(listing: Listing) -> str:
+    """SHA-256 over the names and bytes of up to 1,000 images, evenly spaced over the training, then the test images."""
+    train, test = listing["train"], listing["test"]
+    total, digest = len(train) + len(test), hashlib.sha256()
+    count = min(SAMPLE, total)
+    for place in (i * total // count for i in range(count)):
+        split, index = (train, place) if place < len(train) else (test, place - len(train))
+        digest.update(f"{split.name(index)}\n".encode() + split.read(index))
+    return digest.hexdigest()
+
+
+def _listing(dataset: str, data: DataSet, source: str | None) -> tuple[Listing, Archive]:
+    folder = Path(source) if source else None
+    if folder is not None and all((folder / name).is_dir() for name in FOLDERS.values()):
+        members = {split: sorted(_folder_members(folder / name)) for split, name in FOLDERS.items()}
+        return _split(members, dict.fromkeys(FOLDERS, folder), tars=False), _archive_of(folder, data, members)
+    if folder is not None and all((folder / name).is_file() for name in (TRAIN_TAR, TEST_TAR, DEVKIT)):
+        archive = _verified_tars(folder, data)
+        members = {
+            "train": sorted(_train_members(folder / TRAIN_TAR)),
+            "test": sorted(_test_members(folder / TEST_TAR, _test_classes(folder / DEVKIT))),
+        }
+        _check(folder, data, archive, members)
+        return _split(members, {"train": folder / TRAIN_TAR, "test": folder / TEST_TAR}, tars=True), archive
+    found = "nothing was given" if source is None else f"{source} is neither"
+    raise UserError(
+        f"Data set {dataset} is not downloaded: its images are for registered users. Give a folder with "
+        f"train/<class>/*{SUFFIX} and val/<class>/*{SUFFIX}, or one with {TRAIN_TAR}, {TEST_TAR} and {DEVKIT}: "
+        f"`eps-resnet fetch {dataset} --from PATH`, or `snakemake ... --config {dataset}=PATH`; {found}."
+    )
+
+
+def _split(members: dict[str, list[Member]], places: dict[str, Path], tars: bool) -> Listing:
+    classes = sorted({member.wnid for part in members.values() for member in part})
+    label = {wnid: number for number, wnid in enumerate(classes)}
+    listing = {}
+    for split, part in members.items():
+        names = _text([f"{FOLDERS[split]}/{member.wnid}/{member.name}" for member in part])
+        listing[split] = Split(
+            names,
+            _ends(names),
+            torch.tensor([member.size for member in part], dtype=torch.int32),
+            torch.tensor([label[member.wnid] for member in part], dtype=torch.int16),
+            places[split],
+            torch.tensor([member.offset for member in part]) if tars else None,
+        )
+    return listing
+
+
+def _text(lines: list[str]) -> Tensor:
+    return torch.frombuffer(bytearray("".join(f"{line}\n" for line in lines), "utf-8"), dtype=torch.uint8)
+
+
+def _ends(names: Tensor) -> Tensor:
+    return (names == ord("\n")).nonzero()[:, 0]
+
+
+def _folder_members(folder: Path) -> Iterator[Member]:
+    for group in os.scandir(folder):
+        if group.is_dir():
+            for file in os.scandir(group):
+                if file.name.endswith(SUFFIX):
+                    yield Member(group.name, file.name, file.stat().st_size, 0)
+
+
+def _train_members(path: Path) -> Iterator[Member]:
+    """The training images: a tar of one tar for each class, read where they lie in the outer one."""
+    with path.open("rb") as file:
+        with tarfile.open(fileobj=file, mode="r:") as outer:
+            inner = [(Path(member.name).stem, member.offset_data) for member in outer if member.isfile()]
+        for wnid, start in inner:
+            file.seek(start)
+            with tarfile.open(fileobj=file, mode="r:") as tar:  # offsets count from the file's beginning
+                yield from (Member(wnid, m.name, m.size, m.offset_data) for m in tar if m.name.endswith(SUFFIX))
+
+
+def _test_members(path: Path, classes: list[str]) -> Iterator[Member]:
+    """The validation images: a flat tar; the n-th by name has the n-th class."""
+    with tarfile.open(path, "r:") as tar:
+        images = sorted((Path(m.name).name, m.size, m.offset_data) for m in tar if m.name.endswith(SUFFIX))
+    if len(images) != len(classes):
+        raise UserError(f"{path} has {len(images)} images, but {DEVKIT} classes for {len(classes)}.")
+    return (Member(wnid, *image) for wnid, image in zip(classes, images, strict=True))
+
+
+def _test_classes(devkit: Path) -> list[str]:
+    """The class of each validation image, in the order of their names."""
+    from scipy.io import loadmat
+
+    files = {}
+    with tarfile.open(devkit, "r:gz") as tar:
+        for member in tar:
+            name = Path(member.name).name
+            if member.isfile() and name in (CLASS_TABLE, TRUTH):
+                files[name] = tar.extractfile(member).read()  # type: ignore[union-attr]  # it is a file
+    if missing := {CLASS_TABLE, TRUTH} - set(files):
+        raise UserError(f"{devkit} has no {', '.join(sorted(missing))}; expected the official development kit.")
+    synsets = loadmat(io.BytesIO(files[CLASS_TABLE]), squeeze_me=True)["synsets"]
+    wnids = {int(number): str(wnid) for number, wnid in zip(synsets["ILSVRC2012_ID"], synsets["WNID"], strict=True)}
+    return [wnids[int(number)] for number in files[TRUTH].split()]
+
+
+def _verified_tars(folder: Path, data: DataSet) -> Archive:
+    """The accepted copy whose MD5s the three archives have. Raises UserError naming each that differs."""
+    found = {name: _md5(folder / name) for name in (TRAIN_TAR, TEST_TAR, DEVKIT)}
+    accepted = [archive for archive in data.archives if archive.md5]
+    for archive in accepted:
+        if archive.md5 == found:
+            return archive
+    wanted = {name: [archive.md5[name] for archive in accepted] for name in found}
+    wrong = [f"{n} has MD5 {found[n]}, expected {' or '.join(wanted[n])}" for n in found if found[n] not in wanted[n]]
+    raise UserError(f"{folder} has no accepted copy: {'; '.join(wrong) or 'its files belong to different copies'}.")
+
+
+def _md5(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
+def _archive_of(folder: Path, data: DataSet, members: dict[str, list[Member]]) -> Archive:
+    """The accepted copy a folder is: the one nearest in its number of classes. Raises UserError if it is not that."""
+    count = len({member.wnid for part in members.values() for member in part})
+    archive = min(data.archives, key=lambda archive: abs((archive.classes or data.classes) - count))
+    _check(folder, data, archive, members)
+    return archive
+
+
+def _check(folder: Path, data: DataSet, archive: Archive, members: dict[str, list[Member]]) -> None:
+    """Raises UserError if classes or images are missing or superfluous, naming them where both splits tell."""
+    copy, expected = f"copy {archive.name!r}", archive.classes or data.classes
+    classes = {split: {member.wnid for member in part} for split, part in members.items()}
+    if differing := sorted(classes["train"] ^ classes["test"]):
+        lacking = [f"{wnid} has no images in {'train' if wnid in classes['test'] else 'val'}" for wnid in differing]
+        raise UserError(f"{folder} is not {copy}: class {'; class '.join(lacking[:NAMED])}.")
+    if len(classes["train"]) != expected:
+        raise UserError(f"{folder} has {len(classes['train'])} classes, {copy} should have {expected}.")
+    for split, images in (("train", archive.train_images), ("test", archive.test_images)):
+        if len(members[split]) != images:
+            raise UserError(
+                f"{folder} has {len(members[split])} images in {FOLDERS[split]}, {copy} should have {images}."
+            )
