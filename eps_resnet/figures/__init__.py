@@ -1,12 +1,22 @@
-"""Tables and drawings, one module per figure of the paper, each with `table`, `readable` and `draw`."""
+"""Tables and drawings, one module per figure of the paper, each with what the protocol FigureModule names."""
 
 from typing import Protocol
 
 import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
-from eps_resnet.errors import UserError
-from eps_resnet.figures import drawing, figure6, figure7, figure8, results
+from eps_resnet.figures import (
+    drawing,
+    figure1,
+    figure3,
+    figure5,
+    figure6,
+    figure7,
+    figure8,
+    figure9,
+    figure10,
+    results,
+)
 from eps_resnet.files import write_json
 from eps_resnet.layout import Layout
 from eps_resnet.provenance import table_fingerprint
@@ -17,10 +27,11 @@ class FigureModule(Protocol):
     """What each figure's module offers."""
 
     TITLE: str
-    NOTES: list[str]  # what its table needs explained
+    CAPTION: list[str]  # what its drawing and its table need explained
+    NOTES: list[str]  # what its table alone needs explained
 
     def table(self, registry: Registry, layout: Layout, name: str) -> pd.DataFrame:
-        """One row per run."""
+        """Rows of every run of the figure, one or several each; columns run, state, settled and seed among others."""
 
     def readable(self, rows: pd.DataFrame) -> pd.DataFrame:
         """The columns of table.md, as text."""
@@ -29,22 +40,33 @@ class FigureModule(Protocol):
         """The drawing."""
 
 
-MODULES: dict[str, FigureModule] = {"6": figure6, "7": figure7, "8": figure8}
+MODULES: dict[str, FigureModule] = {
+    "1": figure1,
+    "3": figure3,
+    "5": figure5,
+    "6": figure6,
+    "7": figure7,
+    "8": figure8,
+    "9": figure9,
+    "10": figure10,
+}
 
 
 def module_of(registry: Registry, name: str) -> FigureModule:
-    """The module that makes a figure. Raises UserError if this release has none for it."""
-    number = registry.figure(name).figure
-    if number not in MODULES:
-        raise UserError(f"Figure {number} cannot be drawn yet; this release draws figures {', '.join(MODULES)}.")
-    return MODULES[number]
+    """The module that makes a figure. Raises UserError if the registry has no such figure."""
+    return MODULES[registry.figure(name).figure]
+
+
+def caption(registry: Registry, layout: Layout, name: str, rows: pd.DataFrame) -> list[str]:
+    """What must be said beside a figure's table and drawing, a sentence or two each."""
+    return results.remarks(registry, layout, name, rows) + module_of(registry, name).CAPTION
 
 
 def write_table(registry: Registry, layout: Layout, name: str) -> None:
     """Writes table.csv and table.md of a figure, with "not run" where runs are missing."""
     module = module_of(registry, name)
     rows = module.table(registry, layout, name)
-    notes = results.remarks(registry, layout, name, rows) + module.NOTES
+    notes = caption(registry, layout, name, rows) + module.NOTES
     drawing.write_table(layout.tables(name), _title(registry, name), rows, module.readable(rows), notes)
 
 
@@ -53,9 +75,10 @@ def write_drawing(registry: Registry, layout: Layout, name: str) -> None:
     module = module_of(registry, name)
     rows = module.table(registry, layout, name)
     canvas = module.draw(rows)
-    canvas.suptitle(_title(registry, name), fontsize=10)
-    drawing.save(layout.tables(name), canvas, results.remarks(registry, layout, name, rows))
-    manifest = {"figure": name, "fingerprint": table_fingerprint(registry, layout, name), "runs": list(rows["run"])}
+    drawing.head(canvas, _title(registry, name))
+    drawing.save(layout.tables(name), canvas, caption(registry, layout, name, rows))
+    runs = list(dict.fromkeys(rows["run"]))
+    manifest = {"figure": name, "fingerprint": table_fingerprint(registry, layout, name), "runs": runs}
     write_json(layout.table_manifest(name), manifest)
 
 

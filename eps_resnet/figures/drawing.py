@@ -12,6 +12,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawing
 
+from eps_resnet.figures.results import over_seeds
 from eps_resnet.files import write_atomically, write_text
 
 # Okabe and Ito's colours differ for the colour-blind; markers and dashes differ in grey.
@@ -20,7 +21,8 @@ STYLES: dict[str, dict[str, Any]] = {
     "standard_side": {"color": "#009E73", "marker": "^", "label": "standard + side head"},
     "epsilon_side": {"color": "#D55E00", "marker": "o", "label": "ε-ResNet + side head"},
 }
-PUBLISHED: dict[str, Any] = {"linestyle": ":", "linewidth": 1, "markerfacecolor": "white", "markersize": 5}
+PAPER: dict[str, Any] = {"linestyle": ":", "linewidth": 1, "markerfacecolor": "white", "markersize": 5}
+QUIET = "#595959"  # text beside the data
 plt.rcParams.update(
     {
         "font.size": 9,
@@ -30,92 +32,107 @@ plt.rcParams.update(
         "grid.color": "#e6e6e6",
         "axes.axisbelow": True,
         "legend.frameon": False,
+        "legend.fontsize": 7.5,
+        "hatch.linewidth": 0.8,
         "svg.hashsalt": "eps-resnet",  # otherwise every drawing has other identifiers
         "svg.fonttype": "none",
     }
 )
 
 
-def canvas(panels: int) -> tuple[Drawing, list[Axes]]:
-    """An empty drawing with so many panels side by side."""
-    drawing, axes = plt.subplots(1, panels, figsize=(3.9 * panels, 3.5), squeeze=False, layout="constrained")
+def canvas(panels: int, width: float = 3.9) -> tuple[Drawing, list[Axes]]:
+    """An empty drawing with so many panels side by side, each `width` inches wide."""
+    drawing, axes = plt.subplots(1, panels, figsize=(width * panels, 3.3), squeeze=False, layout="constrained")
     return drawing, list(axes[0])
 
 
-def ordinal_axis(axes: Axes, values: list[float], label: str) -> None:
-    """Values at equal distances, as the paper draws its depths."""
-    axes.set_xticks(range(len(values)), [f"{value:g}" for value in values])
-    axes.set_xlim(-0.4, len(values) - 0.6)
-    axes.set_xlabel(label)
+def point_axis(axes: Axes, labels: list[str], title: str) -> None:
+    """Points at equal distances, as the paper draws its depths."""
+    axes.set_xticks(range(len(labels)), labels)
+    axes.set_xlim(-0.5, len(labels) - 0.5)
+    axes.set_xlabel(title)
+    axes.grid(visible=False, axis="x")
+
+
+def share_axis(axes: Axes, title: str) -> None:
+    """Shares of blocks, from none to all; a little more, so that points at the ends are whole."""
+    axes.set_ylim(-2, 102)
+    axes.set_ylabel(title)
 
 
 def say_not_run(axes: Axes) -> None:
-    """Says in the panel that there is nothing of ours to draw."""
-    axes.text(0.98, 0.03, "ours: not run", transform=axes.transAxes, ha="right", va="bottom", color="#777777")
+    """Says that there is nothing of ours in the panel: above it, or in it where it is empty."""
+    if axes.has_data():
+        axes.set_title("ours: not run", loc="right", fontsize=8, color=QUIET)
+    else:
+        say(axes, "not run")
 
 
-def error_axis(axes: Axes) -> None:
-    """Room above the curves for the legend; errors are never below 0."""
-    bottom, top = axes.get_ylim()
-    axes.set_ylim(max(0, bottom), top + 0.3 * (top - bottom))
+def say(axes: Axes, text: str) -> None:
+    """A few words in a panel that has nothing to draw."""
+    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=QUIET)
+    axes.set_xticks([])
+    axes.set_yticks([])
 
 
-def legend(axes: Axes) -> None:
-    """A legend, where there is something to explain."""
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend(fontsize=7, loc="upper left")
+def head(drawing: Drawing, title: str) -> None:
+    """The title and, below it, one legend for all panels: above them, where no data can lie."""
+    handles: dict[str, Any] = {}
+    for axes in drawing.axes:
+        handles |= {label: handle for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+    columns = max(1, int(drawing.get_figwidth() / 1.95))
+    drawing.legend(
+        list(handles.values()), list(handles), title=title, title_fontsize=10, alignment="left",
+        loc="outside upper left", ncols=columns,
+    )  # fmt: skip
+    _grow(drawing, 0.2 * -(-len(handles) // columns))
 
 
-def curves(axes: Axes, rows: pd.DataFrame, x: str, y: str, scale: float, interval: bool = False) -> None:
-    """One curve per method and weight decay through the means over seeds of `y`, against the values of `x`.
+def _grow(drawing: Drawing, inches: float) -> None:
+    """Makes a drawing higher, so that what stands around the panels takes nothing from them."""
+    drawing.set_figheight(drawing.get_figheight() + inches)
 
-    The interval is the 95 % binomial one where a point has one seed, the seeds' range where it has several. Says
-    so where no run is done.
+
+def curves(axes: Axes, rows: pd.DataFrame, y: str, is_error: bool = False, joined: bool = True) -> None:
+    """One curve per method and weight decay: the mean over seeds of `y` (a fraction, drawn in %) at each `position`.
+
+    With bars for the 95 % interval (results.over_seeds). Says so where no run is done.
     """
-    values = sorted(set(rows[x]))
     done = rows[rows["state"] == "done"]
-    if done.empty:
+    if done[y].isna().all():
         say_not_run(axes)
         return
     usual = rows["weight_decay"].iloc[0]
     for (method, decay), group in done.groupby(["method", "weight_decay"], sort=False):
-        points = group.groupby(x)
-        means = points[y].mean()
+        points = over_seeds(group, ["position"], y, is_error)
         style = dict(STYLES[str(method)])
         if decay != usual:
             style |= {"label": f"{style['label']}, decay {decay:g}", "linestyle": "--", "alpha": 0.55}
+        if not joined:
+            style["linestyle"] = "none"
         # Curves are moved apart a little, so that equal values stay visible.
-        offset = 0.05 * (list(STYLES).index(str(method)) - 1) + (0.025 if decay != usual else 0)
-        positions = [values.index(value) + offset for value in means.index]
-        axes.plot(positions, means * scale, markersize=5, linewidth=1.5, **style)
-        if interval:
-            one = points["seed"].nunique() == 1
-            low = points["error_low"].first().where(one, points[y].min())
-            high = points["error_high"].first().where(one, points[y].max())
-            axes.vlines(positions, low * scale, high * scale, color=style["color"], linewidth=1, alpha=0.4)
+        offset = 0.06 * (list(STYLES).index(str(method)) - 1) + (0.03 if decay != usual else 0)
+        axes.plot(points["position"] + offset, 100 * points["mean"], markersize=5, linewidth=1.5, **style)
+        bars = points[points["low"].notna()]
+        axes.vlines(bars["position"] + offset, 100 * bars["low"], 100 * bars["high"], color=style["color"], linewidth=1)
 
 
-def published_curves(axes: Axes, rows: pd.DataFrame, x: str, y: str, scale: float) -> None:
-    """The paper's numbers: dotted, hollow markers."""
-    values = sorted(set(rows[x]))
+def published_curves(axes: Axes, rows: pd.DataFrame, y: str, joined: bool = True) -> None:
+    """The paper's numbers (fractions, drawn in %): dotted, hollow markers."""
     for method, group in rows[rows[y].notna()].groupby("method", sort=False):
-        points = group.drop_duplicates(x).sort_values(x)
-        style = STYLES[str(method)]
-        axes.plot(
-            [values.index(value) for value in points[x]],
-            points[y] * scale,
-            color=style["color"],
-            marker=style["marker"],
-            label=f"paper: {style['label']}",
-            **PUBLISHED,
-        )
+        points = group.drop_duplicates("position").sort_values("position")
+        style = {**PAPER, **STYLES[str(method)], "label": f"paper: {STYLES[str(method)]['label']}"}
+        if not joined:
+            style["linestyle"] = "none"
+        axes.plot(points["position"], 100 * points[y], **style)
 
 
 def save(folder: Path, drawing: Drawing, notes: list[str]) -> None:
     """Writes figure.svg and figure.png, with the remarks below, and closes the drawing."""
-    characters = int(18.5 * drawing.get_figwidth())  # at this font size
+    characters = int(19.5 * drawing.get_figwidth())  # at this font size
     text = "\n".join(textwrap.fill(note, characters) for note in notes)
-    drawing.supxlabel(text, fontsize=6.5, color="#555555", x=0.01, ha="left")
+    _grow(drawing, 0.14 * (text.count("\n") + 1))
+    drawing.supxlabel(text, fontsize=7, color=QUIET, x=0.01, ha="left")
     write_atomically(folder / "figure.svg", lambda path: drawing.savefig(path, format="svg", metadata={"Date": None}))
     write_atomically(folder / "figure.png", lambda path: drawing.savefig(path, format="png", dpi=160))
     plt.close(drawing)

@@ -13,7 +13,9 @@ BARS = {  # column: label, colour, hatch; grey levels differ too
     "size_mib_by_block_ratio": ("kept, by share of blocks (the paper's reading)", "#E69F00", "//"),
     "size_mib": ("kept, by true parameter count", "#D55E00", ""),
 }
+OFFSETS = (-0.26, 0, 0.26)  # of the bars from their depth
 
+CAPTION = ["Bars of ours are means over seeds, their error bars Student's 95 % interval (several seeds only)."]
 NOTES: list[str] = []
 
 
@@ -35,30 +37,27 @@ def readable(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def draw(rows: pd.DataFrame) -> Drawing:
-    """Three bars per depth for the gated runs, and the paper's bar as a line across them."""
-    canvas, (axes,) = drawing.canvas(1)
-    gated = rows[rows["method"] == "epsilon_side"]
-    labels = [f"{row.depth}\nε {row.epsilon:g}" for row in gated.drop_duplicates(["depth", "epsilon"]).itertuples()]
-    points = gated.groupby(["depth", "epsilon"], sort=False)
-    for offset, (column, (label, colour, hatch)) in enumerate(BARS.items()):
-        if column in gated and gated[column].notna().any():
-            positions = [index + 0.26 * (offset - 1) for index in range(len(labels))]
-            axes.bar(positions, points[column].mean(), 0.24, label=label, color=colour, hatch=hatch, edgecolor="white")
-    published = points["published_mib"].first()
-    if published.notna().any():
-        axes.hlines(
-            published,
-            [i - 0.4 for i in range(len(labels))],
-            [i + 0.4 for i in range(len(labels))],
-            color="black",
-            linestyle=":",
-            label="paper, pruned",
-        )
+    """Three bars per depth and epsilon of the gated runs; the paper's two numbers as markers on the bars they match."""
+    canvas, (axes,) = drawing.canvas(1, width=5.6)
+    placed, labels = results.along_depth(rows)
+    gated = placed[placed["method"] == "epsilon_side"]
+    for offset, (column, (label, colour, hatch)) in zip(OFFSETS, BARS.items(), strict=True):
+        points = results.over_seeds(gated, ["position"], column)
+        at = points["position"] + offset
+        if len(points):
+            axes.bar(at, points["mean"], 0.24, label=label, color=colour, hatch=hatch, edgecolor="white")
+            axes.vlines(at, points["low"], points["high"], color="black", linewidth=1)
+    for offset, method, marker, label in (
+        (OFFSETS[0], "standard", "s", "paper, all blocks"),
+        (OFFSETS[1], "epsilon_side", "o", "paper, pruned"),
+    ):
+        points = placed[(placed["method"] == method) & placed["published_mib"].notna()].drop_duplicates("position")
+        if len(points):
+            style = {**drawing.PAPER, "linestyle": "none", "color": "black", "marker": marker}
+            axes.plot(points["position"] + offset, points["published_mib"], label=label, **style)
     if (gated["state"] != "done").all():
         drawing.say_not_run(axes)
-    axes.set_xticks(range(len(labels)), labels)
-    axes.set_xlabel("depth (layers)")
-    axes.set_ylim(0, 1.3 * axes.get_ylim()[1])
+    drawing.point_axis(axes, labels, "depth (layers)")
+    axes.set_ylim(bottom=0)
     axes.set_ylabel("trainable parameters (MiB)")
-    drawing.legend(axes)
     return canvas

@@ -9,6 +9,7 @@ from eps_resnet.registry import Registry
 
 TITLE = "sensitivity to epsilon"
 
+CAPTION = [results.BARS]
 NOTES = [results.COLUMNS]
 
 
@@ -26,16 +27,15 @@ def readable(rows: pd.DataFrame) -> pd.DataFrame:
 
 def draw(rows: pd.DataFrame) -> Drawing:
     """Error (left) and share of discarded blocks (right) against epsilon."""
+    epsilons = sorted(set(rows["epsilon"]))
+    rows = rows.assign(position=rows["epsilon"].map(epsilons.index))
     canvas, (error, ratio) = drawing.canvas(2)
-    for axes, y, published in (
-        (error, "error_pruned", "published_error"),
-        (ratio, "discarded_ratio", "published_ratio"),
-    ):
-        drawing.published_curves(axes, rows, "epsilon", published, 100)
-        drawing.curves(axes, rows, "epsilon", y, 100, interval=axes is error)
-        drawing.ordinal_axis(axes, sorted(set(rows["epsilon"])), f"ε (depth {rows['depth'].iloc[0]})")
-    error.set_ylabel("test error, pruned network (%)\nbars: 95 % interval, or range of seeds")
-    drawing.error_axis(error)
-    ratio.set_ylabel("blocks discarded (%)")
-    ratio.set_ylim(0, 100)
+    drawing.published_curves(error, rows, "published_error")
+    drawing.curves(error, rows, "error_pruned", is_error=True)
+    error.set_ylabel("test error, pruned network (%)")
+    drawing.published_curves(ratio, rows, "published_ratio")
+    drawing.curves(ratio, rows, "discarded_ratio")
+    drawing.share_axis(ratio, "blocks discarded (%)")
+    for axes in (error, ratio):
+        drawing.point_axis(axes, [f"{epsilon:g}" for epsilon in epsilons], f"ε (depth {rows['depth'].iloc[0]})")
     return canvas

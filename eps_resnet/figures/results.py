@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
-from scipy.stats import binomtest
+from scipy.stats import binomtest, t
 
 from eps_resnet import provenance, published
 from eps_resnet.files import read_json
@@ -14,12 +16,14 @@ from eps_resnet.registry import Registry, recipe_of
 
 ERROR_FIGURES = ("6a", "6b", "6c", "6d")
 RATIO_FIGURES = ("6e", "6f", "6g", "6h")
-SIZE_FIGURES = ("7a", "7b", "7c", "7d")
+SIZE_FIGURES = ("7a", "7b", "7d")  # 7c repeats 7b: its bars are no SVHN sizes
 SENSITIVITY_ERROR, SENSITIVITY_RATIO = ("8a",), ("8b",)
 CONFIDENCE = 0.95
 NOTHING = "–"
+RUN = ["run", "depth", "method", "epsilon", "weight_decay", "seed", "state"]
 MEASURED = [
-    *("epoch", "settled", "error_pruned", "error_low", "error_high", "error_gated", "error_final", "error_best"),
+    *("epoch", "settled", "test_images"),
+    *("error_pruned", "error_low", "error_high", "error_pruned_top5", "error_gated", "error_final", "error_best"),
     *("agreement", "flickered_in_training", "flickered_in_evaluation"),
     *("blocks", "discarded", "discarded_final", "discarded_ratio", "kept_per_stage"),
     *("size_mib_before", "size_mib_by_block_ratio", "size_mib", "parameters"),
@@ -30,6 +34,33 @@ def error_interval(wrong: int, images: int) -> tuple[float, float]:
     """Exact (Clopper-Pearson) 95 % interval of an error rate, from the count of wrong images."""
     interval = binomtest(wrong, images).proportion_ci(CONFIDENCE, "exact")
     return float(interval.low), float(interval.high)
+
+
+def mean_interval(values: Sequence[float]) -> tuple[float, float]:
+    """Student's t 95 % interval of the mean over seeds, of which there must be two or more."""
+    if len(values) < 2:
+        raise ValueError(f"an interval of a mean needs two values or more, found {len(values)}")
+    half = t.ppf((1 + CONFIDENCE) / 2, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values))
+    return float(np.mean(values) - half), float(np.mean(values) + half)
+
+
+def over_seeds(rows: pd.DataFrame, by: list[str], y: str, is_error: bool = False) -> pd.DataFrame:
+    """Mean over seeds of `y` for each value of `by`: columns mean, low, high and seeds.
+
+    `low` to `high` is the 95 % interval: Student's t of the mean over several seeds; with one seed the binomial one
+    if `y` is an error of the test images, and none otherwise.
+    """
+    points = []
+    for place, group in rows[rows[y].notna()].groupby(by):
+        values = group[y].astype(float).tolist()
+        low, high = np.nan, np.nan
+        if len(values) > 1:
+            low, high = mean_interval(values)
+        elif is_error:
+            images = int(group["test_images"].iloc[0])
+            low, high = error_interval(round(values[0] * images), images)
+        points.append((*place, np.mean(values), low, high, len(values)))
+    return pd.DataFrame(points, columns=[*by, "mean", "low", "high", "seeds"])
 
 
 def runs_table(registry: Registry, layout: Layout, name: str) -> pd.DataFrame:
@@ -58,9 +89,11 @@ def _measured(metrics: dict[str, Any]) -> dict[str, Any]:
     measured = {
         "epoch": metrics["epoch"],
         "settled": metrics["settled"],
+        "test_images": images,
         "error_pruned": error["pruned"],
         "error_low": low,
         "error_high": high,
+        "error_pruned_top5": error["pruned_top5"],
         "error_gated": error["gated"],
         "error_final": error["final"],
         "error_best": error["best"],
@@ -81,6 +114,51 @@ def _measured(metrics: dict[str, Any]) -> dict[str, Any]:
     return measured
 
 
+def details_table(
+    registry: Registry,
+    layout: Layout,
+    name: str,
+    columns: list[str],
+    details: Callable[[str, bool], list[dict[Any, Any]]],
+) -> pd.DataFrame:
+    """Several rows per run: the columns that name it, `settled`, and `columns`, one row for each of `details`.
+
+    `details` gets a run's key and whether it is done. A run without any has one row, empty but for its name.
+    """
+    runs = runs_table(registry, layout, name)[[*RUN, "settled"]]
+    rows = [
+        {**run, **detail}
+        for run in runs.to_dict("records")
+        for detail in details(run["run"], run["state"] == "done") or [{}]
+    ]
+    return pd.DataFrame(rows, columns=[*RUN, "settled", *columns])
+
+
+def stages(registry: Registry, name: str) -> int:
+    """How many stages the networks of a figure have."""
+    return {"cifar": 3, "imagenet": 4}[registry.datasets[registry.figures[name].dataset].recipe.network]
+
+
+def along_depth(rows: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """The rows with their `position` on an axis of depths, and the labels of its points.
+
+    A depth with several epsilons is several points, and a baseline of that depth stands at each, as in Figure 6d.
+    Epsilons are in the labels where they are not all the same.
+    """
+    gated = rows[rows["method"] == "epsilon_side"]
+    plain = rows[~rows["depth"].isin(gated["depth"])].assign(epsilon=np.nan)
+    points = pd.concat([gated[["depth", "epsilon"]], plain[["depth", "epsilon"]]]).drop_duplicates()
+    points = points.sort_values(["depth", "epsilon"], ignore_index=True).rename(columns={"epsilon": "at"})
+    placed = rows.merge(points.assign(position=points.index), on="depth")
+    placed = placed[placed["epsilon"].isna() | (placed["epsilon"] == placed["at"])]
+    several = points["at"].nunique() > 1
+    labels = [
+        f"{depth}\nε {at}" if several and pd.notna(at) else f"{depth}"
+        for depth, at in zip(points["depth"], points["at"], strict=True)
+    ]
+    return placed.drop(columns="at"), labels
+
+
 def readable_runs(rows: pd.DataFrame) -> pd.DataFrame:
     """The columns that name a run, as text: run, depth, method, epsilon, decay and state."""
     epsilon = rows["epsilon"].map(lambda value: "–" if pd.isna(value) else f"{value:g}")
@@ -98,9 +176,8 @@ def readable_runs(rows: pd.DataFrame) -> pd.DataFrame:
 def readable_errors(rows: pd.DataFrame) -> pd.DataFrame:
     """Errors and discarded blocks of runs, as text, with the published numbers beside ours."""
     view = readable_runs(rows)
-    low, high = percents(rows, "error_low"), percents(rows, "error_high")
     view["error, pruned"] = percents(rows, "error_pruned")
-    view["95 % interval"] = [NOTHING if a == NOTHING else f"{a} to {b}" for a, b in zip(low, high, strict=True)]
+    view["95 % interval"] = intervals(rows)
     view["gated"] = percents(rows, "error_gated")
     view["final"] = percents(rows, "error_final")
     view["best"] = percents(rows, "error_best")
@@ -114,6 +191,7 @@ def readable_errors(rows: pd.DataFrame) -> pd.DataFrame:
     return view
 
 
+BARS = "Error bars: 95 % interval; of one seed's error the binomial one, of a mean over several seeds Student's t."
 COLUMNS = (
     "Errors are those of the settled epoch: of the pruned network, with its binomial interval, and of the gated one; "
     "beside them the gated network's error in the last epoch (final) and the lowest of all epochs (best, which has "
@@ -125,6 +203,12 @@ COLUMNS = (
 def percents(rows: pd.DataFrame, column: str) -> pd.Series[str]:
     """A column of fractions as percentages."""
     return rows[column].map(lambda value: NOTHING if pd.isna(value) else f"{value:.2%}").astype(str)
+
+
+def intervals(rows: pd.DataFrame) -> list[str]:
+    """The binomial intervals of the pruned networks' errors."""
+    low, high = percents(rows, "error_low"), percents(rows, "error_high")
+    return [NOTHING if a == NOTHING else f"{a} to {b}" for a, b in zip(low, high, strict=True)]
 
 
 def decimals(rows: pd.DataFrame, column: str) -> pd.Series[str]:
@@ -167,6 +251,7 @@ def with_published(
             method=row["method"],
             epsilon=None if pd.isna(row["epsilon"]) else row["epsilon"],
             metric=metric,
+            source="digitised",
         )
         if row["weight_decay"] == usual
         else None
@@ -175,14 +260,50 @@ def with_published(
     return table.assign(**{column: pd.Series(values, dtype="float64", index=table.index)})
 
 
+DEPTH_OF_FIGURE_8 = (
+    "The paper does not print the depth of its Figure 8; its shares fit counts of 99 blocks, so 200 layers."
+)
+EPOCHS_OF_FIGURE_9 = (
+    "Epochs of the paper's curve are read by its grid lines, so that it ends at epoch 1000 as the text says; by its "
+    "printed labels it would end at 885. The bars of its points are the uncertainty of reading it."
+)
+# What must be said of the numbers of a figure of the paper, by its number and the paper's name of the data set.
+ABOUT_PUBLISHED = {
+    (
+        "1",
+        "CIFAR-100",
+    ): "Of the paper's 375 blocks 360 are visible; the others lie under the figure's frames (hatched). "
+    "Six of them are of stage 1, at its two ends, and how many at which is unknown: the visible ones are drawn in the "
+    "middle and may lie up to three blocks to either side.",
+    (
+        "3",
+        "CIFAR-10",
+    ): "The paper's points are those of its plot; its text gives 5.96 % at 254 layers and 5.66 % at 200.",
+    ("6", "ImageNet"): "The paper's baselines are not its own networks but those of fb.resnet.torch, the one of 101 "
+    "layers drawn at both epsilons of that depth.",
+    ("7", "SVHN"): "The paper's bars (Figure 7c) are not drawn: at all three depths they are CIFAR-100's of Figure 7b, "
+    "the deepest that of 500 layers, so the paper has no size for SVHN.",
+    ("7", "ImageNet"): "The paper's bars of all blocks include the side head (exact: 173.8 and 233.5 MiB); ours do not "
+    "(169.9 and 229.6 MiB).",
+    ("8", "CIFAR-10"): DEPTH_OF_FIGURE_8,
+    ("8", "CIFAR-100"): DEPTH_OF_FIGURE_8,
+    ("9", "CIFAR-10"): EPOCHS_OF_FIGURE_9,
+    ("9", "CIFAR-100"): EPOCHS_OF_FIGURE_9,
+    ("10", "CIFAR-10"): "At 200 layers the paper's Figure 10 keeps 41 of 99 blocks, its Figures 6, 7 and 8 keep 51.",
+    ("10", "CIFAR-100"): "The paper's Figure 10 keeps one block less than its Figure 6 at 500 layers, two less at 752.",
+}
+
+
 def remarks(registry: Registry, layout: Layout, name: str, table: pd.DataFrame) -> list[str]:
-    """What must be said beside a figure's numbers: how many seeds, which runs are missing, how the data differ."""
-    data = registry.datasets[registry.figures[name].dataset]
-    done = table[table["state"] == "done"]
-    notes = [f"{len(done)} of {len(table)} runs are done; seeds per point: {_seeds(done)}."]
+    """What must be said beside a figure's numbers: seeds, missing runs, how the data differ, what the paper's are."""
+    figure = registry.figures[name]
+    data = registry.datasets[figure.dataset]
+    runs = table.drop_duplicates("run")
+    done = runs[runs["state"] == "done"]
+    notes = [f"{len(done)} of {len(runs)} runs are done; seeds per point: {_seeds(done)}."]
     if data.remark:
         notes.append(data.remark)
-    origin = read_json(layout.data_manifest(registry.figures[name].dataset))
+    origin = read_json(layout.data_manifest(figure.dataset))
     if origin and origin["differs"]:
         notes.append(f"Trained on an altered copy of {data.title}: {origin['differs']}.")
     if len(done) and not done["settled"].all():
@@ -190,7 +311,8 @@ def remarks(registry: Registry, layout: Layout, name: str, table: pd.DataFrame) 
         notes.append(
             f"Never settled (the rate did not fall to a hundredth), so at their last lowest rate: {unsettled}."
         )
-    return notes
+    about = ABOUT_PUBLISHED.get((figure.figure, data.published_name or ""))
+    return [*notes, about] if about else notes
 
 
 def _seeds(done: pd.DataFrame) -> str:
