@@ -1,21 +1,43 @@
-"""The whole state of the reproduction: every published number, ours beside it, and the difference."""
+"""The whole state of the reproduction: every published number, ours beside it, and a verdict with its reason."""
 
 import math
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pandas as pd
 
-from eps_resnet import provenance, published
-from eps_resnet.files import read_json
+from eps_resnet import provenance, published, verdict
+from eps_resnet.errors import UserError
+from eps_resnet.figures.results import error_interval, mean_interval
+from eps_resnet.files import read_json, write_text
 from eps_resnet.history import read_history
 from eps_resnet.layout import Layout
-from eps_resnet.registry import Registry
+from eps_resnet.networks.architecture import Architecture, architecture_of
+from eps_resnet.networks.size import size_of
+from eps_resnet.registry import DataSet, Recipe, Registry, Run, recipe_of
+from eps_resnet.schedule import epochs_of
+from eps_resnet.verdict import Scale, Verdict
+
+# Sources of published.csv that are no figure of the paper: its text, and the reference repository's README.
+OTHER_SOURCES = ("text", "README comment", "README cifar10-val-error.png", "README imagenet-val-error.png")
+ERRORS = {"val_error": "pruned", "top1_error": "pruned", "top5_error": "pruned_top5"}  # metric: error of metrics.json
+NOT_SVHN = "Figure 7c draws the bars of Figure 7b (CIFAR-100) again: no SVHN sizes"
+# What tells one published number from another.
+IDENTITY = ("figure", "dataset", "depth", "epsilon", "method", "metric", "epoch", "group", "source")
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One published number and ours. `ours` is the mean over `n_seeds` finished runs, or None."""
+    """One published number and ours.
+
+    `ours` is the mean over `n_seeds` finished runs or, for an unpruned network's size, an exact count (`n_seeds` 0);
+    None if there is nothing to compare. `low` to `high` is its 95 % interval: binomial for one run's error, Student's t
+    for a mean, None where neither applies. `other_reading` is the true size where `ours` is the paper's reading of a
+    size (Fig. 7). `runs` are the keys of the runs that `ours` comes from.
+    """
 
     figure: str
     dataset: str
@@ -30,28 +52,229 @@ class Comparison:
     published: float
     uncertainty: float
     ours: float | None
+    low: float | None
+    high: float | None
     n_seeds: int
-    verdict: str
+    other_reading: float | None
+    verdict: Verdict
     reason: str
+    runs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Point:
+    """One row of published.csv with the empty cells as None, and what the registry says about its network."""
+
+    row: dict[Any, Any]
+    data: DataSet
+    run: Run  # its seed means nothing
+    epoch: int | None
+
+    @property
+    def is_unpruned_size(self) -> bool:
+        return self.row["metric"] == "param_size_mb" and self.run.method == "standard"
+
+    def unpruned_mib(self, with_side_head: bool) -> float:
+        """Exact size of the network with all its blocks."""
+        method = "standard_side" if with_side_head else "standard"
+        run = Run.model_validate({"dataset": self.run.dataset, "depth": self.run.depth, "method": method})
+        return _mib(architecture_of(run, self.data, self.data.recipe), self.data.size)
+
+    @property
+    def drawn_mib(self) -> float:
+        """The same as Fig. 7 draws it: on ImageNet with the side head, else without (docs/verdicts.md)."""
+        return self.unpruned_mib(with_side_head=self.data.format == "imagenet")
+
+
+@cache
+def _mib(architecture: Architecture, image_size: int) -> float:
+    return size_of(architecture, image_size).mib
 
 
 def compare(registry: Registry, layout: Layout) -> list[Comparison]:
-    """One comparison for every published number, in the order of the file."""
-    done = [key for key in registry.runs if provenance.state(registry, layout, key) == "done"]
+    """One comparison for every published number, in the order of the file.
+
+    Raises UserError for a row that neither a figure of the registry nor a stated source claims.
+    """
     table = published.read(provenance.published_csv(), registry)
-    return [_compare_row(registry, layout, done, row) for row in table.to_dict("records")]
+    done = [key for key in registry.runs if provenance.state(registry, layout, key) == "done"]
+    rows = [{k: None if _is_empty(v) else v for k, v in row.items()} for row in table.to_dict("records")]
+    for number, row in enumerate(rows, start=2):  # the heading is line 1
+        _check_claimed(registry, row, number)
+    return [_compare_row(registry, layout, done, row) for row in rows]
+
+
+def _is_empty(value: Any) -> bool:
+    return isinstance(value, float) and math.isnan(value)
+
+
+def _whole(value: float | str | None) -> int | None:
+    return None if value is None else int(float(value))
+
+
+def _check_claimed(registry: Registry, row: dict[Any, Any], line: int) -> None:
+    """Raises UserError unless the row comes from a stated source or a figure of the registry shows its network.
+
+    A registry need not have every data set of the paper; what it leaves out counts as not run.
+    """
+    is_left_out = row["dataset"] not in registry.datasets and row["paper_name"] in published.RECIPES
+    if row["figure"] in OTHER_SOURCES or is_left_out:
+        return
+    network = (row["depth"], row["method"], row["epsilon"])
+    name = f"figure{row['figure'].rstrip('abcdefgh')}-{row['dataset']}"
+    shown = registry.runs_of(name).values() if name in registry.figures else []
+    is_quoted = row["source"] == "text" and name in registry.figures  # beside a figure that need not draw the network
+    if not is_quoted and all((run.depth, run.method, run.epsilon) != network for run in shown):
+        point = f"figure {row['figure']}, {row['dataset']}, depth {row['depth']:g}, {row['method']}, {row['metric']}"
+        raise UserError(
+            f"{provenance.published_csv()}, line {line}: no figure of the registry claims this number ({point}). "
+            f"Let {name} in config/experiments.yaml select such a run, or correct the row."
+        )
 
 
 def _compare_row(registry: Registry, layout: Layout, done: list[str], row: dict[Any, Any]) -> Comparison:
-    row = {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in row.items()}
-    wanted = (row["dataset"], row["depth"], row["method"], row["epsilon"])
-    keys = [
-        key
-        for key in done
-        if (run := registry.runs[key]).weight_decay is None
-        and (run.dataset, run.depth, run.method, run.epsilon) == wanted
-    ]
-    values = [value for key in keys if (value := _measured(layout, key, row)) is not None]
+    if row["dataset"] not in registry.datasets:
+        return _comparison(row, "not run", f"the registry has no data set {row['paper_name']}")
+    if row["method"] == "epsilon_side" and row["epsilon"] is None:
+        return _comparison(row, "not comparable", f"the source does not say which epsilon it used ({row['note']})")
+    run = Run.model_validate({name: row[name] for name in ("dataset", "depth", "method", "epsilon")})
+    point = _Point(row, registry.datasets[run.dataset], run, _whole(row["epoch"]))
+    if point.is_unpruned_size:
+        return _unpruned_comparison(point)
+    anyhow = {"seed": run.seed, "weight_decay": run.weight_decay}
+    keys = [key for key in done if registry.runs[key].model_copy(update=anyhow) == run]
+    differences = {key: _difference(registry, layout, key) for key in keys}
+    comparable = [key for key in keys if differences[key] is None]
+    values = {
+        key: value
+        for key in comparable or keys
+        if (value := _measured(read_json(layout.metrics(key)), layout, key, point)) is not None
+    }
+    why = _incomparable(point) or (None if comparable else next(iter(differences.values()), None))
+    if why is None and not values:
+        return _comparison(row, "not run", _missing(point, keys))
+    if why is None:
+        metrics = [read_json(layout.metrics(key)) for key in values]
+        settled = point.epoch is not None or all(document["settled"] for document in metrics)
+        scale = _scale(point, metrics[0])
+        judged, why = verdict.judge(list(values.values()), row["value"], row["uncertainty"], scale, settled)
+    else:
+        judged = "not comparable"
+    return _measured_comparison(layout, point, values, judged, why)
+
+
+def _incomparable(point: _Point) -> str | None:
+    """Why a number cannot be compared whatever is run, in words; None if it can."""
+    if point.row["figure"] == "7c":
+        return NOT_SVHN
+    if point.epoch == 0:
+        return "nothing is discarded before the first epoch, by definition"
+    last = epochs_of(point.data.recipe, point.run)
+    if point.epoch is not None and point.epoch > last:
+        return f"epoch {point.epoch} lies beyond the {last} of the recipe"
+    return _recipe_difference(point.data, point.data.recipe, point.run)
+
+
+def _recipe_difference(data: DataSet, recipe: Recipe, run: Run) -> str | None:
+    difference = published.recipe_difference(data, recipe, run)
+    return f"another recipe than the paper's: {difference}" if difference else None
+
+
+def _difference(registry: Registry, layout: Layout, key: str) -> str | None:
+    """How a finished run differs from the paper's in its recipe or data, in words; None if it does not."""
+    run = registry.runs[key]
+    altered = read_json(layout.metrics(key))["data_differs"]
+    difference = _recipe_difference(registry.datasets[run.dataset], recipe_of(registry, run), run)
+    return difference or (f"an altered copy of the data: {altered}" if altered else None)
+
+
+def _measured(metrics: dict[str, Any], layout: Layout, key: str, point: _Point) -> float | None:
+    """Our value of a published number's metric, for one finished run; None if it was not measured."""
+    metric = point.row["metric"]
+    if point.epoch is not None:
+        return _measured_at(metrics, layout, key, metric, point.epoch)
+    if metric in ERRORS:
+        error = metrics["error"].get(ERRORS[metric])
+        return None if error is None else float(error)
+    if metric == "kept_fraction":
+        stage = int(point.row["group"]) - 1
+        return float(metrics["kept"][stage] / metrics["blocks"][stage])
+    ratio = float(metrics["compression"]["discarded_ratio"])
+    return point.drawn_mib * (1 - ratio) if metric == "param_size_mb" else ratio
+
+
+def _measured_at(metrics: dict[str, Any], layout: Layout, key: str, metric: str, epoch: int) -> float | None:
+    """The same after some epoch of the training, gates on."""
+    if metric == "top5_error":  # not part of the history, but known for the epoch that was evaluated
+        error = metrics["error"].get("gated_top5") if metrics["epoch"] == epoch else None
+        return None if error is None else float(error)
+    history = read_history(layout.history(key)).set_index("epoch")
+    if epoch not in history.index:
+        return None
+    if metric == "discarded_ratio":
+        return float(history["discarded"].loc[epoch]) / float(sum(metrics["blocks"]))
+    return float(history["test_error"].loc[epoch])
+
+
+def _scale(point: _Point, metrics: dict[str, Any]) -> Scale:
+    metric, blocks = point.row["metric"], metrics["blocks"]
+    if metric in ERRORS:
+        return verdict.error_scale(point.row["value"], metrics["test_images"])
+    if metric == "kept_fraction":
+        return verdict.share_scale(blocks[int(point.row["group"]) - 1])
+    return verdict.share_scale(sum(blocks), point.drawn_mib if metric == "param_size_mb" else 1)
+
+
+def _missing(point: _Point, keys: list[str]) -> str:
+    if keys:
+        at = "" if point.epoch is None else f" at epoch {point.epoch}"
+        return f"the finished runs did not measure {point.row['metric']}{at}"
+    epsilon = "" if point.run.epsilon is None else f", epsilon {point.run.epsilon:g}"
+    return f"no finished run of {point.run.dataset}, depth {point.run.depth}, {point.run.method}{epsilon}"
+
+
+def _unpruned_comparison(point: _Point) -> Comparison:
+    """The size of a whole network, which follows from its architecture."""
+    ours, true = point.drawn_mib, point.unpruned_mib(with_side_head=False)
+    judged, reason = verdict.judge_exact(ours, point.row["value"], point.row["uncertainty"])
+    if ours != true:
+        reason += f"; with the side head, as the paper counts here; without it {true:.4g} MiB"
+    if why := _incomparable(point) if point.row["figure"] == "7c" else None:
+        judged, reason = "not comparable", f"{why}; exact count {ours:.4g} MiB"
+    return _comparison(point.row, judged, reason, ours=ours, other_reading=true)
+
+
+def _measured_comparison(
+    layout: Layout, point: _Point, values: dict[str, float], judged: Verdict, reason: str
+) -> Comparison:
+    if not values:
+        return _comparison(point.row, judged, reason)
+    low, high, true = None, None, None
+    documents = {key: read_json(layout.metrics(key)) for key in values}
+    if len(values) > 1:
+        low, high = mean_interval(list(values.values()))
+    elif point.row["metric"] in ERRORS:
+        [(key, error)] = values.items()
+        images = documents[key]["test_images"]
+        low, high = error_interval(round(error * images), images)
+    if point.row["metric"] == "param_size_mb":
+        true = fmean(document["after"]["size_mib"] for document in documents.values())
+        reason += f"; true size {true:.4g} MiB"
+    return _comparison(
+        point.row,
+        judged,
+        reason,
+        ours=fmean(values.values()),
+        low=low,
+        high=high,
+        n_seeds=len(values),
+        other_reading=true,
+        runs=tuple(values),
+    )
+
+
+def _comparison(row: dict[Any, Any], judged: Verdict, reason: str, **ours: Any) -> Comparison:
+    nothing = {"ours": None, "low": None, "high": None, "n_seeds": 0, "other_reading": None, "runs": ()}
     return Comparison(
         figure=row["figure"],
         dataset=row["dataset"],
@@ -65,57 +288,53 @@ def _compare_row(registry: Registry, layout: Layout, done: list[str], row: dict[
         source=row["source"],
         published=row["value"],
         uncertainty=row["uncertainty"],
-        ours=sum(values) / len(values) if values else None,
-        n_seeds=len(values),
-        verdict="run" if values else "not run",
-        reason=_reason(row, len(keys), len(values)),
+        verdict=judged,
+        reason=reason,
+        **{**nothing, **ours},
     )
 
 
-def _measured(layout: Layout, key: str, row: dict[Any, Any]) -> float | None:
-    """Our value of a published number's metric, for one finished run; None if this release does not measure it."""
-    metrics, metric, epoch = read_json(layout.metrics(key)), row["metric"], _whole(row["epoch"])
-    if epoch is not None:
-        return _measured_at(layout, key, metric, epoch, sum(metrics["blocks"]))
-    if metric == "val_error":
-        return float(metrics["error"]["pruned"])
-    if metric == "discarded_ratio":
-        return float(metrics["compression"]["discarded_ratio"])
-    if metric == "param_size_mb":  # the paper's reading; the true size is in metrics.json
-        return float(metrics["compression"]["size_mib_by_block_ratio"])
-    if metric == "kept_fraction":
-        stage = int(row["group"]) - 1
-        return float(metrics["kept"][stage] / metrics["blocks"][stage])
-    return None
+def record_path() -> Path:
+    """The list of numbers that were once reproduced, beside the published ones."""
+    return provenance.published_csv().with_name("reproduced.csv")
 
 
-def _measured_at(layout: Layout, key: str, metric: str, epoch: int, blocks: int) -> float | None:
-    history = read_history(layout.history(key)).set_index("epoch")
-    if epoch not in history.index:
-        return None
-    if metric == "val_error":
-        return float(history.at[epoch, "test_error"])  # type: ignore[arg-type]
-    if metric == "discarded_ratio":
-        return float(history.at[epoch, "discarded"]) / blocks  # type: ignore[arg-type]
-    return None
+def record(comparisons: list[Comparison]) -> int:
+    """Adds what is reproduced now to the record and returns how many rows that were; removes nothing."""
+    known = recorded()
+    new = [c for c in comparisons if c.verdict == "reproduced" and identity(c) not in known]
+    rows = [dict(zip(IDENTITY, row, strict=True)) for row in (*known, *map(identity, new))]
+    write_text(record_path(), pd.DataFrame(rows, columns=list(IDENTITY)).to_csv(index=False))
+    return len(new)
 
 
-def _reason(row: dict[Any, Any], runs: int, values: int) -> str:
-    if values:
-        return f"{values} finished run{'s' if values > 1 else ''}; tolerances are not judged in this release"
-    if runs:
-        return "the finished runs have no such epoch or metric"
-    if row["method"] == "epsilon_side" and row["epsilon"] is None:
-        return "the source does not say which epsilon it used"
-    name = f"{row['dataset']}, depth {row['depth']:g}, {row['method']}" if row["depth"] else str(row["dataset"])
-    return f"no finished run of {name}" + (f" with epsilon {row['epsilon']:g}" if row["epsilon"] else "")
+def recorded() -> list[tuple[str, ...]]:
+    """Identities of the recorded numbers, in the file's order; none if there is no file.
+
+    Raises UserError if the file has other columns.
+    """
+    if not record_path().exists():
+        return []
+    table = pd.read_csv(record_path(), dtype=str, keep_default_na=False)
+    if list(table.columns) != list(IDENTITY):
+        raise UserError(
+            f"{record_path()}: expected the columns {', '.join(IDENTITY)}, found {', '.join(table.columns)}. "
+            "Restore it from git, or delete it and run `eps-resnet compare --record`."
+        )
+    return [tuple(row) for row in table.itertuples(index=False)]
 
 
-def _whole(value: float | str | None) -> int | None:
-    return None if value is None else int(float(value))
+def identity(comparison: Comparison) -> tuple[str, ...]:
+    """What tells one published number from another, as text."""
+    values = (getattr(comparison, name) for name in IDENTITY)
+    return tuple("" if value is None else str(value) for value in values)
 
 
-def frame(comparisons: list[Comparison]) -> pd.DataFrame:
-    """The comparisons as a table, with the difference ours - published."""
-    table = pd.DataFrame([vars(comparison) for comparison in comparisons])
-    return table.assign(difference=table["ours"].astype(float) - table["published"])
+def lost(comparisons: list[Comparison]) -> list[str]:
+    """The recorded numbers that are not reproduced now, in words."""
+    now = {identity(c): c.verdict for c in comparisons}
+    return [
+        f"{' '.join(filter(None, row))}: now {now.get(row, 'without a published number')}"
+        for row in recorded()
+        if now.get(row) != "reproduced"
+    ]

@@ -1,0 +1,348 @@
+"""What the paper claims in words, checked on every data set with finished runs. The rules are in docs/verdicts.md."""
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+from statistics import fmean, stdev
+from typing import Any, Literal
+
+from scipy.stats import binomtest
+
+from eps_resnet import provenance, published, verdict
+from eps_resnet.files import read_json
+from eps_resnet.history import read_blocks, read_history
+from eps_resnet.layout import Layout
+from eps_resnet.registry import Method, Registry, Run, recipe_of
+
+Verdict = Literal["supported", "contradicted", "undecided", "not run"]
+
+COLLAPSED = 0.1  # a block has collapsed if its largest weight fell below this share of its first epoch's ...
+COLLAPSING = 0.9  # ... and a run supports the claim if this share of its discarded blocks have, ...
+NOT_COLLAPSING = 0.5  # ... contradicts it if fewer than this share have
+LAST_EPOCHS = 0.2  # share of a training in which a saturated number of discarded blocks no longer changes
+ABOUT_80_PERCENT = 0.75  # rounds to 80 %
+ROUNDING = 1e-9  # what floating point may add to a difference of exactly one step
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One claim on one data set.
+
+    `evidence`: why, in words with numbers. `runs`: the keys of the runs it rests on. `remark`: what must be said beside
+    it, such as how a recipe was chosen.
+    """
+
+    number: int
+    statement: str
+    dataset: str
+    verdict: Verdict
+    evidence: str
+    runs: tuple[str, ...]
+    remark: str | None
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished run and what it measured."""
+
+    key: str
+    run: Run
+    metrics: dict[str, Any]
+
+    @property
+    def blocks(self) -> int:
+        """Residual blocks of the whole network."""
+        return sum(self.metrics["blocks"])
+
+    @property
+    def share(self) -> float:
+        """Share of its blocks that are discarded."""
+        return float(self.metrics["compression"]["discarded_ratio"])
+
+    @property
+    def error(self) -> float:
+        """Error of the pruned network."""
+        return float(self.metrics["error"]["pruned"])
+
+    @property
+    def error_deviation(self) -> float:
+        """Binomial standard deviation of that error."""
+        return verdict.binomial_deviation(self.error, self.metrics["test_images"])
+
+
+Finding = tuple[Verdict, str, list[Result]]  # verdict, evidence, the runs it rests on
+
+
+def claims(registry: Registry, layout: Layout) -> list[Claim]:
+    """Every claim on every data set of the registry."""
+    found = []
+    for dataset in registry.datasets:
+        results = [
+            Result(key, run, read_json(layout.metrics(key)))
+            for key, run in registry.runs.items()
+            if run.dataset == dataset and provenance.state(registry, layout, key) == "done"
+        ]
+        for number, statement, rule in rules(registry, layout, dataset):
+            judged, evidence, used = rule(results)
+            keys = tuple(dict.fromkeys(result.key for result in used))
+            remark = _remark(registry, dataset, [result for result in results if result.key in keys])
+            found.append(Claim(number, statement, dataset, judged, evidence, keys, remark))
+    return found
+
+
+def rules(registry: Registry, layout: Layout, dataset: str) -> list[tuple[int, str, Callable[[list[Result]], Finding]]]:
+    """The claims in the paper's order: number, statement, and what judges it from the finished runs of a data set."""
+    epsilons = registry.datasets[dataset].recipe.epsilons
+    return [
+        (1, "ε-ResNet errs no more than the standard network", partial(_errs_no_more, epsilons, "standard")),
+        (
+            1,
+            "ε-ResNet errs no more than the standard network with side head",
+            partial(_errs_no_more, epsilons, "standard_side"),
+        ),
+        (2, "deeper networks discard a larger share of their blocks", partial(_discards_more, "depth", "epsilon")),
+        (3, "a larger ε discards a larger share of the blocks", partial(_discards_more, "epsilon", "depth")),
+        (4, "a larger share is discarded near the output", _more_near_the_output),
+        (5, "the weights of discarded blocks collapse to 0", partial(_weights_collapse, layout)),
+        (6, "the discarded share rises, then saturates", partial(_saturates, layout)),
+        (7, "about 80 % fewer parameters in some instance", partial(_shrinks, registry, dataset)),
+        (8, "the pruned network errs no more than the gated one", _pruned_errs_no_more),
+    ]
+
+
+def _remark(registry: Registry, dataset: str, used: list[Result]) -> str | None:
+    data = registry.datasets[dataset]
+    remarks = [data.remark] if data.remark else []
+    remarks += sorted({f"An altered copy of the data: {d}." for r in used if (d := r.metrics["data_differs"])})
+    if data.published_name:
+        differences = {published.recipe_difference(data, recipe_of(registry, r.run), r.run) for r in used} - {None}
+        remarks += [f"Another recipe than the paper's: {difference}." for difference in sorted(map(str, differences))]
+    if unsettled := [result.key for result in used if not result.metrics["settled"]]:
+        remarks.append(f"Never settled (the rate did not fall to a hundredth): {', '.join(unsettled)}.")
+    return " ".join(remarks) or None
+
+
+# Claims about differences: each point (a depth, a step from one epsilon to the next) has a mean difference over paired
+# seeds, positive where the claim holds, and what it may be off by at 95 %.
+
+
+@dataclass(frozen=True)
+class Point:
+    """One difference: where, its value for each paired seed, its grain (one block, one image).
+
+    `deviation` is the standard deviation of one pair that its test images alone make for; 0 for counts of blocks.
+    """
+
+    where: str
+    differences: list[float]
+    step: float
+    deviation: float = 0
+
+    def interval(self, points: int) -> tuple[float, float]:
+        """Mean and half width at 95 % for so many points at once.
+
+        Student's t of the paired differences; of too few pairs the test images' deviation, and one step.
+        """
+        mean, seeds = fmean(self.differences), len(self.differences)
+        if seeds < verdict.LEAST_SEEDS:
+            return mean, verdict.normal_quantile(points) * self.deviation + self.step
+        return mean, verdict.student_quantile(seeds, points) * stdev(self.differences) / math.sqrt(
+            seeds
+        ) + self.step / 2
+
+
+def judge_points(points: list[Point]) -> tuple[Verdict, str]:
+    """Supported if the difference is clearly positive at every point, contradicted if clearly negative at any.
+
+    The intervals hold for all points at once (Bonferroni), so that many points do not bring forth a contradiction.
+    """
+    intervals = [point.interval(len(points)) for point in points]
+    evidence = "; ".join(
+        f"{point.where} {100 * mean:+.2f} ± {100 * half:.2f} (n {len(point.differences)})"
+        for point, (mean, half) in zip(points, intervals, strict=True)
+    )
+    if all(mean - half > ROUNDING for mean, half in intervals):
+        return "supported", evidence
+    return ("contradicted" if any(mean + half < -ROUNDING for mean, half in intervals) else "undecided"), evidence
+
+
+def _nothing(why: str) -> Finding:
+    return "not run", why, []
+
+
+def _gated(results: Iterable[Result]) -> list[Result]:
+    return [result for result in results if result.run.method == "epsilon_side"]
+
+
+def _groups(results: Iterable[Result], *fields: str) -> dict[tuple[Any, ...], list[Result]]:
+    """Results by the values of these fields of their runs, in ascending order."""
+    groups: dict[tuple[Any, ...], list[Result]] = {}
+    for result in results:
+        groups.setdefault(tuple(getattr(result.run, field) for field in fields), []).append(result)
+    return {place: groups[place] for place in sorted(groups)}
+
+
+def _pairs(first: list[Result], second: list[Result]) -> list[tuple[Result, Result]]:
+    """Results of the same seed and decay."""
+    others = {(result.run.seed, result.run.weight_decay): result for result in second}
+    return [
+        (result, others[place]) for result in first if (place := (result.run.seed, result.run.weight_decay)) in others
+    ]
+
+
+def _errs_no_more(epsilons: tuple[float, ...], baseline: Method, results: list[Result]) -> Finding:
+    points, used = [], []
+    plain = [result for result in results if result.run.method == baseline]
+    for (depth, epsilon), gated in _groups(_gated(results), "depth", "epsilon").items():
+        pairs = _pairs(gated, [result for result in plain if result.run.depth == depth])
+        if epsilon not in epsilons or not pairs:
+            continue
+        ours, theirs = pairs[0]
+        deviation = math.hypot(ours.error_deviation, theirs.error_deviation)
+        points.append(
+            Point(
+                f"depth {depth}, ε {epsilon:g}",
+                [b.error - a.error for a, b in pairs],
+                1 / ours.metrics["test_images"],
+                deviation,
+            )
+        )
+        used += [result for pair in pairs for result in pair]
+    if not points:
+        return _nothing(f"no finished pair of epsilon_side and {baseline} with the same depth and seed")
+    judged, evidence = judge_points(points)
+    return judged, f"error of {baseline} minus that of epsilon_side, in percentage points: {evidence}", used
+
+
+def _discards_more(along: str, fixed: str, results: list[Result]) -> Finding:
+    """Whether the share of discarded blocks rises from each depth (or epsilon) to the next, all else equal."""
+    points, used = [], []
+    for (place,), group in _groups(_gated(results), fixed).items():
+        for ((low,), lower), ((high,), upper) in pairwise(_groups(group, along).items()):
+            if not (pairs := _pairs(lower, upper)):
+                continue
+            step = max(1 / result.blocks for result in pairs[0])
+            where = f"{along} {low:g} to {high:g} at {fixed} {place:g}"
+            points.append(Point(where, [b.share - a.share for a, b in pairs], step))
+            used += [result for pair in pairs for result in pair]
+    if not points:
+        return _nothing(f"no two finished runs that differ in {along} alone")
+    judged, evidence = judge_points(points)
+    return judged, f"rise of the discarded share, in percentage points: {evidence}", used
+
+
+def _more_near_the_output(results: list[Result]) -> Finding:
+    points, used = [], [result for result in _gated(results) if result.share > 0]
+    for (depth, epsilon), group in _groups(used, "depth", "epsilon").items():
+        blocks = group[0].metrics["blocks"]
+        step = max(1 / blocks[0], 1 / blocks[-1])
+        differences = [
+            r.metrics["kept"][0] / r.metrics["blocks"][0] - r.metrics["kept"][-1] / r.metrics["blocks"][-1]
+            for r in group
+        ]
+        points.append(Point(f"depth {depth}, ε {epsilon:g}", differences, step))
+    if not points:
+        return _nothing("no finished run discards a block")
+    judged, evidence = judge_points(points)
+    return judged, f"discarded share of the last stage minus the first's, in percentage points: {evidence}", used
+
+
+# Claims that each run shows or does not.
+
+
+def judge_runs(verdicts: list[Verdict]) -> Verdict:
+    """The verdict that all runs share; undecided where they differ."""
+    return verdicts[0] if len(set(verdicts)) == 1 else "undecided"
+
+
+def _weights_collapse(layout: Layout, results: list[Result]) -> Finding:
+    used = [result for result in _gated(results) if result.share > 0]
+    if not used:
+        return _nothing("no finished run discards a block")
+    verdicts: list[Verdict] = []
+    evidence = []
+    for result in used:
+        blocks = read_blocks(layout.blocks(result.key))
+        largest = blocks[["p0", "p100"]].astype("float32").abs().max(axis=1)
+        weights = blocks.assign(largest=largest).pivot(index="epoch", columns="block", values="largest")
+        left = weights.iloc[-1] / weights.iloc[0]
+        is_gone = left.index.isin(result.metrics["discarded_blocks"])
+        collapsed = int((left[is_gone] < COLLAPSED).sum())
+        share = collapsed / is_gone.sum()
+        verdicts.append(
+            "supported" if share >= COLLAPSING else "contradicted" if share < NOT_COLLAPSING else "undecided"
+        )
+        kept = f", of the kept {left[~is_gone].median():.2g}" if not is_gone.all() else ""
+        evidence.append(f"{result.key} {collapsed} of {is_gone.sum()} (median left {left[is_gone].median():.2g}{kept})")
+    words = f"discarded blocks whose largest weight fell below {COLLAPSED:.0%} of the first epoch's: "
+    return judge_runs(verdicts), words + "; ".join(evidence), used
+
+
+def _saturates(layout: Layout, results: list[Result]) -> Finding:
+    verdicts: list[Verdict] = []
+    evidence, used = [], []
+    for result in _gated(results):
+        share = read_history(layout.history(result.key))["discarded"] / result.blocks
+        if share.max() == 0:
+            continue
+        last = share.iloc[-math.ceil(LAST_EPOCHS * len(share)) :]
+        fall, change = float((share.cummax() - share).max()), float(last.max() - last.min())
+        tolerance = verdict.share_scale(result.blocks).margin
+        verdicts.append("supported" if max(fall, change) <= tolerance else "contradicted")
+        evidence.append(
+            f"{result.key} up to {share.max():.1%}, largest fall {fall:.1%}, change in the last fifth {change:.1%} "
+            f"(tolerance {tolerance:.1%})"
+        )
+        used.append(result)
+    if not used:
+        return _nothing("no finished run discards a block")
+    return judge_runs(verdicts), "; ".join(evidence), used
+
+
+def _shrinks(registry: Registry, dataset: str, results: list[Result]) -> Finding:
+    """The claim is about some instance: it is only contradicted where the paper has one and all runs are finished."""
+    if not (gated := _gated(results)):
+        return _nothing("no finished run of epsilon_side")
+    best = max(gated, key=lambda result: result.metrics["compression"]["parameters_removed"])
+    removed = best.metrics["compression"]["parameters_removed"]
+    share = max(result.share for result in gated)
+    evidence = f"at most {removed:.1%} of the parameters ({best.key}), {share:.1%} of the blocks (the paper's reading)"
+    planned = [key for key, run in registry.runs.items() if run.dataset == dataset and run.method == "epsilon_side"]
+    table = published.read(provenance.published_csv(), registry)
+    ratios = table[(table["dataset"] == dataset) & (table["metric"] == "discarded_ratio")]["value"]
+    if removed >= ABOUT_80_PERCENT:
+        return "supported", evidence, gated
+    if share >= ABOUT_80_PERCENT or not (ratios >= ABOUT_80_PERCENT).any():
+        why = "by the paper's reading alone" if share >= ABOUT_80_PERCENT else "the paper shows no such instance here"
+        return "undecided", f"{evidence}; {why}", gated
+    if len(gated) < len(planned):
+        return "undecided", f"{evidence}; {len(gated)} of {len(planned)} runs are finished", gated
+    return "contradicted", evidence, gated
+
+
+def _pruned_errs_no_more(results: list[Result]) -> Finding:
+    """Both networks see the same images, so only the images on which they disagree can make a difference."""
+    if not (gated := _gated(results)):
+        return _nothing("no finished run of epsilon_side")
+    evidence, verdicts = [], []
+    for result in gated:
+        error, images = result.metrics["error"], result.metrics["test_images"]
+        more = round((error["pruned"] - error["gated"]) * images)
+        disagree = images - result.metrics["agreement"]["equal"]
+        verdicts.append(judge_disagreement(more, disagree))
+        evidence.append(f"{result.key} {more:+d} wrong images, {disagree} of {images} predicted otherwise")
+    judged: Verdict = "supported" if set(verdicts) == {"supported"} else "undecided"
+    return "contradicted" if "contradicted" in verdicts else judged, "; ".join(evidence), gated
+
+
+def judge_disagreement(more: int, disagree: int) -> Verdict:
+    """Sign test of `more` wrong images among `disagree` predictions, all taken to be right in one of the networks.
+
+    That they all are is the case in which a difference means least.
+    """
+    if more <= 0:
+        return "supported"
+    p = binomtest((disagree + more) // 2, disagree, 0.5).pvalue
+    return "contradicted" if p < 1 - verdict.CONFIDENCE else "undecided"
