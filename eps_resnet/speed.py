@@ -1,0 +1,224 @@
+"""How fast networks train: timed on this machine by `eps-resnet plan --calibrate`, else assumed.
+
+The paper publishes no training times, so there is nothing between the two.
+"""
+
+import platform
+import statistics
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from eps_resnet import device
+from eps_resnet.cost import (
+    CPU_MULTIPLY_ADDS_PER_SECOND,
+    GPU_MULTIPLY_ADDS_PER_SECOND,
+    memory_bytes,
+    step_multiply_adds,
+)
+from eps_resnet.errors import UserError
+from eps_resnet.files import read_json, write_json
+from eps_resnet.layout import Layout
+from eps_resnet.networks.architecture import architecture_of
+from eps_resnet.networks.resnet import ResNet, initialise
+from eps_resnet.registry import Registry, Run, recipe_of
+from eps_resnet.streams import stream
+from eps_resnet.train import Training, train_step
+
+WARM_UP, TIMED = 1, 3  # steps; the median of the timed ones counts
+THREADS = 1  # as Snakemake trains
+STEP_SECONDS = 4.0  # a network whose step would take longer, at the assumed speed, is timed in parts
+# Memory for timing on a CPU. STEP_SECONDS keeps far below it what is needed at the paper's sizes.
+CPU_ROOM = 4 * 2**30
+GPU_ROOM = 0.9  # share of the card's free memory
+# Depths timed in place of a larger network: a line through their two times gives its own.
+STAND_INS = {"cifar": (20, 56), "imagenet": (14, 101)}
+
+Device = Literal["gpu", "cpu"]
+Source = Literal["measured", "scaled", "assumed"]
+EXPLANATION = (
+    "Speed: measured (this network, on this machine), scaled (smaller ones were) or assumed (multiply-adds a second: "
+    f"{GPU_MULTIPLY_ADDS_PER_SECOND:.2g} on a GPU, {CPU_MULTIPLY_ADDS_PER_SECOND:.2g} on a core); the paper publishes "
+    "no times. `eps-resnet plan --calibrate` measures."
+)
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Multiply-adds a second in training one network, where, and how that is known.
+
+    `measured`: this network was timed on this machine. `scaled`: smaller ones were. `assumed`: none was.
+    """
+
+    multiply_adds_per_second: float
+    device: Device
+    source: Source
+
+
+@dataclass(frozen=True)
+class Timing:
+    """One entry of work/speed.json: the step of one network, and what was timed for it, as pairs of depth and batch."""
+
+    device: Device
+    multiply_adds: int
+    seconds: float
+    timed: tuple[tuple[int, int], ...]
+
+
+def network_name(run: Run) -> str:
+    """The network of a run, whatever its epsilon, decay and seed."""
+    return f"{run.dataset}-{run.depth}-{run.method}"
+
+
+def machine() -> dict[str, Any]:
+    """What a measured speed holds for: processor, graphics card, version of PyTorch, threads."""
+    return {
+        "processor": _processor(),
+        "gpu": torch.cuda.get_device_name() if device.has_gpu() else None,
+        "torch": torch.__version__,
+        "threads": THREADS,
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def speed_of(registry: Registry, run: Run, timings: dict[str, Timing]) -> Speed:
+    """The speed of a run's network: from its timing, or else the one assumed for the device that its recipe names."""
+    timing = timings.get(network_name(run))
+    if timing is not None and timing.multiply_adds == step_multiply_adds(registry, run):
+        return Speed(timing.multiply_adds / timing.seconds, timing.device, "scaled" if timing.timed[1:] else "measured")
+    if recipe_of(registry, run).device == "gpu":
+        return Speed(GPU_MULTIPLY_ADDS_PER_SECOND, "gpu", "assumed")
+    return Speed(CPU_MULTIPLY_ADDS_PER_SECOND, "cpu", "assumed")
+
+
+def read_timings(layout: Layout) -> tuple[dict[str, Timing], str | None]:
+    """The timings of this machine by network, and why there are none if a file of another machine is there."""
+    document = read_json(layout.speed)
+    if document is None:
+        return {}, None
+    here = machine()
+    try:
+        there = {name: document["machine"][name] for name in here}
+        timings = {name: Timing(**timing) for name, timing in document["networks"].items()}
+    except (KeyError, TypeError, AttributeError):
+        return {}, f"{layout.speed} is not as `eps-resnet plan --calibrate` writes it; it is ignored."
+    if differing := [f"{name} {there[name]} there, {here[name]} here" for name in here if there[name] != here[name]]:
+        return {}, f"{layout.speed} is ignored, it was measured elsewhere: {'; '.join(differing)}."
+    return timings, None
+
+
+def calibrate(registry: Registry, layout: Layout, runs: list[Run]) -> None:
+    """Times training steps of each run's network on this machine and adds them to work/speed.json.
+
+    Random images, all gates open. On the GPU where the recipe names one and there is one, else on one core. Raises
+    UserError if every card is claimed by a training, or the machine is too busy for the times to mean anything.
+    """
+    device.prepare(THREADS)
+    timings = read_timings(layout)[0]
+    networks = {network_name(run): run for run in runs}
+    wants_card = device.has_gpu() and any(recipe_of(registry, run).device == "gpu" for run in networks.values())
+    card = torch.device("cuda", device.claim_card(torch.cuda.device_count())) if wants_card else None
+    steps = Steps(registry)
+    for name, run in networks.items():
+        where = card if card and recipe_of(registry, run).device == "gpu" else torch.device("cpu")
+        timings[name] = timing = _time(steps, run, where)
+        timed = ", ".join(f"depth {depth} with {batch} images" for depth, batch in timing.timed)
+        print(f"{name}: {timing.seconds:.3g} s a step on the {timing.device} (timed: {timed})", file=sys.stderr)
+        entries = {name: asdict(entry) for name, entry in sorted(timings.items())}
+        write_json(layout.speed, {"machine": machine(), "networks": entries})  # each time: what was timed is kept
+
+
+class Steps:
+    """Times steps; a network that stands in for several is timed once."""
+
+    def __init__(self, registry: Registry) -> None:
+        self.registry = registry
+        self.seconds: dict[tuple[str, int], float] = {}
+
+    def time(self, run: Run, batch: int, where: torch.device) -> float:
+        """Median seconds of a training step with a mini-batch of random images, all gates open."""
+        key = network_name(run), batch
+        if key not in self.seconds:
+            self.seconds[key] = self._time(run, batch, where)
+        return self.seconds[key]
+
+    def _time(self, run: Run, batch: int, where: torch.device) -> float:
+        data, recipe = self.registry.datasets[run.dataset], recipe_of(self.registry, run)
+        network = ResNet(architecture_of(run, data, recipe))
+        initialise(network, recipe.initialisation, stream(run.seed, "weights"))
+        network.to(where).to(memory_format=torch.channels_last).train()
+        if run.epsilon is not None:
+            network.set_epsilon(0.0)
+        training = Training(run, recipe, network)
+        images = torch.randn(batch, data.channels, data.size, data.size, device=where)
+        labels = torch.zeros(batch, dtype=torch.int64, device=where)
+        seconds = []
+        for _ in range(WARM_UP + TIMED):
+            started = _now(where)
+            train_step(training, images, labels, rate=0.0)
+            seconds.append(_now(where) - started)
+        return statistics.median(seconds[WARM_UP:])
+
+
+def _now(where: torch.device) -> float:
+    if where.type == "cuda":
+        torch.cuda.synchronize(where)
+    return time.perf_counter()
+
+
+def _time(steps: Steps, run: Run, where: torch.device) -> Timing:
+    registry = steps.registry
+    timed = what_is_timed(registry, run, where)
+    runs = [(run.model_copy(update={"depth": depth}), batch) for depth, batch in timed]
+    work = [step_multiply_adds(registry, smaller, batch) for smaller, batch in runs]
+    seconds = [steps.time(smaller, batch, where) for smaller, batch in runs]
+    whole = step_multiply_adds(registry, run)
+    return Timing("gpu" if where.type == "cuda" else "cpu", whole, extended(work, seconds, whole), timed)
+
+
+def extended(work: list[int], seconds: list[float], whole: int) -> float:
+    """Seconds of a step of `whole` multiply-adds, on the line through the one or two steps that were timed.
+
+    Raises UserError where the larger of two steps was not the slower one.
+    """
+    if len(work) == 1:
+        return seconds[0]
+    slope = (seconds[1] - seconds[0]) / (work[1] - work[0])
+    if slope <= 0:
+        raise UserError(
+            f"A step of {work[1]:.2g} multiply-adds took {seconds[1]:.3g} s, one of {work[0]:.2g} {seconds[0]:.3g} s: "
+            "such times say nothing. Stop what else runs on this machine, then calibrate again."
+        )
+    return seconds[1] + slope * (whole - work[1])
+
+
+def what_is_timed(registry: Registry, run: Run, where: torch.device) -> tuple[tuple[int, int], ...]:
+    """Pairs of depth and batch: the network itself if its step is short and small enough, else two stand-ins."""
+    recipe = recipe_of(registry, run)
+    if _fits(registry, run, recipe.batch, where):
+        return ((run.depth, recipe.batch),)
+    shallow, middle = STAND_INS[recipe.network]
+    stand_in, batch = run.model_copy(update={"depth": middle}), recipe.batch
+    while not _fits(registry, stand_in, batch, where) and batch % (2 * recipe.slices) == 0:
+        batch //= 2
+    return (shallow, batch), (middle, batch)
+
+
+def _fits(registry: Registry, run: Run, batch: int, where: torch.device) -> bool:
+    is_cpu = where.type == "cpu"
+    assumed = CPU_MULTIPLY_ADDS_PER_SECOND if is_cpu else GPU_MULTIPLY_ADDS_PER_SECOND
+    room = CPU_ROOM if is_cpu else GPU_ROOM * torch.cuda.mem_get_info(where)[0]
+    is_short = step_multiply_adds(registry, run, batch) / assumed <= STEP_SECONDS
+    return is_short and memory_bytes(registry, run, batch) <= room
