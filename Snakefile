@@ -12,6 +12,9 @@ from snakemake.utils import min_version
 min_version("9.27")
 
 
+report: "workflow/report/workflow.rst"
+
+
 include: "workflow/rules/common.smk"
 
 
@@ -33,3 +36,12 @@ include: "workflow/rules/figures.smk"
 
 onstart:
     refuse_without_gpu(workflow)
+
+
+# The report shows what there is, so it follows every call, also one in which something failed.
+onsuccess:
+    shell("eps-resnet report {OPTIONS}")
+
+
+onerror:
+    shell("eps-resnet report {OPTIONS}")

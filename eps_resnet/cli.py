@@ -3,18 +3,25 @@
 import errno
 import json
 import sys
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
-from rich.console import Console
+from rich import box
+from rich.console import Console, Group
+from rich.padding import Padding
 from rich.table import Column, Table
 
 from eps_resnet import provenance, registry
 from eps_resnet.errors import UserError
 from eps_resnet.files import read_json
 from eps_resnet.layout import Layout
+
+if TYPE_CHECKING:
+    from eps_resnet.compare import Comparison
+    from eps_resnet.plan import Item, Total
 
 # torch takes seconds to import, so the commands that need it import it themselves.
 app = typer.Typer(
@@ -104,13 +111,16 @@ def prune(run: str, root: Root = HERE, registry_file: RegistryFile = EXPERIMENTS
 @app.command()
 def evaluate(run: str, threads: Threads = 1, root: Root = HERE, registry_file: RegistryFile = EXPERIMENTS) -> None:
     """Measure a trained and pruned run on its test images."""
+    import torch
+
     from eps_resnet import device
     from eps_resnet.evaluate import evaluate
 
     experiments = registry.load(registry_file)
     experiments.run(run)
     device.prepare(threads)
-    evaluate(experiments, Layout(root), run)
+    where = device.choose(experiments, run) if device.has_gpu() else torch.device("cpu")
+    evaluate(experiments, Layout(root), run, where)
 
 
 @app.command()
@@ -172,7 +182,7 @@ def runs(as_json: AsJson = False, root: Root = HERE, registry_file: RegistryFile
 @app.command()
 def describe(run: str, as_json: AsJson = False, registry_file: RegistryFile = EXPERIMENTS) -> None:
     """Say what a run's network is before training: parameters, blocks, multiply-adds."""
-    from eps_resnet.network import describe
+    from eps_resnet.networks.size import describe
 
     _print_facts(describe(registry.load(registry_file), run), as_json)
 
@@ -212,28 +222,109 @@ def _print_facts(facts: dict[str, Any], as_json: bool) -> None:
 
 
 @app.command()
-def compare(as_json: AsJson = False, root: Root = HERE, registry_file: RegistryFile = EXPERIMENTS) -> None:
-    """Set every published number beside ours."""
-    from eps_resnet.compare import compare, frame
+def compare(
+    as_json: AsJson = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Fail if a number of the record is lost.")] = False,
+    record: Annotated[bool, typer.Option("--record", help="Add what is reproduced now to the record.")] = False,
+    root: Root = HERE,
+    registry_file: RegistryFile = EXPERIMENTS,
+) -> None:
+    """Set every published number beside ours, with a verdict (docs/verdicts.md)."""
+    from eps_resnet import compare as module
 
-    comparisons = compare(registry.load(registry_file), Layout(root))
+    comparisons = module.compare(registry.load(registry_file), Layout(root))
     if as_json:
         _print_json([asdict(comparison) for comparison in comparisons])
+    else:
+        _print_comparisons(comparisons)
+    if record:
+        print(f"{module.record_path()}: {module.record(comparisons)} numbers added.", file=sys.stderr)
+    if strict and (lost := module.lost(comparisons)):
+        raise UserError("numbers recorded as reproduced no longer are:\n  " + "\n  ".join(lost))
+
+
+# What published.csv calls them, as short as 80 columns need it.
+METRICS = {
+    "val_error": "error",
+    "top1_error": "top-1 error",
+    "top5_error": "top-5 error",
+    "discarded_ratio": "discarded",
+    "kept_fraction": "kept, stage",
+    "param_size_mb": "MiB",
+}
+METHODS = {"standard": "standard", "standard_side": "standard+side", "epsilon_side": "ε"}
+
+
+def _print_comparisons(comparisons: "list[Comparison]") -> None:
+    """One line per number, cut off where the terminal ends: up to the verdict in 80 columns, with the reason in 160."""
+    from eps_resnet.verdict import Verdict
+
+    console = _plain_console()
+    layout = "{:6} {:8} {:>3} {:13} {:16} {:>6} {:>6} {:14} {:>2} {}"
+    lines = [layout.format("figure", "data set", "", "method", "what", "paper", "ours", "verdict", "n", "reason")]
+    for c in comparisons:
+        method = METHODS[c.method] + ("" if c.epsilon is None else f" {c.epsilon:g}")
+        what = METRICS[c.metric] + (f" {c.group}" if c.group else "" if c.epoch is None else f" @{c.epoch}")
+        paper, ours = ("–" if x is None else f"{x:.4f}" if x < 1 else f"{x:.4g}" for x in (c.published, c.ours))
+        row = (c.figure.split()[0], c.dataset, c.depth, method, what, paper, ours, c.verdict, c.n_seeds, c.reason)
+        lines.append(layout.format(*row))
+    for line in lines:
+        console.print(line, no_wrap=True, overflow="ellipsis")
+    counts = {verdict: sum(c.verdict == verdict for c in comparisons) for verdict in get_args(Verdict)}
+    console.print(f"{len(comparisons)} numbers: {', '.join(f'{n} {verdict}' for verdict, n in counts.items())}")
+
+
+@app.command()
+def claims(as_json: AsJson = False, root: Root = HERE, registry_file: RegistryFile = EXPERIMENTS) -> None:
+    """Check the paper's claims in words on every data set (docs/verdicts.md)."""
+    from eps_resnet import claims as module
+
+    found = module.claims(registry.load(registry_file), Layout(root))
+    if as_json:
+        _print_json([asdict(claim) for claim in found])
         return
-    console = Console() if sys.stdout.isatty() else Console(width=WIDE)
-    view = Table("figure", "data set", "depth", "ε", "method", "metric", "epoch", "group")
-    for heading in ("published", "ours", "difference"):
-        view.add_column(heading, justify="right")
-    view.add_column("verdict")
-    for row in frame(comparisons).astype(object).where(lambda t: t.notna(), None).to_dict("records"):
-        texts = [row[name] for name in ("figure", "dataset", "depth", "epsilon", "method", "metric", "epoch", "group")]
-        numbers = [_number(row["published"]), _number(row["ours"]), _number(row["difference"], sign=True)]
-        view.add_row(*("" if text is None else f"{text}" for text in texts), *numbers, row["verdict"])
-    console.print(view)
+    _print_findings((c.verdict, f"{c.dataset}, claim {c.number}: {c.statement}", c.evidence) for c in found)
+    for remark in dict.fromkeys(f"{claim.dataset}: {claim.remark}" for claim in found if claim.remark):
+        _plain_console().print(remark)
 
 
-def _number(value: float | None, sign: bool = False) -> str:
-    return "–" if value is None else f"{value:{'+' if sign else ''}.5g}"
+@app.command()
+def consistency(as_json: AsJson = False, registry_file: RegistryFile = EXPERIMENTS) -> None:
+    """Check the paper against itself: its figures, its text and exact sizes of its networks (docs/verdicts.md)."""
+    from eps_resnet import consistency as module
+    from eps_resnet import published
+
+    found = module.checks(published.read(provenance.published_csv(), registry.load(registry_file)))
+    if as_json:
+        _print_json([asdict(check) for check in found])
+        return
+    _print_findings((check.verdict, f"{check.number}. {check.title}", check.computed) for check in found)
+
+
+def _print_findings(findings: Iterable[tuple[str, str, str]]) -> None:
+    """Verdicts with what they are about and why."""
+    view = Table(box=None, pad_edge=False, show_header=False)
+    view.add_column(no_wrap=True)
+    for verdict, statement, why in findings:
+        view.add_row(verdict, Group(statement, Padding(why, (0, 0, 0, 2))))
+    _plain_console().print(view)
+
+
+def _plain_console() -> Console:
+    """A console that takes text as it is, wide where no terminal says how wide it is."""
+    return Console(width=None if sys.stdout.isatty() else WIDE, markup=False, highlight=False)
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.5g}"
+
+
+@app.command()
+def report(root: Root = HERE, registry_file: RegistryFile = EXPERIMENTS) -> None:
+    """Write paper_tables/index.html: one page with every verdict, figure, claim and run, readable offline."""
+    from eps_resnet.report import write_report
+
+    print(write_report(registry.load(registry_file), Layout(root)), file=sys.stderr)
 
 
 @app.command()
@@ -276,18 +367,72 @@ def _percent(value: float | None) -> str:
 
 
 @app.command()
-def cost(registry_file: RegistryFile = EXPERIMENTS) -> None:
-    """Say what the trainings of each data set cost. The GPU's speed is an assumption, the core's was measured once."""
-    from eps_resnet import cost as module
+def plan(
+    targets: Annotated[list[str] | None, typer.Argument(help="all, demo, figures or runs; by default all.")] = None,
+    calibrate: Annotated[bool, typer.Option("--calibrate", help="Time the networks on this machine first.")] = False,
+    as_json: AsJson = False,
+    root: Root = HERE,
+    registry_file: RegistryFile = EXPERIMENTS,
+) -> None:
+    """Say what targets still need: runs and their states, hours, disk and memory, and how the speed is known."""
+    from eps_resnet import plan as module
+    from eps_resnet import speed
 
-    experiments = registry.load(registry_file)
-    view = Table("data set", "runs", "multiply-adds", "GPU hours (assumed speed)", "days on one CPU core")
-    for name, data in experiments.datasets.items():
-        keys = [key for key, run in experiments.runs.items() if run.dataset == name]
-        total = sum(module.training_multiply_adds(experiments, key) for key in keys)
-        hours, days = module.gpu_hours(total), module.cpu_core_days(total)
-        view.add_row(data.title, str(len(keys)), f"{total:.2g}", f"{hours:,.0f}", f"{days:,.2f}")
-    Console().print(view)
+    experiments, layout = registry.load(registry_file), Layout(root)
+    keys = module.runs_of(experiments, targets or [module.ALL])
+    if calibrate:
+        unfinished = [item.key for item in module.plan(experiments, layout, keys, {}) if item.epochs_left]
+        speed.calibrate(experiments, layout, [experiments.run(key) for key in unfinished])
+    timings, ignored = speed.read_timings(layout)
+    items = module.plan(experiments, layout, keys, timings)
+    totals = module.totals(experiments, layout, items)
+    if as_json:
+        rows = {"runs": [asdict(item) for item in items], "totals": {n: asdict(part) for n, part in totals.items()}}
+        _print_json({**rows, "machine": speed.machine(), "ignored": ignored})
+        return
+    titles = {name: data.title for name, data in experiments.datasets.items()}
+    _print_plan(items, titles, totals, speed.EXPLANATION)
+    if ignored:
+        Console().print(ignored)
+
+
+def _print_plan(items: "list[Item]", titles: dict[str, str], totals: "dict[str, Total]", explanation: str) -> None:
+    console = Console(highlight=False) if sys.stdout.isatty() else Console(width=WIDE, highlight=False)
+    view = Table(Column("run", no_wrap=True), "state", box=box.SIMPLE_HEAD, show_edge=False)  # 80 columns
+    for heading in ("epochs", "hours"):
+        view.add_column(heading, justify="right")
+    view.add_column("speed")
+    for item in items:
+        needs = (str(item.epochs_left), _hours(item.hours, item.device), item.speed) if item.epochs_left else ()
+        view.add_row(item.key, item.state, *(needs or ("–" if item.state == "done" else "evaluate", "–", "")))
+    console.print(view)
+    console.print()
+    view = Table("data set", box=box.SIMPLE_HEAD, show_edge=False)
+    for heading in ("runs", "done", "multiply-adds", "hours", "disk", "memory"):
+        view.add_column(heading, justify="right")
+    for name, part in totals.items() if len(totals) > 2 else list(totals.items())[:1]:
+        hours = [_hours(h, kind) for h, kind in ((part.gpu_hours, "gpu"), (part.core_hours, "cpu")) if h]
+        counts = (str(part.runs), str(part.done), f"{part.multiply_adds:.2g}", " + ".join(hours) or "–")
+        sizes = (_bytes(part.results_bytes + part.data_bytes), _bytes(part.memory_bytes))
+        view.add_row(titles.get(name, name), *counts, *sizes)
+    console.print(view)
+    whole = totals["total"]
+    console.print(
+        "\nEpochs, hours and disk are those still to spend; hours with all gates open. Disk: "
+        f"{_bytes(whole.results_bytes)} of networks, {_bytes(whole.data_bytes)} of data sets to fetch (ImageNet's own "
+        f"files not counted); beside that, up to {_bytes(whole.checkpoint_bytes)} of checkpoints for each training "
+        f"under way. Memory: the most that one training takes on its device. {explanation} How all this is reckoned: "
+        "docs/cost.md."
+    )
+
+
+def _hours(hours: float, device: str) -> str:
+    digits = 0 if hours >= 100 else 1 if hours >= 1 else 3
+    return f"{hours:,.{digits}f} {'GPU' if device == 'gpu' else 'core'}"
+
+
+def _bytes(count: int) -> str:
+    return f"{count / 1e9:,.1f} GB" if count >= 1e9 else f"{count / 1e6:,.0f} MB"
 
 
 @app.command()

@@ -1,7 +1,10 @@
-"""What runs again, by real Snakemake: exactly what depends on a change, and nothing in a fresh clone."""
+"""What runs again, by real Snakemake: exactly what depends on a change, and nothing in a fresh clone;
+and the report that Snakemake makes of what ran."""
 
+import base64
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -111,3 +114,37 @@ def test_another_number_of_images_in_the_registry_fetches_the_data_again(finishe
 def test_a_drawing_that_was_not_finished_is_drawn(finished: Path) -> None:
     (finished / "paper_tables/figure7-digits/manifest.json").unlink()
     assert jobs(run(finished, "snakemake", "-n", "demo")) == {"table": 1, "draw": 1, "demo": 1, "total": 3}
+
+
+NOWHERE = "http://127.0.0.1:9"  # a proxy that refuses everything
+
+
+def test_snakemakes_report_has_a_caption_for_all_that_a_target_made_and_needs_no_network(finished: Path) -> None:
+    run(finished, "snakemake", "--report", "report.html", "demo", http_proxy=NOWHERE, https_proxy=NOWHERE)
+    page = (finished / "report.html").read_text()
+    assert "ResNet, run by run" in page
+    found = re.search(r"^ *var results = (\{.*\});$", page, re.MULTILINE)
+    assert found
+    results = json.loads(found[1])
+    keys = [path.name for path in (finished / "results").iterdir()]
+    figures = {f"paper_tables/figure{number}-digits/figure.svg": f"Figure {number} of the paper" for number in (6, 7)}
+    tables = {f"paper_tables/figure{number}-digits/table.csv": f"table of Figure {number}" for number in (6, 7)}
+    metrics = {f"results/{key}/metrics.json": key for key in keys}
+    captions = {**figures, **tables, **metrics}
+    assert set(results) == set(captions)
+    for path, words in captions.items():
+        caption = " ".join(results[path]["caption"].split())
+        assert words in caption
+        if path not in metrics:
+            assert "one seed per configuration" in caption
+            assert "not the paper's" in caption
+        assert base64.b64decode(results[path]["data_uri"].split(",")[1]) == (finished / path).read_bytes()
+        # Of second labels the page makes switches, and it breaks where a combination of them has no result.
+        assert len(results[path]["labels"]) == 1
+    assert all(key in results[path]["caption"] for key in keys for path in figures)
+
+
+def test_a_target_that_is_not_finished_has_no_report(project: Path) -> None:
+    output = run(project, "snakemake", "--report", "report.html", "demo", expect=1)
+    assert "marked for report but does not exist" in output
+    assert not (project / "report.html").exists()

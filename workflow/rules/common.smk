@@ -18,6 +18,7 @@ shell.prefix(f'export PATH="{Path(sys.executable).parent}:$PATH"; ')
 
 REGISTRY = config.get("registry", "config/experiments.yaml")
 ROOT = config.get("root", ".")
+GPUS = int(config.get("gpus", 1))
 OPTIONS = f"--root {shlex.quote(str(ROOT))} --registry {shlex.quote(str(REGISTRY))}"
 
 try:
@@ -44,21 +45,33 @@ def recipe(run):
     return experiments.datasets[experiments.runs[run].dataset].recipe
 
 
-def figure_targets(name):
-    """A figure's files, or its runs' metrics if this release cannot draw it."""
-    if not provenance.is_drawable(experiments, name):
-        return [str(layout.metrics(key)) for key in experiments.runs_of(name)]
-    return [str(path) for path in layout.figure_files(name)]
+def decodes(run):
+    """Whether a run's images are decoded while it trains."""
+    return experiments.datasets[experiments.runs[run].dataset].format == "imagenet"
+
+
+def cards(run):
+    """How many GPUs a run takes: as many of those given by --config gpus=N as can share its slices evenly."""
+    if recipe(run).device == "cpu":
+        return 0
+    return max(n for n in range(1, GPUS + 1) if recipe(run).slices % n == 0)
+
+
+def launch(processes):
+    """The command that starts one training: one process for each card."""
+    if processes <= 1:
+        return "eps-resnet"
+    return f"torchrun --standalone --nproc-per-node {processes} -m eps_resnet"
 
 
 def targets(datasets):
     """The metrics of all runs on these data sets, and the figures made from them."""
     runs = [str(layout.metrics(key)) for key, run in experiments.runs.items() if run.dataset in datasets]
     figures = [
-        file
+        str(file)
         for name, figure in experiments.figures.items()
         if figure.dataset in datasets
-        for file in figure_targets(name)
+        for file in layout.figure_files(name)
     ]
     return list(dict.fromkeys(runs + figures))
 
@@ -97,8 +110,9 @@ def evaluate_inputs(w):
 
 
 def table_inputs(w):
-    metrics = [layout.metrics(key) for key in experiments.runs_of(w.figure)]
-    return required("figures", w.figure, layout.figure_files(w.figure), metrics)
+    number, keys = experiments.figures[w.figure].figure, experiments.runs_of(w.figure)
+    files = [path for key in keys for path in provenance.result_files(layout, number, key)]
+    return required("figures", w.figure, layout.figure_files(w.figure), files)
 
 
 def draw_inputs(w):

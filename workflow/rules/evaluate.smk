@@ -24,7 +24,13 @@ rule evaluate:
     input:
         unpack(evaluate_inputs),
     output:
-        layout.metrics("{run}"),
+        report(
+            layout.metrics("{run}"),
+            caption="../report/metrics.rst",
+            category="Metrics",
+            subcategory=lambda w: experiments.datasets[experiments.runs[w.run].dataset].title,
+            labels={"run": "{run}"},
+        ),
     log:
         layout.log("evaluate", "{run}"),
     priority: 1  # a finished training's numbers come before the next training
@@ -32,6 +38,7 @@ rule evaluate:
         "../../environment.yml"
     threads: 1
     resources:
+        gpu=lambda w: int(recipe(w.run).device == "gpu"),
         mem_mb=8000,
         runtime=60,
     params:

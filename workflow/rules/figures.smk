@@ -3,11 +3,33 @@ localrules:
     draw,
 
 
+def described(stage):
+    """How Snakemake's report files and captions what a rule of a figure makes."""
+    return {
+        "caption": f"../report/{stage}.rst",
+        "subcategory": lambda w: about(w)["dataset"],
+        "labels": {"figure": "{figure}"},  # one: of several, the report may make switches that lead nowhere
+    }
+
+
+def about(w):
+    """What captions say of a figure."""
+    figure, runs = experiments.figures[w.figure], experiments.runs_of(w.figure)
+    configurations = [run.model_copy(update={"seed": 0}) for run in runs.values()]
+    return {
+        "number": figure.figure,
+        "dataset": experiments.datasets[figure.dataset].title,
+        "remark": experiments.datasets[figure.dataset].remark,
+        "runs": list(runs),
+        "seeds": max(map(configurations.count, configurations)),
+    }
+
+
 rule table:
     input:
         unpack(table_inputs),
     output:
-        csv=layout.tables("{figure}") / "table.csv",
+        csv=report(layout.tables("{figure}") / "table.csv", category="Tables", **described("table")),
         markdown=layout.tables("{figure}") / "table.md",
     log:
         layout.log("table", "{figure}"),
@@ -18,6 +40,7 @@ rule table:
         runtime=10,
     params:
         options=OPTIONS,
+        about=about,
     message:
         "Writing the table of {wildcards.figure}"
     shell:
@@ -28,11 +51,7 @@ rule draw:
     input:
         unpack(draw_inputs),
     output:
-        svg=report(
-            layout.tables("{figure}") / "figure.svg",
-            category="figures",
-            labels={"figure": "{figure}"},
-        ),
+        svg=report(layout.tables("{figure}") / "figure.svg", category="Figures", **described("figure")),
         png=layout.tables("{figure}") / "figure.png",
         manifest=layout.table_manifest("{figure}"),
     log:
@@ -44,6 +63,7 @@ rule draw:
         runtime=10,
     params:
         options=OPTIONS,
+        about=about,
     message:
         "Drawing {wildcards.figure}"
     shell:
@@ -57,4 +77,4 @@ for figure_name in experiments.figures:
         name:
             figure_name
         input:
-            figure_targets(figure_name),
+            layout.figure_files(figure_name),

@@ -1,4 +1,5 @@
-# One thread: results depend on the number, which is recorded in the manifest.
+# One thread computes: results depend on the number, which is recorded in the manifest. Where images are decoded while
+# training, the other cores of `threads` do that; results do not depend on how many they are.
 rule train:
     input:
         unpack(train_inputs),
@@ -13,14 +14,15 @@ rule train:
         layout.log("train", "{run}").with_suffix(".tsv")
     conda:
         "../../environment.yml"
-    threads: 1
+    threads: lambda w: 8 * cards(w.run) if decodes(w.run) else 1
     resources:
-        gpu=lambda w: int(recipe(w.run).device == "gpu"),
+        gpu=lambda w: cards(w.run),
         mem_mb=lambda w: 16000 if recipe(w.run).device == "gpu" else 2000,
         runtime=lambda w: 10080 if recipe(w.run).device == "gpu" else 60,
     params:
+        launch=lambda w: launch(cards(w.run)),
         options=OPTIONS,
     message:
         "Training {wildcards.run}; progress in {log}"
     shell:
-        "eps-resnet train {wildcards.run} {params.options} --threads {threads} 2> {log}"
+        "{params.launch} train {wildcards.run} {params.options} --threads 1 2> {log}"
