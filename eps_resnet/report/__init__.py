@@ -1,0 +1,127 @@
+"""The report: paper_tables/index.html, one page with every verdict, figure, claim and run.
+
+The page carries all it needs: it asks the network for nothing, and equal results give equal bytes (no date in it).
+"""
+
+import base64
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from eps_resnet import provenance, published
+from eps_resnet.claims import claims
+from eps_resnet.compare import Comparison, compare
+from eps_resnet.consistency import checks
+from eps_resnet.figures.drawing import STYLES
+from eps_resnet.files import write_text
+from eps_resnet.layout import Layout
+from eps_resnet.registry import Registry
+from eps_resnet.report import numbers
+from eps_resnet.report.drawings import drawings
+from eps_resnet.report.markdown import render_document
+from eps_resnet.report.runs import run_views
+from eps_resnet.verdict import Verdict
+
+VERDICTS: tuple[str, ...] = get_args(Verdict)
+METRICS = {
+    "val_error": "error",
+    "top1_error": "top-1 error",
+    "top5_error": "top-5 error",
+    "discarded_ratio": "blocks discarded",
+    "kept_fraction": "blocks kept",
+    "param_size_mb": "size of the parameters",
+}
+FIDELITY = Path("docs/fidelity.md")  # belongs to the project, whatever the root of the results is
+
+
+def report_path(layout: Layout) -> Path:
+    """Where the report lies: beside the figures' folders."""
+    return layout.root / "paper_tables" / "index.html"
+
+
+def write_report(registry: Registry, layout: Layout) -> Path:
+    """Writes the report of the results below the layout's root and returns its path.
+
+    Raises UserError if the published numbers are missing.
+    """
+    path = report_path(layout)
+    write_text(path, render(registry, layout))
+    return path
+
+
+def render(registry: Registry, layout: Layout) -> str:
+    """The report as HTML. What has not run shows as such."""
+    environment = _environment()
+    script = _asset(environment, "page.js")
+    states = {key: provenance.state(registry, layout, key) for key in registry.runs}
+    comparisons = compare(registry, layout)
+    return environment.get_template("index.html.j2").render(
+        style=_asset(environment, "style.css"),
+        script=script,
+        script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        titles={name: data.title for name, data in registry.datasets.items()},
+        methods={name: style["label"] for name, style in STYLES.items()},
+        metrics=METRICS,
+        verdicts=VERDICTS,
+        overview=_overview(registry, states, comparisons),
+        comparisons=[(comparison, _runs(registry, comparison)) for comparison in comparisons],
+        figures=drawings(registry, layout),
+        figure_names=set(registry.figures),
+        claims=claims(registry, layout),
+        checks=checks(published.read(provenance.published_csv(), registry)),
+        fidelity=render_document(FIDELITY.read_text()) if FIDELITY.exists() else None,
+        runs=run_views(registry, layout, states),
+    )
+
+
+def _environment() -> Environment:
+    """Every text from the registry or from a result is escaped; a name missing in a template is an error."""
+    environment = Environment(
+        loader=PackageLoader("eps_resnet.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"published": numbers.published, "amount": numbers.amount, "slug": _slug}
+    environment.globals |= {"counts": _counts}
+    return environment
+
+
+def _asset(environment: Environment, name: str) -> str:
+    assert environment.loader is not None
+    return environment.loader.get_source(environment, name)[0]
+
+
+def _slug(words: str) -> str:
+    """A verdict or state as a class of the style sheet."""
+    return words.replace(" ", "-")
+
+
+def _counts(items: Iterable[Any]) -> dict[str, int]:
+    """How many items have each verdict."""
+    return dict(Counter(item.verdict for item in items))
+
+
+def _overview(registry: Registry, states: Mapping[str, str], comparisons: list[Comparison]) -> list[dict[str, Any]]:
+    """Per data set: how many of its runs are done, and how many of its published numbers have which verdict."""
+    rows = []
+    for name, data in registry.datasets.items():
+        own = [states[key] for key, run in registry.runs.items() if run.dataset == name]
+        found = Counter(comparison.verdict for comparison in comparisons if comparison.dataset == name)
+        rows.append({"title": data.title, "runs": len(own), "done": own.count("done"), "verdicts": found})
+    return rows
+
+
+def _runs(registry: Registry, comparison: Comparison) -> tuple[str, ...]:
+    """The runs a number was measured on; where there are none, those planned for it."""
+    wanted = (comparison.dataset, comparison.depth, comparison.method, comparison.epsilon)
+    return comparison.runs or tuple(
+        key
+        for key, run in registry.runs.items()
+        if run.weight_decay is None and (run.dataset, run.depth, run.method, run.epsilon) == wanted
+    )

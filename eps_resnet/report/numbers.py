@@ -1,0 +1,31 @@
+"""How the report writes numbers: fractions as per cent, as many decimals as their uncertainty allows."""
+
+import math
+
+UNITS = {"fraction": (100, "%"), "MiB": (1, " MiB")}  # of published.csv: factor, and what follows the number
+
+
+def published(value: float, uncertainty: float, unit: str) -> str:
+    """A published number with its uncertainty, such as "5.240 ± 0.002%"; its decimals are the uncertainty's."""
+    factor, suffix = UNITS[unit]
+    decimals = _decimals(uncertainty * factor)
+    return f"{value * factor:.{decimals}f} ± {uncertainty * factor:.{decimals}f}{suffix}"
+
+
+def amount(value: float, unit: str) -> str:
+    """A number of ours, with two decimals, in the unit's usual form."""
+    factor, suffix = UNITS[unit]
+    return f"{value * factor:.2f}{suffix}"
+
+
+def _decimals(uncertainty: float) -> int:
+    """Decimals that show the uncertainty's first digit."""
+    return max(0, -math.floor(math.log10(uncertainty))) if uncertainty > 0 else 2
+
+
+def duration(seconds: float) -> str:
+    """Seconds as "45 s", "1 min 14 s" or "3 h 20 min"."""
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes >= 60:
+        return f"{minutes // 60} h {minutes % 60} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
