@@ -88,7 +88,6 @@ def test_compare_has_a_row_for_every_published_number(tmp_path: Path) -> None:
         (("fetch", "cifar10", "--from", "missing.tar.gz"), r"no archive or folder at missing\.tar\.gz"),
         (("fetch", "imagenet"), "imagenet is not downloaded.*--from PATH"),
         (("table", "figure2-cifar10"), "No figure is called 'figure2-cifar10'.*did you mean figure"),
-        (("describe", "imagenet-101-standard-s0"), "networks of ImageNet are not part"),
         (("runs", "--registry", "nowhere.yaml"), r"No registry at nowhere\.yaml"),
         (("prune", "digits-20-standard-s0"), "There is no file"),
         (("train", "digits-20-standard-s0"), "Data set digits is not at .*run `eps-resnet fetch digits`"),

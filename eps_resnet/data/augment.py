@@ -87,9 +87,9 @@ def deformed(images: Tensor, field: Tensor) -> Tensor:
     identity = torch.eye(2, 3, device=images.device).expand(count, 2, 3)
     grid = F.affine_grid(identity, [count, 1, height, width], align_corners=False)
     step = torch.tensor([2 / width, 2 / height], device=images.device)  # a pixel, in the grid's units
-    return F.grid_sample(
-        images.float(), grid + field.to(images.device) * step, padding_mode="border", align_corners=False
-    )
+    places = grid + field.to(images.device) * step
+    sampled = F.grid_sample(images.float(), places, padding_mode="border", align_corners=False)
+    return sampled.clip(0, 255)  # the four weights may add up to a little more than 1
 
 
 def random_crops(images: Tensor, pad: int, rows: Tensor, columns: Tensor) -> Tensor:

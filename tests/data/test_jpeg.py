@@ -34,7 +34,9 @@ def picture(height: int, width: int, seed: int = 0) -> Tensor:
     return torch.randint(256, (3, height, width), dtype=torch.uint8, generator=generator(seed))
 
 
-def crops(monkeypatch: pytest.MonkeyPatch, height: int, width: int, count: int) -> list[tuple[int, ...]]:
+def crops(
+    monkeypatch: pytest.MonkeyPatch, height: int, width: int, count: int, area: AreaCrop = AREA
+) -> list[tuple[int, ...]]:
     """Top, left, height and width of so many random crops of an image."""
     seen: list[tuple[int, ...]] = []
     draw = generator(0)
@@ -48,7 +50,7 @@ def crops(monkeypatch: pytest.MonkeyPatch, height: int, width: int, count: int) 
 
     monkeypatch.setattr(jpeg.F, "interpolate", look)
     for _ in range(count):
-        area_crop(torch.stack([rows, columns, rows]), AREA, 32, draw)
+        area_crop(torch.stack([rows, columns, rows]), area, 32, draw)
     return seen
 
 
@@ -61,9 +63,18 @@ def test_crops_have_8_to_100_percent_of_the_area_and_sides_of_3_to_4_at_most(mon
     assert 0.079 < areas.min() <= areas.max() <= 1
     assert 0.74 < ratios.min() < 0.77
     assert 1.31 < ratios.max() < 1.35
-    assert 0.97 < np.median(ratios) < 1.12  # wide crops fit more often into a wide image
     assert all(top + height <= 300 and left + width <= 400 for top, left, height, width in seen)
     assert {top for top, *_ in seen} > set(range(20))
+
+
+def test_the_share_of_the_area_is_drawn_evenly_and_the_shape_inverted_half_of_the_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    square = AREA.model_copy(update={"aspect": (1, 1)})  # fits always, so that no draw is rejected
+    areas = np.array([height * width / 90_000 for *_, height, width in crops(monkeypatch, 300, 300, 3000, square)])
+    assert np.allclose(np.quantile(areas, (0.1, 0.5, 0.9)), (0.172, 0.54, 0.908), atol=0.03)
+    wide = np.array([width > height for *_, height, width in crops(monkeypatch, 300, 300, 3000)])
+    assert 0.47 < wide.mean() < 0.53  # without the inversion: 0.57
 
 
 def test_an_image_no_crop_fits_into_is_taken_whole(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ rule fetch:
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=4000,
+        mem_mb=8000,
         runtime=60,
     params:
         source=lambda w: f"--from {shlex.quote(str(config[w.dataset]))}" if w.dataset in config else "",
