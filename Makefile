@@ -1,5 +1,6 @@
 # make demo: trains and prunes the demo networks and compares them with the committed results.
-# make test: runs the tests. Both set up .venv from the lock file first if it is missing.
+# make tables: writes all tables, drawings and the report from the results there are.
+# make test: runs the tests. All set up .venv from the lock file first if it is missing.
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
@@ -8,13 +9,19 @@ CORES ?= 2
 # The longest trainings go first, so that no core is idle at the end.
 LONGEST := $(patsubst %,demo/results/digits-110-%-s0/metrics.json,standard standard_side epsilon_side-2p5)
 
-.PHONY: demo test check setup lock
+.PHONY: demo tables test check setup lock
 
 demo: setup
 	@$(BIN)/snakemake --cores $(CORES) --quiet rules --prioritize $(LONGEST) --config root=demo -- demo
 	@$(BIN)/eps-resnet print --root demo $(FIGURES)
 	@$(BIN)/eps-resnet reproduction --root demo
 	@echo "Tables and figures are in demo/paper_tables/, results in demo/results/."
+
+# Writes all tables, drawings and the report anew from the results there are; trains nothing.
+tables: setup
+	@$(BIN)/eps-resnet table
+	@$(BIN)/eps-resnet draw
+	@$(BIN)/eps-resnet report
 
 test: setup
 	@$(BIN)/python -m pytest

@@ -36,6 +36,7 @@ Root = Annotated[Path, typer.Option("--root", help="Folder of the results: the p
 RegistryFile = Annotated[Path, typer.Option("--registry", help="Lists data sets, runs and figures.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Threads = Annotated[int, typer.Option(min=1, help="CPU threads; results are only equal at equal numbers.")]
+Figures = Annotated[list[str] | None, typer.Argument(help="All of them if none is named.")]
 UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 WIDE = 160  # columns, where no terminal says how many there are
 HERE, EXPERIMENTS = Path(), Path("config/experiments.yaml")
@@ -124,19 +125,23 @@ def evaluate(run: str, threads: Threads = 1, root: Root = HERE, registry_file: R
 
 
 @app.command()
-def table(figure: str, root: Root = HERE, registry_file: RegistryFile = EXPERIMENTS) -> None:
-    """Write a figure's table from the runs there are; the others show as "not run"."""
-    from eps_resnet import figures
+def table(figures: Figures = None, root: Root = HERE, registry_file: RegistryFile = EXPERIMENTS) -> None:
+    """Write the tables of figures from the runs there are; the others show as "not run"."""
+    from eps_resnet.figures import write_table
 
-    figures.write_table(registry.load(registry_file), Layout(root), figure)
+    experiments = registry.load(registry_file)
+    for name in figures or experiments.figures:
+        write_table(experiments, Layout(root), name)
 
 
 @app.command()
-def draw(figure: str, root: Root = HERE, registry_file: RegistryFile = EXPERIMENTS) -> None:
-    """Draw a figure from the runs there are."""
-    from eps_resnet import figures
+def draw(figures: Figures = None, root: Root = HERE, registry_file: RegistryFile = EXPERIMENTS) -> None:
+    """Draw figures from the runs there are."""
+    from eps_resnet.figures import write_drawing
 
-    figures.write_drawing(registry.load(registry_file), Layout(root), figure)
+    experiments = registry.load(registry_file)
+    for name in figures or experiments.figures:
+        write_drawing(experiments, Layout(root), name)
 
 
 @app.command("print")

@@ -28,7 +28,7 @@ TRAINING_CODE = (
 )
 JPEG_CODE = ("data/jpeg",)  # for data sets whose images are JPEG files
 EVALUATION_CODE = ("networks/size", "prune", "evaluate")
-TABLE_CODE = ("published", "figures/__init__", "figures/results", "figures/drawing")
+TABLE_CODE = ("published", "figures/__init__", "figures/results", "figures/remarks", "figures/drawing")
 
 State = Literal["done", "partial", "stale", "missing"]
 

@@ -12,8 +12,12 @@ from pathlib import Path
 import pytest
 import yaml
 
+from eps_resnet.files import read_json
 from eps_resnet.generated import FILES
+from eps_resnet.layout import Layout
+from eps_resnet.provenance import table_fingerprint
 from eps_resnet.registry import Registry
+from eps_resnet.report import render, report_path
 
 
 @pytest.mark.parametrize("path", list(FILES), ids=str)
@@ -108,3 +112,13 @@ def test_no_environment_and_no_image_is_in_the_repository() -> None:
 def test_ci_calls_the_readmes_test_command() -> None:
     assert "make test" in Path(".ci/run").read_text().splitlines()
     assert "make test" in Path("README.md").read_text()
+
+
+def test_the_committed_tables_drawings_and_report_show_the_present_results(experiments: Registry) -> None:
+    """`make tables` writes them anew."""
+    layout = Layout()
+    for name in experiments.figures:
+        manifest = read_json(layout.table_manifest(name)) or {}
+        assert manifest.get("fingerprint") == table_fingerprint(experiments, layout, name), name
+        assert all(path.exists() for path in layout.figure_files(name))
+    assert render(experiments, layout) == report_path(layout).read_text()

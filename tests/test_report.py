@@ -362,7 +362,7 @@ def test_a_changed_result_changes_the_page(experiments: Registry, tmp_path: Path
     layout = committed_results(experiments, tmp_path)
     before = render(experiments, layout)
     error = json.loads(layout.metrics(RUN).read_text())["error"]
-    change(layout.metrics(RUN), error={**error, "pruned": 0.123456})
+    change(layout.metrics(RUN), error={**error, "pruned": 0.123456, "gated": 0.123456})
     assert "12.35%" not in before
     assert "12.35%" in render(experiments, layout)
 

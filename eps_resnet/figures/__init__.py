@@ -15,8 +15,8 @@ from eps_resnet.figures import (
     figure8,
     figure9,
     figure10,
-    results,
 )
+from eps_resnet.figures.remarks import remarks_of
 from eps_resnet.files import write_json
 from eps_resnet.layout import Layout
 from eps_resnet.provenance import table_fingerprint
@@ -59,7 +59,7 @@ def module_of(registry: Registry, name: str) -> FigureModule:
 
 def caption(registry: Registry, layout: Layout, name: str, rows: pd.DataFrame) -> list[str]:
     """What must be said beside a figure's table and drawing, a sentence or two each."""
-    return results.remarks(registry, layout, name, rows) + module_of(registry, name).CAPTION
+    return remarks_of(registry, layout, name, rows) + module_of(registry, name).CAPTION
 
 
 def write_table(registry: Registry, layout: Layout, name: str) -> None:

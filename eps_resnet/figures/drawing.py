@@ -103,6 +103,7 @@ def curves(axes: Axes, rows: pd.DataFrame, y: str, is_error: bool = False, joine
         say_not_run(axes)
         return
     usual = rows["weight_decay"].iloc[0]
+    methods = [method for method in STYLES if method in set(done["method"])]
     for (method, decay), group in done.groupby(["method", "weight_decay"], sort=False):
         points = over_seeds(group, ["position"], y, is_error)
         style = dict(STYLES[str(method)])
@@ -111,7 +112,7 @@ def curves(axes: Axes, rows: pd.DataFrame, y: str, is_error: bool = False, joine
         if not joined:
             style["linestyle"] = "none"
         # Curves are moved apart a little, so that equal values stay visible.
-        offset = 0.06 * (list(STYLES).index(str(method)) - 1) + (0.03 if decay != usual else 0)
+        offset = 0.06 * (methods.index(str(method)) - (len(methods) - 1) / 2) + (0.03 if decay != usual else 0)
         axes.plot(points["position"] + offset, 100 * points["mean"], markersize=5, linewidth=1.5, **style)
         bars = points[points["low"].notna()]
         axes.vlines(bars["position"] + offset, 100 * bars["low"], 100 * bars["high"], color=style["color"], linewidth=1)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eps_resnet.figures import results
+from eps_resnet.figures import remarks, results
 from eps_resnet.files import write_json
 from eps_resnet.layout import Layout
 from eps_resnet.registry import Registry
@@ -84,7 +84,7 @@ def test_with_one_epsilon_the_points_are_the_depths_gated_or_not() -> None:
 def test_remarks_count_runs_not_rows_and_seeds_per_point(trained: tuple[Registry, Layout]) -> None:
     experiments, layout = trained
     rows = results.runs_table(experiments, layout, "figure6-digits")
-    notes = results.remarks(experiments, layout, "figure6-digits", pd.concat([rows] * 3))
+    notes = remarks.remarks_of(experiments, layout, "figure6-digits", pd.concat([rows] * 3))
     assert notes[0] == "4 of 5 runs are done; seeds per point: 1 to 2."
 
 
@@ -92,7 +92,7 @@ def test_an_altered_copy_of_the_data_is_named(done: tuple[Registry, Layout]) -> 
     experiments, layout = done
     rows = results.runs_table(experiments, layout, "figure6-digits")
     write_json(layout.data_manifest("digits"), {"differs": "half of the images"})
-    notes = results.remarks(experiments, layout, "figure6-digits", rows)
+    notes = remarks.remarks_of(experiments, layout, "figure6-digits", rows)
     assert "Trained on an altered copy of digits: half of the images." in notes
 
 
@@ -100,7 +100,7 @@ def test_what_is_said_of_published_numbers_belongs_to_figures_of_the_registry(ex
     known = {
         (figure.figure, experiments.datasets[figure.dataset].published_name) for figure in experiments.figures.values()
     }
-    assert set(results.ABOUT_PUBLISHED) <= known
+    assert set(remarks.ABOUT_PUBLISHED) <= known
 
 
 def test_a_details_table_has_a_row_for_a_run_without_details(trained: tuple[Registry, Layout]) -> None:
