@@ -15,7 +15,7 @@ demo: setup
 	@$(BIN)/snakemake --cores $(CORES) --quiet rules --prioritize $(LONGEST) --config root=demo -- demo
 	@$(BIN)/eps-resnet print --root demo $(FIGURES)
 	@$(BIN)/eps-resnet reproduction --root demo
-	@echo "Tables and figures are in demo/paper_tables/, results in demo/results/."
+	@echo "All of it on one page: demo/paper_tables/index.html. Tables and figures lie beside it, results in demo/results/."
 
 # Writes all tables, drawings and the report anew from the results there are; trains nothing.
 tables: setup
