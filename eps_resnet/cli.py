@@ -36,8 +36,14 @@ Root = Annotated[Path, typer.Option("--root", help="Folder of the results: the p
 RegistryFile = Annotated[Path, typer.Option("--registry", help="Lists data sets, runs and figures.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Threads = Annotated[int, typer.Option(min=1, help="CPU threads; results are only equal at equal numbers.")]
+Workers = Annotated[int | None, typer.Option(min=1, help="Processes that decode images (ImageNet); else all cores.")]
 Figures = Annotated[list[str] | None, typer.Argument(help="All of them if none is named.")]
 UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
+# Columns of a figure's table that `print` shows.
+PRINTED = (
+    *("run", "stage", "epoch", "error, pruned", "gated", "best baseline", "discarded", "kept", "kept per stage"),
+    *("MiB, all blocks", "MiB, by share of blocks", "MiB, true", "pattern", "published"),
+)
 WIDE = 160  # columns, where no terminal says how many there are
 HERE, EXPERIMENTS = Path(), Path("config/experiments.yaml")
 
@@ -85,9 +91,16 @@ def fetch(
 
 
 @app.command()
-def train(run: str, threads: Threads = 1, root: Root = HERE, registry_file: RegistryFile = EXPERIMENTS) -> None:
+def train(
+    run: str,
+    threads: Threads = 1,
+    workers: Workers = None,
+    root: Root = HERE,
+    registry_file: RegistryFile = EXPERIMENTS,
+) -> None:
     """Train one run; resumes by itself."""
     from eps_resnet import device
+    from eps_resnet.arithmetic import prepare
     from eps_resnet.train import train
 
     experiments, layout = registry.load(registry_file), Layout(root)
@@ -95,8 +108,8 @@ def train(run: str, threads: Threads = 1, root: Root = HERE, registry_file: Regi
     if provenance.is_trained(experiments, layout, run) and layout.model(run).exists():
         print(f"{run} is already trained.", file=sys.stderr)
         return
-    device.prepare(threads)
-    train(experiments, layout, run, device.choose(experiments, run), threads)
+    prepare(threads)
+    train(experiments, layout, run, device.choose(experiments, run), threads, workers)
 
 
 @app.command()
@@ -110,18 +123,25 @@ def prune(run: str, root: Root = HERE, registry_file: RegistryFile = EXPERIMENTS
 
 
 @app.command()
-def evaluate(run: str, threads: Threads = 1, root: Root = HERE, registry_file: RegistryFile = EXPERIMENTS) -> None:
+def evaluate(
+    run: str,
+    threads: Threads = 1,
+    workers: Workers = None,
+    root: Root = HERE,
+    registry_file: RegistryFile = EXPERIMENTS,
+) -> None:
     """Measure a trained and pruned run on its test images."""
     import torch
 
     from eps_resnet import device
+    from eps_resnet.arithmetic import prepare
     from eps_resnet.evaluate import evaluate
 
     experiments = registry.load(registry_file)
     experiments.run(run)
-    device.prepare(threads)
+    prepare(threads)
     where = device.choose(experiments, run) if device.has_gpu() else torch.device("cpu")
-    evaluate(experiments, Layout(root), run, where)
+    evaluate(experiments, Layout(root), run, where, workers)
 
 
 @app.command()
@@ -154,13 +174,13 @@ def print_table(figures: list[str], root: Root = HERE, registry_file: RegistryFi
     for name in figures:
         module = module_of(experiments, name)
         rows = module.readable(module.table(experiments, layout, name))
-        # What the run's key says already, what is empty, and details are left to table.md.
-        left_out = ("depth", "ε", "decay", "final", "best", "95 % interval")
-        columns = [c for c in rows.columns if c not in left_out and not (rows[c] == NOTHING).all()]
-        view = Table(Column("run", no_wrap=True), *columns[1:], title=f"{name}: {module.TITLE}")
-        for row in rows[columns].itertuples(index=False):
+        # What the run's key says already, what is empty, and details are left to table.md: 80 columns are few.
+        shown = [c for c in rows.columns if c in PRINTED and not (rows[c] == NOTHING).all()]
+        columns = [Column(c, no_wrap=c == "run", overflow="fold") for c in shown]
+        view = Table(*columns, title=f"{name}: {module.TITLE}", title_justify="left", box=None, pad_edge=False)
+        for row in rows[shown].itertuples(index=False):
             view.add_row(*row)
-        (Console() if sys.stdout.isatty() else Console(width=WIDE)).print(view)
+        (Console() if sys.stdout.isatty() else Console(width=WIDE)).print(view, "")
 
 
 @app.command()

@@ -20,7 +20,9 @@ from eps_resnet.registry import Registry, recipe_of
 CPU = torch.device("cpu")
 
 
-def evaluate(registry: Registry, layout: Layout, key: str, device: torch.device = CPU) -> None:
+def evaluate(
+    registry: Registry, layout: Layout, key: str, device: torch.device = CPU, workers: int | None = None
+) -> None:
     """Evaluates a trained and pruned run on its test images and writes metrics.json.
 
     Three errors, never one (docs/fidelity.md): `final` is the last epoch's, `settled` that of the last epoch at the
@@ -30,7 +32,7 @@ def evaluate(registry: Registry, layout: Layout, key: str, device: torch.device 
     data, recipe = registry.datasets[run.dataset], recipe_of(registry, run)
     network, facts = load_trained(registry, layout, key)
     pruned = load_pruned(registry, layout, key)
-    batches = open_batches(registry, layout, run, device)
+    batches = open_batches(registry, layout, run, device, workers=workers)
     gated, plain = (predict(net.to(device), batches) for net in (network, pruned))
 
     whole = architecture_of(run, data, recipe)

@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
@@ -10,6 +11,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from eps_resnet.errors import UserError
 from eps_resnet.registry import Recipe
+
+PATIENCE = timedelta(hours=2)  # for process 0, which alone evaluates and writes
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ def share_of(recipe: Recipe) -> Share:
 def join(share: Share, device: torch.device) -> None:
     """Joins the other processes, if there are any."""
     if share.of > 1:
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
 
 
 def leave(share: Share) -> None:
@@ -58,6 +61,15 @@ def distributed(network: nn.Module, share: Share, has_gates: bool) -> nn.Module:
     zero, as other processes may have theirs open.
     """
     return network if share.of == 1 else DistributedDataParallel(network, find_unused_parameters=has_gates)
+
+
+def is_same(value: int, device: torch.device) -> bool:
+    """Whether all processes have the same value; none goes on before all have asked."""
+    if not dist.is_initialized():
+        return True
+    limits = torch.tensor([value, -value], device=device)
+    dist.all_reduce(limits, dist.ReduceOp.MAX)
+    return bool(limits[0] == -limits[1])
 
 
 def all_closed(closed: bool, device: torch.device) -> bool:

@@ -16,13 +16,15 @@ from eps_resnet.data.manifest import data_digest
 from eps_resnet.data.manifest import read as read_manifest
 from eps_resnet.files import read_json, sha256
 from eps_resnet.layout import Layout
-from eps_resnet.registry import DataSet, Registry, recipe_of
+from eps_resnet.networks.architecture import blocks_of
+from eps_resnet.registry import DataSet, Recipe, Registry, Run, recipe_of
+from eps_resnet.schedule import epochs_of
 
 PACKAGE = Path(__file__).parent
 # The modules that decide the numbers (and the bytes) of each layer. The registry, the command line, checkpoints and
 # progress are not among them: they change no result.
 TRAINING_CODE = (
-    *("gate", "parallel", "schedule", "streams", "predict", "history", "train"),
+    *("arithmetic", "gate", "parallel", "schedule", "streams", "predict", "history", "train"),
     *("networks/architecture", "networks/layers", "networks/blocks", "networks/resnet"),
     *("data/batches", "data/augment"),
 )
@@ -83,11 +85,23 @@ def training_parts(registry: Registry, layout: Layout, key: str) -> dict[str, An
     data = registry.datasets[run.dataset]
     return {
         "run": run.model_dump(mode="json"),
-        "recipe": recipe_of(registry, run).model_dump(mode="json", exclude={"device", "epsilons"}),
+        "recipe": _used(recipe_of(registry, run), run),
+        "blocks": blocks_of(run.depth, data.recipe),
         "images": data.model_dump(mode="json", include={"classes", "channels", "size"}),
         "data": data_digest(layout, run.dataset),
         "code": code_digest(training_code(data)),
     }
+
+
+def _used(recipe: Recipe, run: Run) -> dict[str, Any]:
+    """The recipe's keys that bear on a run of that method: a change of the others leaves it as it is."""
+    unused: set[str] = {"device", "epsilons"}
+    if run.method != "epsilon_side":
+        unused |= {"adaptive_steps", "restart_on", "gate_scope", "epsilon_start_epoch"}
+    if run.method == "standard":
+        unused.add("side_weight")
+    document = recipe.model_dump(mode="json", exclude=unused)
+    return {**document, "epochs": epochs_of(recipe, run)}
 
 
 def training_fingerprint(registry: Registry, layout: Layout, key: str) -> str:

@@ -46,6 +46,8 @@ def load_trained(registry: Registry, layout: Layout, key: str) -> tuple[ResNet, 
     network = ResNet(architecture_of(run, registry.datasets[run.dataset], recipe_of(registry, run)))
     del weights["mean_image"]  # kept beside them for whoever uses the network without this package
     network.load_state_dict(weights)
+    if run.epsilon is not None:
+        network.set_epsilon(facts["epsilon"])  # that of the settled epoch
     return network.eval(), facts
 
 

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from eps_resnet.errors import UserError
 
 Method = Literal["standard", "standard_side", "epsilon_side"]
 METHODS: tuple[Method, ...] = get_args(Method)
+PublishedName = Literal["CIFAR-10", "CIFAR-100", "SVHN", "ImageNet"]
 # Sec. 4, "ImageNet": blocks per stage. 14 layers are the smallest such network, for tests and first looks.
 IMAGENET_BLOCKS = {14: (1, 1, 1, 1), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 
@@ -23,6 +24,15 @@ Md5 = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9_-]+$")]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
+
+
+def _ascends(limits: tuple[float, float]) -> tuple[float, float]:
+    if limits[0] > limits[1]:
+        raise ValueError("the first limit must not be above the second")
+    return limits
+
+
+Range = Annotated[tuple[Positive, Positive], AfterValidator(_ascends)]
 
 
 class Strict(BaseModel):
@@ -41,8 +51,8 @@ class Epochs(Strict):
 class AreaCrop(Strict):
     """Crops of random area and shape, resized to the data set's size (Sec. 4, "ImageNet")."""
 
-    share: tuple[Positive, Positive] = Field(description="Range of the crop's share of the image's area.")
-    aspect: tuple[Positive, Positive] = Field(description="Range of the crop's ratio of width to height.")
+    share: Range = Field(description="Range of the crop's share of the image's area.")
+    aspect: Range = Field(description="Range of the crop's ratio of width to height.")
     test_short_side: Count = Field(description="Short side, in pixels, that test images have before the centre crop.")
 
 
@@ -52,7 +62,7 @@ class Augmentation(Strict):
     pad: int = Field(0, ge=0, description="Zero padding, in pixels, before a random crop back to the image's size.")
     flip: bool = Field(False, description="Mirror left and right with probability 1/2.")
     brightness: float = Field(0, ge=0, description="Largest brightness shift, in raw pixel values.")
-    contrast: tuple[Positive, Positive] | None = Field(None, description="Range of the contrast factor.")
+    contrast: Range | None = Field(None, description="Range of the contrast factor.")
     elastic: bool = Field(False, description="Random elastic deformation (SVHN, reference code).")
     area: AreaCrop | None = Field(None, description="Crops of random area and shape (ImageNet). null: none.")
     saturation: float = Field(0, ge=0, le=1, description="Largest change of the saturation, as a share (ImageNet).")
@@ -127,10 +137,20 @@ class Recipe(Strict):
         return self
 
     @model_validator(mode="after")
-    def _slices_are_equal(self) -> "Recipe":
-        if self.batch % self.slices or (self.slices > 1 and not self.drop_last):
+    def _epsilon_starts_in_time(self) -> "Recipe":
+        if self.epsilon_start_epoch >= self.epochs.epsilon:
             raise ValueError(
-                f"slices must divide the batch of {self.batch}, and a partial batch be dropped; found {self.slices}"
+                f"epsilon_start_epoch must be less than the {self.epochs.epsilon} epochs, found "
+                f"{self.epsilon_start_epoch}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _slices_are_equal(self) -> "Recipe":
+        if self.batch % self.slices or (self.slices > 1 and (not self.drop_last or self.batch == self.slices)):
+            raise ValueError(
+                f"slices must divide the batch of {self.batch} into parts of two images or more, and a partial batch "
+                f"must be dropped; found {self.slices}"
             )
         return self
 
@@ -164,7 +184,7 @@ class DataSet(Strict):
     format: Literal["digits", "cifar10", "cifar100", "svhn", "imagenet"] = Field(
         description="Layout of its files: which module of eps_resnet/data reads them."
     )
-    published_name: str | None = Field(None, description="Name in paper_tables/published. null: not in the paper.")
+    published_name: PublishedName | None = Field(None, description="Name in paper_tables/published. null: not in the paper.")
     classes: Count
     channels: Literal[1, 3]
     size: Count = Field(description="Height and width of an image, in pixels.")
@@ -242,15 +262,28 @@ class Registry(Strict):
         for name, data in self.datasets.items():
             crops = data.recipe.augmentation
             has_own = crops.area is not None or crops.saturation > 0 or crops.lighting > 0
-            if (data.format == "imagenet") != (crops.area is not None) or (data.format != "imagenet" and has_own):
+            has_others = crops.pad > 0 or crops.elastic
+            is_jpeg = data.format == "imagenet"
+            if is_jpeg != (crops.area is not None) or (has_others if is_jpeg else has_own):
                 raise ValueError(
                     f"datasets.{name}.recipe.augmentation: area, saturation and lighting belong to format imagenet, "
-                    "which needs area"
+                    "which needs area; pad and elastic belong to the others"
                 )
             if (data.format == "imagenet") == (data.recipe.pixel_divisor is not None):
                 raise ValueError(
                     f"datasets.{name}.recipe.pixel_divisor: must be given, but not for format imagenet; "
                     f"found {data.recipe.pixel_divisor}"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _published_names_are_unique(self) -> "Registry":
+        owners: dict[str, str] = {}
+        for name, data in self.datasets.items():
+            if data.published_name and (owner := owners.setdefault(data.published_name, name)) != name:
+                raise ValueError(
+                    f"datasets.{name}.published_name: {data.published_name!r} is already that of {owner!r}; "
+                    "the paper's numbers can belong to one data set only"
                 )
         return self
 
@@ -261,6 +294,11 @@ class Registry(Strict):
             if data is None:
                 raise ValueError(f"runs.{key}.dataset: {run.dataset!r} is not one of {sorted(self.datasets)}")
             _check_depth(f"runs.{key}.depth", run.depth, data.recipe.network)
+            if run.weight_decay == data.recipe.weight_decay:
+                raise ValueError(
+                    f"runs.{key}.weight_decay: {run.weight_decay:g} is the recipe's own, so this would be one seed twice; "
+                    "leave it out"
+                )
             if key != run.key:
                 raise ValueError(f"runs.{key}: a run with these values is called {run.key!r}")
         for name, figure in self.figures.items():
@@ -331,10 +369,11 @@ def load(path: Path) -> Registry:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not valid YAML: {error}") from None
     except ValidationError as error:
-        raise UserError(f"{path} is not valid:\n" + "\n".join(_explain(error))) from None
+        raise UserError(f"{path} is not valid:\n" + "\n".join(explain(error))) from None
 
 
-def _explain(error: ValidationError) -> Iterator[str]:
+def explain(error: ValidationError) -> Iterator[str]:
+    """One line for each mistake of a document: its place, what is allowed, what was found."""
     for item in error.errors():
         where = ".".join(str(part) for part in item["loc"])
         message = item["msg"].removeprefix("Value error, ")

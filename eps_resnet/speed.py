@@ -14,6 +14,7 @@ from typing import Any, Literal
 import torch
 
 from eps_resnet import device
+from eps_resnet.arithmetic import prepare
 from eps_resnet.cost import (
     CPU_MULTIPLY_ADDS_PER_SECOND,
     GPU_MULTIPLY_ADDS_PER_SECOND,
@@ -125,7 +126,7 @@ def calibrate(registry: Registry, layout: Layout, runs: list[Run]) -> None:
     Random images, all gates open. On the GPU where the recipe names one and there is one, else on one core. Raises
     UserError if every card is claimed by a training, or the machine is too busy for the times to mean anything.
     """
-    device.prepare(THREADS)
+    prepare(THREADS)
     timings = read_timings(layout)[0]
     networks = {network_name(run): run for run in runs}
     wants_card = device.has_gpu() and any(recipe_of(registry, run).device == "gpu" for run in networks.values())

@@ -18,7 +18,7 @@ from eps_resnet.history import Epoch, Gates, weight_percentiles, write_blocks, w
 from eps_resnet.layout import Layout
 from eps_resnet.networks.architecture import architecture_of
 from eps_resnet.networks.resnet import ResNet, initialise
-from eps_resnet.parallel import Share, combine, distributed, join, leave, share_of
+from eps_resnet.parallel import Share, combine, distributed, is_same, join, leave, share_of
 from eps_resnet.predict import predict
 from eps_resnet.progress import reporting
 from eps_resnet.provenance import git_commit, training_fingerprint, training_parts
@@ -27,7 +27,7 @@ from eps_resnet.schedule import RateSchedule, epochs_of, epsilon_of, weight_deca
 from eps_resnet.streams import stream
 
 CHECKPOINT_SECONDS = 60  # a kill loses at most about this much work; it changes no number
-SETTLED_LEVEL = 2  # settled: the rate has fallen to a hundredth of its start (docs/fidelity.md)
+SETTLED_SHARE = 0.01 * (1 + 1e-9)  # settled: the rate fell to a hundredth of its start (docs/fidelity.md), or rounding
 
 
 @dataclass
@@ -35,7 +35,8 @@ class Settled:
     """The network after the latest epoch at the lowest rate so far: it is the one that is pruned and reported."""
 
     epoch: int = 0
-    level: int = -1
+    rate: float = math.inf
+    epsilon: float = 0.0
     discarded: list[bool] = field(default_factory=list)
     flickered: int = 0
     weights: dict[str, Tensor] = field(default_factory=dict)
@@ -79,7 +80,9 @@ class Training:
         vars(self).update(state)
 
 
-def train(registry: Registry, layout: Layout, key: str, device: torch.device, threads: int) -> None:
+def train(
+    registry: Registry, layout: Layout, key: str, device: torch.device, threads: int, workers: int | None = None
+) -> None:
     """Trains a run to its end and writes its results, all of them or none. Resumes from work/ if it can.
 
     Started by torchrun, the processes share each mini-batch; process 0 evaluates and writes. Raises UserError if the
@@ -88,7 +91,7 @@ def train(registry: Registry, layout: Layout, key: str, device: torch.device, th
     run = registry.run(key)
     recipe, work = recipe_of(registry, run), layout.work(training_fingerprint(registry, layout, key))
     share = share_of(recipe)
-    batches = open_batches(registry, layout, run, device, share)
+    batches = open_batches(registry, layout, run, device, share, workers)
     join(share, device)
     network = ResNet(architecture_of(run, registry.datasets[run.dataset], recipe, share.of))
     initialise(network, recipe.initialisation, stream(run.seed, "weights"))
@@ -96,6 +99,8 @@ def train(registry: Registry, layout: Layout, key: str, device: torch.device, th
     training = Training(run, recipe, network, share)
     if saved := checkpoint.load(work):
         training.restore(saved)
+    if not is_same(training.epoch, device):
+        raise UserError(f"The processes resume from different epochs; do all of them see {work}?")
 
     epochs, last_saved = epochs_of(recipe, run), time.monotonic()
     with reporting(key, epochs, training.epoch, len(network.blocks), silent=share.index > 0) as report:
@@ -123,7 +128,7 @@ def train_epoch(training: Training, batches: Batches) -> Epoch:
     if training.run.epsilon is not None:
         epsilon = epsilon_of(recipe, training.run.epsilon, training.epoch)
         network.set_epsilon(epsilon)
-    level, rate = schedule.level(training.epoch), schedule.rate(training.epoch)
+    rate = schedule.rate(training.epoch)
     sums, closed = torch.zeros(3, dtype=torch.float64, device=batches.mean.device), []  # of loss, errors, images
     network.train()
     for inputs, labels in batches.training(training.epoch):
@@ -153,9 +158,10 @@ def train_epoch(training: Training, batches: Batches) -> Epoch:
     training.closed.append(torch.tensor(gates.closed, dtype=torch.int32))
     training.percentiles.append(torch.from_numpy(weight_percentiles(network)))
     training.window = gates.window
-    if level >= training.settled.level:
+    is_gated = training.run.epsilon is None or epsilon > 0  # with epsilon held at 0 it is another network
+    if is_gated and rate <= training.settled.rate:
         weights = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-        training.settled = Settled(training.epoch, level, discarded, gates.flickered, weights)
+        training.settled = Settled(training.epoch, rate, epsilon, discarded, gates.flickered, weights)
     return record
 
 
@@ -196,7 +202,8 @@ def _write_results(
     facts = {
         "fingerprint": fingerprint,
         "epoch": settled.epoch,
-        "settled": settled.level >= SETTLED_LEVEL,
+        "epsilon": settled.epsilon,
+        "settled": settled.rate <= SETTLED_SHARE * training.recipe.rate,
         "discarded": settled.discarded,
         "flickered": settled.flickered,
     }

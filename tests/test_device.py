@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 import torch
@@ -44,3 +46,24 @@ def test_each_process_claims_a_card_of_its_own_and_gives_it_back_when_it_ends(mo
     assert int(third.stdout.readline()) == cards[0]
     for process in (second, third):
         process.communicate("\n")
+
+
+def test_a_lock_file_of_another_user_can_be_claimed_and_is_respected(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Root may write any file, so that another user's is made up: opening it for writing fails."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(device, "_claims", [])
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "test-of-users")
+    (tmp_path / "eps-resnet-gpu-test-of-users-0.lock").touch()
+    really = Path.open
+
+    def open_(path: Path, mode: str = "r") -> object:
+        if mode != "r":
+            raise PermissionError(13, "Permission denied")
+        return really(path, mode)
+
+    monkeypatch.setattr(Path, "open", open_)
+    assert device.claim_card(1) == 0
+    with pytest.raises(UserError, match="All 1 GPUs are claimed"):
+        device.claim_card(1)

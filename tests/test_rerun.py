@@ -47,6 +47,16 @@ def test_a_fresh_clone_has_nothing_to_do_without_images_and_checkpoints(finished
     }  # fmt: skip
 
 
+def test_a_training_that_fails_gives_the_former_result_back(finished: Path) -> None:
+    result = finished / "results/digits-8-standard-s0"
+    before = {path.name: path.read_bytes() for path in result.glob("*.[cjp]*")}
+    small_registry(finished / "config/experiments.yaml", {"batch": 5000})  # more images than there are
+    output = run(finished, "snakemake", "--cores", "1", f"{result.relative_to(finished)}/metrics.json", expect=1)
+    assert "A batch has 5000 images" in output
+    assert set(before) == {"history.csv", "manifest.json", "metrics.json", "blocks.parquet"}
+    assert {path.name: path.read_bytes() for path in result.glob("*.[cjp]*")} == before
+
+
 def test_a_comment_in_the_training_code_redoes_nothing_and_a_change_of_its_meaning_everything(finished: Path) -> None:
     code = finished / "eps_resnet/gate.py"
     code.write_text("# a comment\n" + code.read_text().replace("cut from the graph", "detached"))

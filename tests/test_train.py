@@ -12,11 +12,14 @@ from eps_resnet import checkpoint, registry
 from eps_resnet import train as train_module
 from eps_resnet.data.batches import open_batches
 from eps_resnet.data.fetch import fetch
+from eps_resnet.evaluate import evaluate
+from eps_resnet.files import read_json
 from eps_resnet.history import Epoch, Gates, read_blocks, read_history, write_blocks, write_history
 from eps_resnet.layout import Layout
 from eps_resnet.networks.architecture import Architecture
 from eps_resnet.networks.resnet import ResNet, initialise
 from eps_resnet.provenance import training_fingerprint
+from eps_resnet.prune import prune_run
 from eps_resnet.registry import Registry, Run
 from eps_resnet.schedule import RateSchedule
 from eps_resnet.streams import stream
@@ -210,6 +213,30 @@ def test_the_settled_network_is_that_of_the_latest_epoch_at_the_lowest_rate(
     assert train_epoch(training, batches).rate == data.recipe.rate
     assert training.settled is kept
     assert kept.epoch == 1
+
+
+@pytest.mark.parametrize(
+    ("recipe", "rates", "settled"),
+    [
+        ({"rate_steps": [1], "epsilon_start_epoch": 2}, [0.1, 0.01, 0.01], 3),  # no gates before
+        ({"rate_steps": [1, 2], "epsilon_start_epoch": 2, "adaptive_steps": None}, [0.1, 0.01, 0.001], 3),
+        ({"rate_steps": [1], "late_rate": {"rate": 0.05, "epoch": 2, "adaptive_epoch": 2}}, [0.1, 0.01, 0.05], 2),
+    ],
+)
+def test_the_settled_epoch_is_gated_and_at_the_lowest_rate_and_evaluated_as_it_was(
+    tmp_path: Path, recipe: dict[str, object], rates: list[float], settled: int
+) -> None:
+    recipe = {**recipe, "epochs": {"standard": 3, "epsilon": 3}}
+    experiments, layout = registry.load(small_registry(tmp_path / "experiments.yaml", recipe)), Layout(tmp_path)
+    fetch(experiments, layout, "digits")
+    train(experiments, layout, GATED, CPU, 1)
+    prune_run(experiments, layout, GATED)
+    evaluate(experiments, layout, GATED)
+    history, metrics = read_history(layout.history(GATED)).set_index("epoch"), read_json(layout.metrics(GATED))
+    assert list(history["rate"]) == pytest.approx(rates)
+    assert metrics["epoch"] == settled
+    assert metrics["settled"] == (min(rates) <= 0.001)
+    assert metrics["error"]["gated"] == history["test_error"][settled]
 
 
 def test_the_first_steps_error_falls(small: tuple[Registry, Layout]) -> None:

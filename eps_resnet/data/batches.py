@@ -31,13 +31,23 @@ class Batches(Protocol):
         """The test inputs (B, C, H, W) in stored order, in batches of 128, the last one short."""
 
 
-def open_batches(registry: Registry, layout: Layout, run: Run, device: torch.device, share: Share = Share()) -> Batches:
-    """The batches of a run. Raises UserError if the data set is missing or altered, or smaller than a mini-batch."""
+def open_batches(
+    registry: Registry,
+    layout: Layout,
+    run: Run,
+    device: torch.device,
+    share: Share = Share(),
+    workers: int | None = None,
+) -> Batches:
+    """The batches of a run. `workers`: processes that decode images, where there are any; None for one on each core.
+
+    Raises UserError if the data set is missing or altered, or smaller than a mini-batch.
+    """
     data, recipe = registry.datasets[run.dataset], recipe_of(registry, run)
     if data.format == "imagenet":
         from eps_resnet.data.jpeg import JpegBatches  # its libraries need a second, which other data sets save
 
-        return JpegBatches(layout, run.dataset, data, recipe, run.seed, device, share)
+        return JpegBatches(layout, run.dataset, data, recipe, run.seed, device, share, workers)
     return TensorBatches(store.load(layout, run.dataset), recipe, run.seed, device, share)
 
 

@@ -133,8 +133,8 @@ def _verify_folder(name: str, accepted: tuple[Archive, ...], path: Path) -> tupl
         if archive.files and archive.files == found:
             return path, archive
     wrong = sorted(file for file in names if found[file] not in _wanted(accepted, file))
+    differing = [f"{file} has SHA-256 {found[file]}, expected {' or '.join(_wanted(accepted, file))}" for file in wrong]
     raise UserError(
-        f"Folder {path} is not an accepted copy of {name}: "
-        + (f"wrong SHA-256 of {', '.join(wrong)}." if wrong else "its files belong to different copies.")
-        + only
+        f"Folder {path} is no accepted copy of {name}: {'; '.join(differing) or 'its files are of different copies'}."
+        f"{only} Nothing in it was read. A file may be truncated or another one of that name: get it anew."
     )

@@ -45,13 +45,14 @@ class JpegBatches:
         seed: int,
         device: torch.device,
         share: Share = Share(),
+        workers: int | None = None,
     ) -> None:
         listing = imagenet.load(layout, dataset)
         self._train, self._test = listing["train"], listing["test"]
         if len(self._train) < recipe.batch:
             raise UserError(f"A batch has {recipe.batch} images, but there are only {len(self._train)} to train on.")
         self._recipe, self._size, self._seed, self._device, self._share = recipe, data.size, seed, device, share
-        self._workers = max(1, cores() // share.of)
+        self._workers = workers or cores()
         self._labels = self._train.labels.to(device).long()
         self.test_labels = self._test.labels.to(device).long()
         self.mean, self._std = (255 * torch.tensor(values, device=device).reshape(3, 1, 1) for values in (MEAN, STD))
@@ -60,14 +61,15 @@ class JpegBatches:
         """One epoch, counted from 1: inputs (B, C, H, W) and labels (B,), this process's share of each mini-batch."""
         batches = order(len(self._train), self._recipe, stream(self._seed, "batches", epoch))
         work = partial(self._training_images, epoch, batches)
-        for step, images in enumerate(self._in_workers(work, len(batches))):
+        for step, images in enumerate(self._in_workers(work, len(batches), self._workers // self._share.of)):
             chosen = batches[step][self._share.rows(len(batches[step]))]
             yield self._normalised(images), self._labels[chosen.to(self._device)]
 
     def test(self) -> Iterator[Tensor]:
         """The test inputs (B, C, H, W) in stored order, in batches of 128, the last one short."""
         batches = torch.split(torch.arange(len(self._test)), TEST_BATCH)
-        for images in self._in_workers(partial(self._test_images, batches), len(batches)):
+        work = partial(self._test_images, batches)
+        for images in self._in_workers(work, len(batches), self._workers):  # process 0 alone tests
             yield self._normalised(images)
 
     def _training_images(self, epoch: int, batches: Sequence[Tensor], step: int) -> Tensor:
@@ -82,8 +84,8 @@ class JpegBatches:
         area = _area(self._recipe.augmentation)
         return torch.stack([test_image(decoded(self._test, i), area, self._size) for i in batches[step].tolist()])
 
-    def _in_workers(self, work: Callable[[int], Tensor], steps: int) -> Iterator[Tensor]:
-        return in_workers(work, range(steps), self._workers, pin=self._device.type == "cuda")
+    def _in_workers(self, work: Callable[[int], Tensor], steps: int, workers: int) -> Iterator[Tensor]:
+        return in_workers(work, range(steps), max(1, workers), pin=self._device.type == "cuda")
 
     def _normalised(self, images: Tensor) -> Tensor:
         return (images.to(self._device, non_blocking=True).float() - self.mean) / self._std

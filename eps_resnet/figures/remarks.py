@@ -57,6 +57,11 @@ def remarks_of(registry: Registry, layout: Layout, name: str, table: pd.DataFram
         notes.append(
             f"Never settled (the rate did not fall to a hundredth), so at their last lowest rate: {unsettled}."
         )
+    if "error_gated" in done and len(worse := done[done["error_gated"].astype(float) > done["error_high"]]):
+        errors = ", ".join(f"{row.run} {row.error_gated:.1%}" for row in worse.itertuples())
+        notes.append(
+            f"With gates on these networks err far more than pruned, as needed gates close on test images: {errors}."
+        )
     about = ABOUT_PUBLISHED.get((figure.figure, data.published_name or ""))
     return [*notes, about] if about else notes
 

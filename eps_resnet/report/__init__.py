@@ -113,7 +113,10 @@ def _overview(registry: Registry, states: Mapping[str, str], comparisons: list[C
     for name, data in registry.datasets.items():
         own = [states[key] for key, run in registry.runs.items() if run.dataset == name]
         found = Counter(comparison.verdict for comparison in comparisons if comparison.dataset == name)
-        rows.append({"title": data.title, "runs": len(own), "done": own.count("done"), "verdicts": found})
+        paper = data.published_name is not None
+        rows.append(
+            {"title": data.title, "paper": paper, "runs": len(own), "done": own.count("done"), "verdicts": found}
+        )
     return rows
 
 

@@ -6,7 +6,7 @@ UNITS = {"fraction": (100, "%"), "MiB": (1, " MiB")}  # of published.csv: factor
 
 
 def published(value: float, uncertainty: float, unit: str) -> str:
-    """A published number with its uncertainty, such as "5.240 ± 0.002%"; its decimals are the uncertainty's."""
+    """A published number with its uncertainty, such as "5.2397 ± 0.0024%"; its decimals are the uncertainty's."""
     factor, suffix = UNITS[unit]
     decimals = _decimals(uncertainty * factor)
     return f"{value * factor:.{decimals}f} ± {uncertainty * factor:.{decimals}f}{suffix}"
@@ -19,8 +19,8 @@ def amount(value: float, unit: str) -> str:
 
 
 def _decimals(uncertainty: float) -> int:
-    """Decimals that show the uncertainty's first digit."""
-    return max(0, -math.floor(math.log10(uncertainty))) if uncertainty > 0 else 2
+    """Decimals that show the uncertainty's first two digits."""
+    return max(0, 1 - math.floor(math.log10(uncertainty))) if uncertainty > 0 else 2
 
 
 def duration(seconds: float) -> str:

@@ -64,7 +64,11 @@ def _result(layout: Layout, key: str) -> Result:
         headline=_headline(metrics),
         charts=charts(read_history(layout.history(key)), sum(metrics["blocks"]), metrics["epoch"]),
         made=_made(manifest),
-        configuration=[*_flat(made_from["run"]), *_flat(made_from["recipe"])],
+        # The run's own decay, if it has one, is in the recipe it was trained by.
+        configuration=[
+            *((n, v) for n, v in _flat(made_from["run"]) if n != "weight_decay"),
+            *_flat(made_from["recipe"]),
+        ],
         metrics=_flat({name: value for name, value in metrics.items() if name != "discarded_blocks"}),
         files=tuple((relpath(path, page), path.name) for path in files if path.exists()),
     )

@@ -19,6 +19,8 @@ shell.prefix(f'export PATH="{Path(sys.executable).parent}:$PATH"; ')
 REGISTRY = config.get("registry", "config/experiments.yaml")
 ROOT = config.get("root", ".")
 GPUS = int(config.get("gpus", 1))
+if GPUS < 1:
+    raise WorkflowError(f"--config gpus=N takes the number of cards for one training, 1 or more; found {GPUS}.")
 OPTIONS = f"--root {shlex.quote(str(ROOT))} --registry {shlex.quote(str(REGISTRY))}"
 
 try:

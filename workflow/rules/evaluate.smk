@@ -25,7 +25,7 @@ rule evaluate:
         unpack(evaluate_inputs),
     output:
         report(
-            layout.metrics("{run}"),
+            update(str(layout.metrics("{run}"))),
             caption="../report/metrics.rst",
             category="Metrics",
             subcategory=lambda w: experiments.datasets[experiments.runs[w.run].dataset].title,
@@ -36,7 +36,7 @@ rule evaluate:
     priority: 1  # a finished training's numbers come before the next training
     conda:
         "../../environment.yml"
-    threads: 1
+    threads: lambda w: 8 if decodes(w.run) else 1
     resources:
         gpu=lambda w: int(recipe(w.run).device == "gpu"),
         mem_mb=8000,
@@ -46,4 +46,4 @@ rule evaluate:
     message:
         "Evaluating {wildcards.run}"
     shell:
-        "eps-resnet evaluate {wildcards.run} {params.options} --threads {threads} 2> {log}"
+        "eps-resnet evaluate {wildcards.run} {params.options} --threads 1 --workers {threads} 2> {log}"
