@@ -1,7 +1,7 @@
 """What the paper claims in words, checked on every data set with finished runs. The rules are in docs/verdicts.md."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -66,11 +66,6 @@ class Result:
         """Error of the pruned network."""
         return float(self.metrics["error"]["pruned"])
 
-    @property
-    def error_deviation(self) -> float:
-        """Binomial standard deviation of that error."""
-        return verdict.binomial_deviation(self.error, self.metrics["test_images"])
-
 
 Finding = tuple[Verdict, str, list[Result]]  # verdict, evidence, the runs it rests on
 
@@ -104,7 +99,7 @@ def rules(registry: Registry, layout: Layout, dataset: str) -> list[tuple[int, s
         ),
         (2, "deeper networks discard a larger share of their blocks", partial(_discards_more, "depth", "epsilon")),
         (3, "a larger ε discards a larger share of the blocks", partial(_discards_more, "epsilon", "depth")),
-        (4, "a larger share is discarded near the output", _more_near_the_output),
+        (4, "the closer a stage is to the output, the larger the share it discards", _more_near_the_output),
         (5, "the weights of discarded blocks collapse to 0", partial(_weights_collapse, layout)),
         (6, "the discarded share rises, then saturates", partial(_saturates, layout)),
         (7, "about 80 % fewer parameters in some instance", partial(_shrinks, registry, dataset)),
@@ -130,39 +125,47 @@ def _remark(registry: Registry, dataset: str, used: list[Result]) -> str | None:
 
 @dataclass(frozen=True)
 class Point:
-    """One difference: where, its value for each paired seed, its grain (one block, one image).
-
-    `deviation` is the standard deviation of one pair that its test images alone make for; 0 for counts of blocks.
-    """
+    """One difference: where, its value for each paired seed, its grain (one block, one image)."""
 
     where: str
     differences: list[float]
     step: float
-    deviation: float = 0
 
-    def interval(self, points: int) -> tuple[float, float]:
-        """Mean and half width at 95 % for so many points at once.
+    @property
+    def mean(self) -> float:
+        """Mean over the seeds."""
+        return fmean(self.differences)
 
-        Student's t of the paired differences; of too few pairs the test images' deviation, and one step.
+    def half_width(self, points: int) -> float | None:
+        """Half of the mean's 95 % interval, for so many points at once; None for too few seeds to know their spread.
+
+        Student's t of the paired differences, and half a step.
         """
-        mean, seeds = fmean(self.differences), len(self.differences)
+        seeds = len(self.differences)
         if seeds < verdict.LEAST_SEEDS:
-            return mean, verdict.normal_quantile(points) * self.deviation + self.step
-        return mean, verdict.student_quantile(seeds, points) * stdev(self.differences) / math.sqrt(
-            seeds
-        ) + self.step / 2
+            return None
+        return verdict.student_quantile(seeds, points) * stdev(self.differences) / math.sqrt(seeds) + self.step / 2
 
 
 def judge_points(points: list[Point]) -> tuple[Verdict, str]:
     """Supported if the difference is clearly positive at every point, contradicted if clearly negative at any.
 
     The intervals hold for all points at once (Bonferroni), so that many points do not bring forth a contradiction.
+    Undecided as long as any point has too few seeds for an interval.
     """
-    intervals = [point.interval(len(points)) for point in points]
+    halves = [point.half_width(len(points)) for point in points]
     evidence = "; ".join(
-        f"{point.where} {100 * mean:+.2f} ± {100 * half:.2f} (n {len(point.differences)})"
-        for point, (mean, half) in zip(points, intervals, strict=True)
+        f"{point.where} {100 * point.mean:+.2f}{'' if half is None else f' ± {100 * half:.2f}'} "
+        f"(n {len(point.differences)})"
+        for point, half in zip(points, halves, strict=True)
     )
+    intervals = [(point.mean, half) for point, half in zip(points, halves, strict=True) if half is not None]
+    if len(intervals) < len(points):
+        pro, contra = (sum(sign * point.mean > ROUNDING for point in points) for sign in (1, -1))
+        return "undecided", (
+            f"{evidence}. {pro} of {len(points)} for the claim, {contra} against it; "
+            f"a verdict needs {verdict.LEAST_SEEDS} paired seeds for each"
+        )
     if all(mean - half > ROUNDING for mean, half in intervals):
         return "supported", evidence
     return ("contradicted" if any(mean + half < -ROUNDING for mean, half in intervals) else "undecided"), evidence
@@ -181,7 +184,12 @@ def _groups(results: Iterable[Result], *fields: str) -> dict[tuple[Any, ...], li
     groups: dict[tuple[Any, ...], list[Result]] = {}
     for result in results:
         groups.setdefault(tuple(getattr(result.run, field) for field in fields), []).append(result)
-    return {place: groups[place] for place in sorted(groups)}
+    # No weight decay of its own comes first; None alone cannot be compared.
+    return dict(sorted(groups.items(), key=lambda group: [(value is not None, value or 0) for value in group[0]]))
+
+
+def _with_decay(where: str, decay: float | None) -> str:
+    return where if decay is None else f"{where}, decay {decay:g}"
 
 
 def _pairs(first: list[Result], second: list[Result]) -> list[tuple[Result, Result]]:
@@ -195,20 +203,13 @@ def _pairs(first: list[Result], second: list[Result]) -> list[tuple[Result, Resu
 def _errs_no_more(epsilons: tuple[float, ...], baseline: Method, results: list[Result]) -> Finding:
     points, used = [], []
     plain = [result for result in results if result.run.method == baseline]
-    for (depth, epsilon), gated in _groups(_gated(results), "depth", "epsilon").items():
+    for (depth, epsilon, decay), gated in _groups(_gated(results), "depth", "epsilon", "weight_decay").items():
         pairs = _pairs(gated, [result for result in plain if result.run.depth == depth])
         if epsilon not in epsilons or not pairs:
             continue
-        ours, theirs = pairs[0]
-        deviation = math.hypot(ours.error_deviation, theirs.error_deviation)
-        points.append(
-            Point(
-                f"depth {depth}, ε {epsilon:g}",
-                [b.error - a.error for a, b in pairs],
-                1 / ours.metrics["test_images"],
-                deviation,
-            )
-        )
+        step = 1 / pairs[0][0].metrics["test_images"]
+        where = _with_decay(f"depth {depth}, ε {epsilon:g}", decay)
+        points.append(Point(where, [b.error - a.error for a, b in pairs], step))
         used += [result for pair in pairs for result in pair]
     if not points:
         return _nothing(f"no finished pair of epsilon_side and {baseline} with the same depth and seed")
@@ -219,12 +220,12 @@ def _errs_no_more(epsilons: tuple[float, ...], baseline: Method, results: list[R
 def _discards_more(along: str, fixed: str, results: list[Result]) -> Finding:
     """Whether the share of discarded blocks rises from each depth (or epsilon) to the next, all else equal."""
     points, used = [], []
-    for (place,), group in _groups(_gated(results), fixed).items():
+    for (place, decay), group in _groups(_gated(results), fixed, "weight_decay").items():
         for ((low,), lower), ((high,), upper) in pairwise(_groups(group, along).items()):
             if not (pairs := _pairs(lower, upper)):
                 continue
             step = max(1 / result.blocks for result in pairs[0])
-            where = f"{along} {low:g} to {high:g} at {fixed} {place:g}"
+            where = _with_decay(f"{along} {low:g} to {high:g} at {fixed} {place:g}", decay)
             points.append(Point(where, [b.share - a.share for a, b in pairs], step))
             used += [result for pair in pairs for result in pair]
     if not points:
@@ -233,28 +234,36 @@ def _discards_more(along: str, fixed: str, results: list[Result]) -> Finding:
     return judged, f"rise of the discarded share, in percentage points: {evidence}", used
 
 
+def stage_rises(kept: Sequence[int], blocks: Sequence[int]) -> list[float]:
+    """Rise of the discarded share from each stage to the next, given the blocks kept in each and all of them."""
+    discarded = [1 - some / whole for some, whole in zip(kept, blocks, strict=True)]
+    return [later - earlier for earlier, later in pairwise(discarded)]
+
+
 def _more_near_the_output(results: list[Result]) -> Finding:
-    points, used = [], [result for result in _gated(results) if result.share > 0]
-    for (depth, epsilon), group in _groups(used, "depth", "epsilon").items():
-        blocks = group[0].metrics["blocks"]
-        step = max(1 / blocks[0], 1 / blocks[-1])
-        differences = [
-            r.metrics["kept"][0] / r.metrics["blocks"][0] - r.metrics["kept"][-1] / r.metrics["blocks"][-1]
-            for r in group
-        ]
-        points.append(Point(f"depth {depth}, ε {epsilon:g}", differences, step))
-    if not points:
-        return _nothing("no finished run discards a block")
+    if not (gated := _gated(results)):
+        return _nothing("no finished run of epsilon_side")
+    points = []
+    for (depth, epsilon, decay), group in _groups(gated, "depth", "epsilon", "weight_decay").items():
+        rises = [stage_rises(result.metrics["kept"], result.metrics["blocks"]) for result in group]
+        steps = [1 / min(stages) for stages in pairwise(group[0].metrics["blocks"])]
+        for stage, (step, differences) in enumerate(zip(steps, zip(*rises, strict=True), strict=True), start=1):
+            where = _with_decay(f"depth {depth}, ε {epsilon:g}", decay)
+            points.append(Point(f"{where}, stage {stage} to {stage + 1}", list(differences), step))
     judged, evidence = judge_points(points)
-    return judged, f"discarded share of the last stage minus the first's, in percentage points: {evidence}", used
+    return judged, f"rise of the discarded share from stage to stage, in percentage points: {evidence}", gated
 
 
-# Claims that each run shows or does not.
+# Claims that each run shows or does not: they speak of every run that there is, however few.
 
 
 def judge_runs(verdicts: list[Verdict]) -> Verdict:
     """The verdict that all runs share; undecided where they differ."""
     return verdicts[0] if len(set(verdicts)) == 1 else "undecided"
+
+
+def _so_many(verdicts: list[Verdict]) -> str:
+    return f"so in {verdicts.count('supported')} of {len(verdicts)} runs"
 
 
 def _weights_collapse(layout: Layout, results: list[Result]) -> Finding:
@@ -277,7 +286,7 @@ def _weights_collapse(layout: Layout, results: list[Result]) -> Finding:
         kept = f", of the kept {left[~is_gone].median():.2g}" if not is_gone.all() else ""
         evidence.append(f"{result.key} {collapsed} of {is_gone.sum()} (median left {left[is_gone].median():.2g}{kept})")
     words = f"discarded blocks whose largest weight fell below {COLLAPSED:.0%} of the first epoch's: "
-    return judge_runs(verdicts), words + "; ".join(evidence), used
+    return judge_runs(verdicts), f"{_so_many(verdicts)}; {words}{'; '.join(evidence)}", used
 
 
 def _saturates(layout: Layout, results: list[Result]) -> Finding:
@@ -298,7 +307,7 @@ def _saturates(layout: Layout, results: list[Result]) -> Finding:
         used.append(result)
     if not used:
         return _nothing("no finished run discards a block")
-    return judge_runs(verdicts), "; ".join(evidence), used
+    return judge_runs(verdicts), "; ".join([_so_many(verdicts), *evidence]), used
 
 
 def _shrinks(registry: Registry, dataset: str, results: list[Result]) -> Finding:
@@ -328,21 +337,31 @@ def _pruned_errs_no_more(results: list[Result]) -> Finding:
         return _nothing("no finished run of epsilon_side")
     evidence, verdicts = [], []
     for result in gated:
-        error, images = result.metrics["error"], result.metrics["test_images"]
+        error, agreement = result.metrics["error"], result.metrics["agreement"]
+        images, batches = agreement["images"], agreement["batches_with_other_gates"]
         more = round((error["pruned"] - error["gated"]) * images)
-        disagree = images - result.metrics["agreement"]["equal"]
-        verdicts.append(judge_disagreement(more, disagree))
-        evidence.append(f"{result.key} {more:+d} wrong images, {disagree} of {images} predicted otherwise")
+        disagree = images - agreement["equal"]
+        verdicts.append(judge_disagreement(more, disagree, batches))
+        evidence.append(
+            f"{result.key} {more:+d} wrong images, {disagree} of {images} predicted otherwise, "
+            f"other gates in {batches} of {agreement['batches']} batches"
+        )
     judged: Verdict = "supported" if set(verdicts) == {"supported"} else "undecided"
-    return "contradicted" if "contradicted" in verdicts else judged, "; ".join(evidence), gated
+    judged = "contradicted" if "contradicted" in verdicts else judged
+    return judged, "; ".join([_so_many(verdicts), *evidence]), gated
 
 
-def judge_disagreement(more: int, disagree: int) -> Verdict:
+def judge_disagreement(more: int, disagree: int, batches: int) -> Verdict:
     """Sign test of `more` wrong images among `disagree` predictions, all taken to be right in one of the networks.
 
-    That they all are is the case in which a difference means least.
+    That they all are is the case in which a difference means least. A gate decides for a whole batch, so the test's
+    images are no more independent than the `batches` in which any gate was not as pruning takes it to be: they must be
+    enough for a sign test over batches, if all of them went one way.
     """
     if more <= 0:
         return "supported"
+    level = 1 - verdict.CONFIDENCE
+    if 2 * 0.5**batches >= level:
+        return "undecided"
     p = binomtest((disagree + more) // 2, disagree, 0.5).pvalue
-    return "contradicted" if p < 1 - verdict.CONFIDENCE else "undecided"
+    return "contradicted" if p < level else "undecided"

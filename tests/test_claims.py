@@ -7,14 +7,16 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 
 from eps_resnet import claims, provenance
-from eps_resnet.claims import Claim, Point, judge_disagreement, judge_points, judge_runs
+from eps_resnet.claims import Claim, Point, judge_disagreement, judge_points, judge_runs, stage_rises
 from eps_resnet.files import write_json, write_text
 from eps_resnet.history import write_blocks
 from eps_resnet.layout import Layout
 from eps_resnet.networks.architecture import blocks_of
 from eps_resnet.registry import Registry, Run
+from eps_resnet.verdict import LEAST_SEEDS
 
 EPOCHS = 20
 
@@ -33,14 +35,23 @@ class Bench:
         kept: list[int] | None = None,
         epsilon: float | None = None,
         seed: int = 0,
+        weight_decay: float | None = None,
         **others: Any,
     ) -> str:
         """Writes the results of a run, which joins the registry if need be, and returns its key.
 
         Discarded blocks go one after the other in the first ten epochs, and their weights fall to a hundredth.
         """
-        values = {"dataset": dataset, "depth": depth, "method": method, "epsilon": epsilon, "seed": seed}
-        run = Run.model_validate(values)
+        run = Run.model_validate(
+            {
+                "dataset": dataset,
+                "depth": depth,
+                "method": method,
+                "epsilon": epsilon,
+                "seed": seed,
+                "weight_decay": weight_decay,
+            }
+        )
         self.registry.runs[run.key] = run
         blocks = blocks_of(depth, self.registry.datasets[dataset].recipe)
         kept = kept or list(blocks)
@@ -54,12 +65,16 @@ class Bench:
             "kept": kept,
             "discarded_blocks": list(range(gone)),
             "compression": {"discarded_ratio": gone / sum(blocks), "parameters_removed": gone / sum(blocks)},
-            "agreement": {"images": 10_000, "equal": 10_000},
+            "agreement": {"images": 10_000, "equal": 10_000, "batches": 79, "batches_with_other_gates": 0},
         }
         write_json(self.layout.metrics(run.key), {**metrics, **others})
         self.write_discarded(run.key, [min(gone, gone * epoch // 10) for epoch in range(1, EPOCHS + 1)])
         self.write_weights(run.key, sum(blocks), dict.fromkeys(range(gone), 0.01))
         return run.key
+
+    def finish_seeds(self, *run: Any, **others: Any) -> list[str]:
+        """The same for as many seeds as a verdict needs."""
+        return [self.finish(*run, seed=seed, **others) for seed in range(LEAST_SEEDS)]
 
     def write_discarded(self, key: str, counts: list[int]) -> None:
         rows = [f"{epoch},{count}" for epoch, count in enumerate(counts, start=1)]
@@ -98,28 +113,55 @@ def test_every_claim_is_made_on_every_data_set_and_nothing_is_claimed_without_ru
     assert not any(claim.runs for claim in found)
 
 
-@pytest.mark.parametrize(("gated", "verdict"), [(0.05, "supported"), (0.0605, "undecided"), (0.07, "contradicted")])
-def test_claim_1_needs_a_difference_beyond_the_sampling_error(bench: Bench, gated: float, verdict: str) -> None:
-    keys = (
-        bench.finish("cifar10", 110, "epsilon_side", [18, 16, 8], 2.5, error={"pruned": gated, "gated": gated}),
-        bench.finish("cifar10", 110, "standard", error={"pruned": 0.06, "gated": 0.06}),
-    )
+def errs(error: float) -> dict[str, Any]:
+    return {"error": {"pruned": error, "gated": error}}
+
+
+@pytest.mark.parametrize(("gated", "verdict"), [(0.05, "supported"), (0.06, "undecided"), (0.07, "contradicted")])
+def test_claim_1_needs_a_difference_beyond_the_seeds_spread(bench: Bench, gated: float, verdict: str) -> None:
+    keys: list[str] = []
+    for seed, spread in enumerate((-0.0005, 0.0002, 0.0008)):
+        keys += [
+            bench.finish("cifar10", 110, "epsilon_side", [18, 16, 8], 2.5, seed, **errs(gated + spread)),
+            bench.finish("cifar10", 110, "standard", seed=seed, **errs(0.06)),
+        ]
     claim = bench.claim(1, against="standard network")
-    assert (claim.verdict, claim.runs) == (verdict, keys)
+    assert (claim.verdict, claim.runs) == (verdict, tuple(keys))
     assert bench.claim(1, against="side head").verdict == "not run"  # no standard_side to pair with
 
 
-def test_claim_1_is_undecided_on_few_images_and_decided_by_enough_seeds(bench: Bench) -> None:
-    def finish(seed: int, gated: float, plain: float) -> None:
-        few: dict[str, Any] = {"seed": seed, "test_images": 360}
-        bench.finish("digits", 20, "epsilon_side", [3, 3, 1], 2.5, error={"pruned": gated, "gated": gated}, **few)
-        bench.finish("digits", 20, "standard", error={"pruned": plain, "gated": plain}, **few)
+def test_claim_1_is_undecided_until_every_depth_has_enough_paired_seeds(bench: Bench) -> None:
+    def finish(depth: int, seed: int, gated: float, plain: float) -> Claim:
+        bench.finish("cifar10", depth, "epsilon_side", None, 2.5, seed, **errs(gated))
+        bench.finish("cifar10", depth, "standard", seed=seed, **errs(plain))
+        return bench.claim(1, against="standard network")
 
-    finish(0, 0.010, 0.025)
-    assert bench.claim(1, "digits", "standard network").verdict == "undecided"
-    finish(1, 0.011, 0.027)
-    finish(2, 0.012, 0.026)
-    assert bench.claim(1, "digits", "standard network").verdict == "supported"
+    claim = finish(110, 0, 0.010, 0.090)
+    assert claim.verdict == "undecided"
+    assert "depth 110, ε 2.5 +8.00 (n 1)" in claim.evidence  # no interval
+    assert "1 of 1 for the claim, 0 against it; a verdict needs 3 paired seeds for each" in claim.evidence
+    assert finish(110, 1, 0.011, 0.092).verdict == "undecided"
+    claim = finish(110, 2, 0.012, 0.094)
+    assert claim.verdict == "supported"
+    assert "a verdict needs" not in claim.evidence
+    claim = finish(200, 0, 0.090, 0.010)
+    assert claim.verdict == "undecided"
+    assert "1 of 2 for the claim, 1 against it" in claim.evidence
+    assert "± " in claim.evidence  # of depth 110
+
+
+def test_other_decays_are_no_further_seeds(bench: Bench) -> None:
+    for decay in (None, 0.0004, 0.0008):
+        for depth, kept in ((110, [18, 16, 8]), (200, [18, 10, 5])):
+            bench.finish("cifar10", depth, "epsilon_side", kept, 2.5, 0, decay)
+        bench.finish("cifar10", 110, "epsilon_side", [18, 12, 4], 2.7, 0, decay)
+        bench.finish("cifar10", 110, "standard", None, None, 0, decay, **errs(0.09))
+    for number in (1, 2, 3, 4):
+        claim = bench.claim(number, against="standard network" if number == 1 else "")
+        assert claim.verdict == "undecided"
+        assert "(n 1)" in claim.evidence
+        assert "(n 3)" not in claim.evidence
+        assert "decay 0.0004" in claim.evidence
 
 
 def test_claim_1_pairs_equal_seeds_only(bench: Bench) -> None:
@@ -129,13 +171,13 @@ def test_claim_1_pairs_equal_seeds_only(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kept", "verdict"), [([18, 10, 5], "supported"), ([33, 28, 16], "undecided"), ([33, 30, 30], "contradicted")]
+    ("kept", "verdict"), [([18, 10, 5], "supported"), ([30, 28, 19], "undecided"), ([33, 30, 30], "contradicted")]
 )
 def test_claim_2_compares_each_depth_with_the_next(bench: Bench, kept: list[int], verdict: str) -> None:
-    bench.finish("cifar10", 110, "epsilon_side", [18, 16, 8], 2.5)  # 12 of 54
-    bench.finish("cifar10", 200, "epsilon_side", kept, 2.5)
+    bench.finish_seeds("cifar10", 110, "epsilon_side", [18, 16, 8], 2.5)  # 12 of 54
+    bench.finish_seeds("cifar10", 200, "epsilon_side", kept, 2.5)
     assert bench.claim(2).verdict == verdict
-    bench.finish("cifar10", 500, "epsilon_side", [83, 83, 83], 2.5)  # one step down is enough
+    bench.finish_seeds("cifar10", 500, "epsilon_side", [83, 83, 83], 2.5)  # one step down is enough
     assert bench.claim(2).verdict == "contradicted"
 
 
@@ -146,20 +188,51 @@ def test_claim_2_does_not_compare_depths_of_different_epsilons(bench: Bench) -> 
 
 
 def test_claim_3_compares_each_epsilon_with_the_next_at_one_depth(bench: Bench) -> None:
-    bench.finish("cifar100", 200, "epsilon_side", [32, 30, 30], 2.3)
-    bench.finish("cifar100", 200, "epsilon_side", [32, 23, 29], 2.5)
+    bench.finish_seeds("cifar100", 200, "epsilon_side", [32, 30, 30], 2.3)
+    bench.finish_seeds("cifar100", 200, "epsilon_side", [32, 23, 29], 2.5)
     assert bench.claim(3, "cifar100").verdict == "supported"
-    bench.finish("cifar100", 200, "epsilon_side", [32, 24, 28], 2.7)  # as many as at 2.5
+    bench.finish_seeds("cifar100", 200, "epsilon_side", [32, 24, 28], 2.7)  # as many as at 2.5
     assert bench.claim(3, "cifar100").verdict == "undecided"
+
+
+def test_a_share_of_blocks_from_one_seed_decides_nothing(bench: Bench) -> None:
+    for depth, epsilon, kept in ((110, 2.5, [18, 16, 8]), (200, 2.5, [18, 10, 5]), (200, 2.7, [9, 5, 1])):
+        bench.finish("cifar10", depth, "epsilon_side", kept, epsilon)
+    assert [bench.claim(number).verdict for number in (2, 3, 4)] == ["undecided"] * 3
 
 
 @pytest.mark.parametrize(
     ("kept", "verdict"),
-    [([18, 16, 8], "supported"), ([17, 16, 16], "undecided"), ([8, 16, 18], "contradicted"), (None, "not run")],
+    [
+        ([18, 16, 8], "supported"),
+        ([18, 16, 16], "undecided"),
+        (None, "undecided"),  # nothing discarded: no stage more than another
+        ([16, 18, 8], "contradicted"),  # the last stage loses most, but the second less than the first
+        ([8, 16, 18], "contradicted"),
+    ],
 )
-def test_claim_4_compares_the_last_stage_with_the_first(bench: Bench, kept: list[int] | None, verdict: str) -> None:
-    bench.finish("cifar10", 110, "epsilon_side", kept, 2.5)
+def test_claim_4_compares_each_stage_with_the_next(bench: Bench, kept: list[int] | None, verdict: str) -> None:
+    assert bench.claim(4).verdict == "not run"
+    bench.finish_seeds("cifar10", 110, "epsilon_side", kept, 2.5)
     assert bench.claim(4).verdict == verdict
+
+
+def test_claim_4_counts_the_seeds_that_discard_nothing(bench: Bench) -> None:
+    for seed, kept in enumerate(([18, 16, 8], [18, 16, 8], [18, 16, 8], None)):
+        bench.finish("cifar10", 110, "epsilon_side", kept, 2.5, seed)
+    claim = bench.claim(4)
+    assert claim.verdict == "undecided"
+    assert "(n 4)" in claim.evidence
+    assert len(claim.runs) == 4
+
+
+@given(st.lists(st.integers(1, 50), min_size=2, max_size=5), st.data())
+def test_stages_rise_by_what_they_discard_and_fall_where_more_is_kept(blocks: list[int], data: st.DataObject) -> None:
+    kept = [data.draw(st.integers(0, whole)) for whole in blocks]
+    rises = stage_rises(kept, blocks)
+    assert len(rises) == len(blocks) - 1
+    assert sum(rises) == pytest.approx(kept[0] / blocks[0] - kept[-1] / blocks[-1])
+    assert stage_rises(blocks, blocks) == [0] * len(rises)
 
 
 def test_claim_5_asks_for_nine_tenths_of_the_discarded_blocks_below_a_tenth(bench: Bench) -> None:
@@ -172,7 +245,8 @@ def test_claim_5_asks_for_nine_tenths_of_the_discarded_blocks_below_a_tenth(benc
     bench.write_weights(key, 54, dict.fromkeys(range(10), 0.2))
     assert bench.claim(5).verdict == "contradicted"
     bench.finish("cifar10", 200, "epsilon_side", [33, 33, 8], 2.5)
-    assert bench.claim(5).verdict == "undecided"  # one run of two
+    assert bench.claim(5).verdict == "undecided"
+    assert bench.claim(5).evidence.startswith("so in 1 of 2 runs")
 
 
 @pytest.mark.parametrize(
@@ -188,7 +262,9 @@ def test_claim_5_asks_for_nine_tenths_of_the_discarded_blocks_below_a_tenth(benc
 def test_claim_6_asks_for_a_rise_without_a_fall_and_a_quiet_end(bench: Bench, counts: list[int], verdict: str) -> None:
     key = bench.finish("cifar10", 110, "epsilon_side", [18, 16, 8], 2.5)
     bench.write_discarded(key, counts)
-    assert bench.claim(6).verdict == verdict
+    claim = bench.claim(6)
+    assert claim.verdict == verdict
+    assert claim.evidence.startswith("so in 1 of 1 runs") == (verdict == "supported")
 
 
 @pytest.mark.parametrize(
@@ -213,16 +289,29 @@ def test_claim_7_is_contradicted_by_all_runs_where_the_paper_has_an_instance(ben
 
 
 def test_claim_8_weighs_the_images_on_which_the_two_networks_disagree(bench: Bench) -> None:
-    def verdict(more: int, disagree: int) -> str:
+    def claim(more: int, disagree: int, batches: int = 6) -> Claim:
         error = {"pruned": 0.05 + more / 10_000, "gated": 0.05}
-        agreement = {"images": 10_000, "equal": 10_000 - disagree}
+        equal = 10_000 - disagree
+        agreement = {"images": 10_000, "equal": equal, "batches": 79, "batches_with_other_gates": batches}
         bench.finish("cifar10", 110, "epsilon_side", [18, 16, 8], 2.5, error=error, agreement=agreement)
-        return bench.claim(8).verdict
+        return bench.claim(8)
 
-    assert verdict(0, 0) == "supported"
-    assert verdict(-5, 20) == "supported"
-    assert verdict(3, 20) == "undecided"
-    assert verdict(18, 20) == "contradicted"
+    assert claim(0, 0).verdict == "supported"
+    assert claim(-5, 20).verdict == "supported"
+    assert claim(3, 20).verdict == "undecided"
+    assert claim(18, 20).verdict == "contradicted"
+    assert claim(18, 20, batches=5).verdict == "undecided"
+    assert (
+        "+18 wrong images, 20 of 10000 predicted otherwise, other gates in 5 of 79 batches" in bench.claim(8).evidence
+    )
+
+
+@given(st.integers(1, 300), st.integers(0, 20))
+def test_a_difference_that_few_batches_make_never_contradicts(more: int, batches: int) -> None:
+    all_one_way = binomtest(batches, batches, 0.5).pvalue if batches else 1.0
+    if judge_disagreement(more, more, batches) == "contradicted":
+        assert all_one_way < 0.05
+        assert batches >= 6
 
 
 def test_what_is_special_about_the_runs_is_said_beside_the_claim(bench: Bench) -> None:
@@ -238,7 +327,11 @@ def test_what_is_special_about_the_runs_is_said_beside_the_claim(bench: Bench) -
     assert bench.claim(7, "svhn").remark is None
 
 
-DIFFERENCES = st.lists(st.floats(-1, 1), min_size=1, max_size=6)
+DIFFERENCES = st.builds(
+    lambda centre, spread: [centre + 0.01 * some for some in spread],
+    st.floats(-1, 1),
+    st.lists(st.floats(-1, 1), min_size=1, max_size=6),
+)
 
 
 @given(st.lists(DIFFERENCES, min_size=1, max_size=5))
@@ -252,19 +345,25 @@ def test_a_claim_and_its_opposite_are_never_both_supported(points: list[list[flo
 
 @pytest.mark.parametrize(("points", "quantile"), [(1, 4.303), (5, 9.925)])  # Student's t: .975 and .995, two degrees
 def test_an_interval_of_seeds_holds_for_all_points_at_once(points: int, quantile: float) -> None:
-    mean, half = Point("", [0.1, 0.2, 0.3], 0.01).interval(points)
-    assert mean == pytest.approx(0.2)
-    assert half == pytest.approx(quantile * 0.1 / 3**0.5 + 0.005, rel=1e-3)
+    point = Point("", [0.1, 0.2, 0.3], 0.01)
+    assert point.mean == pytest.approx(0.2)
+    assert point.half_width(points) == pytest.approx(quantile * 0.1 / 3**0.5 + 0.005, rel=1e-3)
 
 
-def test_an_interval_of_one_seed_is_the_sampling_error_and_one_step() -> None:
-    assert Point("", [0.1], 0.01, 0.02).interval(1) == (0.1, pytest.approx(1.96 * 0.02 + 0.01, rel=1e-3))
+@given(st.lists(DIFFERENCES, min_size=1, max_size=5))
+def test_fewer_seeds_than_a_spread_needs_anywhere_decide_nothing(points: list[list[float]]) -> None:
+    verdict, evidence = judge_points([Point("", differences, 0.01) for differences in points])
+    has_few = any(len(differences) < LEAST_SEEDS for differences in points)
+    assert (f"a verdict needs {LEAST_SEEDS} paired seeds" in evidence) == has_few
+    assert evidence.count("±") == sum(len(differences) >= LEAST_SEEDS for differences in points)
+    assert verdict == "undecided" or not has_few
 
 
-def test_a_difference_of_exactly_one_block_decides_nothing() -> None:
+def test_one_block_decides_if_every_seed_shows_it() -> None:
     for blocks in range(2, 60):
         low, high = 1 - (blocks - 1) / blocks, 1 - (blocks - 2) / blocks
-        assert judge_points([Point("", [high - low], 1 / blocks)])[0] == "undecided"
+        assert judge_points([Point("", [high - low] * 3, 1 / blocks)])[0] == "supported"
+        assert judge_points([Point("", [high - low, high - low, 0], 1 / blocks)])[0] == "undecided"
 
 
 def test_runs_that_differ_leave_a_claim_undecided() -> None:
@@ -279,5 +378,5 @@ def test_more_disagreement_never_makes_a_contradiction_of_the_same_difference(
     disagree: int, data: st.DataObject
 ) -> None:
     more = data.draw(st.integers(1, disagree))
-    if judge_disagreement(more, disagree + 2) == "contradicted":
-        assert judge_disagreement(more, disagree) == "contradicted"
+    if judge_disagreement(more, disagree + 2, 6) == "contradicted":
+        assert judge_disagreement(more, disagree, 6) == "contradicted"

@@ -5,12 +5,12 @@ from collections.abc import Callable
 import pandas as pd
 import pytest
 
-from eps_resnet import provenance, published
+from eps_resnet import consistency, provenance, published
 from eps_resnet.consistency import CHECKS, Check, checks
 from eps_resnet.errors import UserError
 from eps_resnet.registry import Registry
 
-CONSISTENT = {1, 6, 16, 17, 25}
+CONSISTENT = {1, 6, 16, 17, 25, 27}
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ CORRECTED = {
         set_values("10b", {(C100, 752): 35 / 125}, group=2),
     ),
     10: set_values("9", {(C100, 752): 0.683}, epoch=1000),
-    11: set_column("9", "note", "by the printed x labels this is epoch 1000"),
+    11: set_column("9", "epoch", 885),
     12: set_values("6h", {("ImageNet", 101): 0.256}, epsilon=2.1),
     13: set_values("3", {(C10, 200): 0.0567, (C10, 254): 0.0601}, source="text"),
     14: set_values("6a", {(C10, 110): 0.0594, (C10, 200): 0.0567}, **STANDARD),
@@ -98,6 +98,8 @@ CORRECTED = {
     23: set_values("README cifar10-val-error.png", {(C10, 110): 0.0584}, **SIDE),
     24: set_values("6h", {("ImageNet", 101): 6 / 33}, epsilon=2.0),
     25: set_values("1", {(C100, 752): 0.9}, group=1),
+    26: set_values("7c", {("SVHN", 110): 5.62, ("SVHN", 200): 8.72, ("SVHN", 302): 9.72}, **GATED),
+    27: set_values("7d", {("ImageNet", 101): 128.0}, epsilon=2.1),
 }
 
 
@@ -114,15 +116,29 @@ def test_the_paper_is_inconsistent_where_its_numbers_say_so(table: pd.DataFrame)
     assert "With the side head: all 2 agree" in found[4].computed
     assert "SVHN 302 30.73 against 18.46" in found[5].computed
     assert "Figure 7b's bars at 110, 200 and 500: all 6 agree" in found[5].computed
-    assert "of 3n blocks: all 9 agree" in found[6].computed  # the two of depth 752 were not read finely enough
+    assert "of 3n blocks: all 9 agree" in found[6].computed
+    assert "read too coarsely to tell: CIFAR-10 752, CIFAR-100 752" in found[6].computed
     assert "4 of 9 differ" in found[6].computed  # of 3n + 2
     assert "6.64 of 33" in found[7].computed
     assert "58 against 48.0" in found[8].computed
     assert "1000 against 885" in found[11].computed
+    assert "390,000 steps, 7.8 lines of 50,000" in found[11].computed
+    assert "CIFAR-100 200 keeps 32, 23, 29" in found[19].computed
+    assert "SVHN 110 ε 1.5 6.591 against 5.615; SVHN 200 ε 1.5 10.36 against 8.717" in found[26].computed
+    assert "13.1 against 9.727" in found[26].computed
+    assert "3 × 128 epochs: 384.6 against 374" in found[28].computed
 
 
 def test_every_check_is_corrected_once() -> None:
-    assert set(CORRECTED) == set(range(1, len(CHECKS) + 1))
+    assert {*CORRECTED, 28} == set(range(1, len(CHECKS) + 1))
+
+
+@pytest.mark.parametrize(("label", "fits"), [(374, False), (383, False), (384, True), (385, True)])
+def test_figure_5s_third_label_must_be_three_times_128_epochs(
+    table: pd.DataFrame, monkeypatch: pytest.MonkeyPatch, label: int, fits: bool
+) -> None:
+    monkeypatch.setattr(consistency, "FIGURE_5_THIRD_LABEL", label)
+    assert CHECKS[28 - 1][2](table)[0] == fits
 
 
 @pytest.mark.parametrize("number", CORRECTED)
@@ -132,6 +148,24 @@ def test_a_check_comes_out_the_other_way_with_other_numbers(table: pd.DataFrame,
     assert is_consistent == (number not in CONSISTENT), computed
 
 
-def test_a_missing_number_is_named(table: pd.DataFrame) -> None:
-    with pytest.raises(UserError, match=r"'figure': '6e'.*restore the file"):
-        checks(table[table["figure"] != "6e"])
+@pytest.mark.parametrize(
+    "figure", ["3", "6e", "6g", "7c", "7d", "9", "10a", "text", "README comment", "README cifar10-val-error.png"]
+)
+def test_a_missing_number_is_named(table: pd.DataFrame, figure: str) -> None:
+    with pytest.raises(UserError, match=rf"'figure': '{figure}'.*restore the file"):
+        checks(table[table["figure"] != figure])
+
+
+@pytest.mark.parametrize("number", [11, 20, 21, 22, 24])
+def test_a_check_of_no_rows_is_no_agreement(table: pd.DataFrame, number: int) -> None:
+    with pytest.raises(UserError, match="no row with"):
+        CHECKS[number - 1][2](table.iloc[:0])
+
+
+def test_a_check_with_nothing_to_compare_is_named(table: pd.DataFrame) -> None:
+    late = table[~((table["figure"] == "9") & (table["epoch"] <= 150))]
+    with pytest.raises(UserError, match=r"Check 21 .* needs numbers of 9.*no point up to epoch 150; restore the file"):
+        checks(late)
+    table.loc[table["figure"].isin(["6e", "6f", "6g"]), "uncertainty"] = 0.1
+    with pytest.raises(UserError, match=r"Check 6 .* needs numbers of 6e, 6f, 6g .*nothing to compare"):
+        checks(table)

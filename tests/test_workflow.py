@@ -32,10 +32,10 @@ def test_the_whole_paper_is_planned_and_refused_before_anything_starts_where_the
 
 def test_the_report_follows_a_call_that_succeeded_and_one_that_failed(demo: tuple[Path, str], project: Path) -> None:
     page = (demo[0] / "paper_tables/index.html").read_text()
-    assert "3 of 3 runs are done" in page
+    assert "3 of 3 on digits" in page
     small_registry(project / "config/experiments.yaml", {"batch": 5000})  # more images than there are
     run(project, "snakemake", "--cores", "1", "results/digits-8-standard-s0/metrics.json", expect=1)
-    assert "0 of 3 runs are done" in (project / "paper_tables/index.html").read_text()
+    assert "0 of 3 on digits" in (project / "paper_tables/index.html").read_text()
 
 
 def test_every_figure_is_a_target_that_plans_the_runs_it_needs(experiments: Registry, tmp_path: Path) -> None:
