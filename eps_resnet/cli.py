@@ -296,7 +296,13 @@ def _print_comparisons(comparisons: "list[Comparison]") -> None:
     for line in lines:
         console.print(line, no_wrap=True, overflow="ellipsis")
     counts = {verdict: sum(c.verdict == verdict for c in comparisons) for verdict in get_args(Verdict)}
-    console.print(f"{len(comparisons)} numbers: {', '.join(f'{n} {verdict}' for verdict, n in counts.items())}")
+    reproduced = counts.pop("reproduced")
+    exact = sum(c.verdict == "reproduced" and c.n_seeds == 0 for c in comparisons)
+    console.print(
+        f"{len(comparisons)} numbers: {exact} exact sizes agree, {reproduced - exact} trained numbers reproduced; "
+        f"{', '.join(f'{n} {verdict}' for verdict, n in counts.items())}"
+    )
+    console.print("A verdict is about a number's level; trends and the order of methods: eps-resnet claims.")
 
 
 @app.command()

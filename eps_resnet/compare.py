@@ -1,7 +1,7 @@
 """The whole state of the reproduction: every published number, ours beside it, and a verdict with its reason."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from statistics import fmean
@@ -10,6 +10,8 @@ from typing import Any
 import pandas as pd
 
 from eps_resnet import provenance, published, verdict
+from eps_resnet.consistency import CHECKS
+from eps_resnet.data import manifest
 from eps_resnet.errors import UserError
 from eps_resnet.figures.results import error_interval, mean_interval
 from eps_resnet.files import read_json, write_text
@@ -17,6 +19,7 @@ from eps_resnet.history import read_history
 from eps_resnet.layout import Layout
 from eps_resnet.networks.architecture import Architecture, architecture_of
 from eps_resnet.networks.size import size_of
+from eps_resnet.published import IDENTITY
 from eps_resnet.registry import DataSet, Recipe, Registry, Run, recipe_of
 from eps_resnet.schedule import epochs_of
 from eps_resnet.verdict import Scale, Verdict
@@ -25,8 +28,34 @@ from eps_resnet.verdict import Scale, Verdict
 OTHER_SOURCES = ("text", "README comment", "README cifar10-val-error.png", "README imagenet-val-error.png")
 ERRORS = {"val_error": "pruned", "top1_error": "pruned", "top5_error": "pruned_top5"}  # metric: error of metrics.json
 NOT_SVHN = "Figure 7c draws the bars of Figure 7b (CIFAR-100) again: no SVHN sizes"
-# What tells one published number from another.
-IDENTITY = ("figure", "dataset", "depth", "epsilon", "method", "metric", "epoch", "group", "source")
+BORROWED_DEPTH = 152  # the caption of Fig. 6d; the value of 101 layers is that of the reference code's own README
+BORROWED = "Figure 6d's baseline of 152 layers is borrowed from fb.resnet.torch: another network and recipe"
+UNVERIFIED = (
+    "unless fetched from the official tars, the images could not be verified against the official ones, whose sampled "
+    "checksum the registry does not have"
+)
+# Published points that the paper contradicts: title of the check (eps_resnet/consistency.py), figures, and where it is
+# not all of their numbers, what columns of published.csv must hold.
+CONTRADICTED: tuple[tuple[str, tuple[str, ...], dict[str, tuple[object, ...]]], ...] = (
+    ("ε bars of Figure 7 are the sizes of the networks of Figure 10", ("7a",), {"epsilon": (2.5,)}),
+    (
+        "ε bars of Figure 7 are the sizes of the networks of Figure 10",
+        ("7b",),
+        {"epsilon": (2.5,), "depth": (500, 752)},
+    ),
+    ("ImageNet ratios are whole numbers of blocks", ("6h", "7d", "text"), {"method": ("epsilon_side",)}),
+    ("Figure 10a discards as much as 6e", ("10a", "6e"), {"depth": (200,)}),
+    ("Figure 10b discards as much as 6f", ("10b", "6f"), {"depth": (500, 752)}),
+    ("Figure 9 ends at the ratios of 6e and 6f", ("6f",), {"depth": (752,)}),
+    ("Figure 9 ends at the ratios of 6e and 6f", ("9",), {"paper_name": ("CIFAR-100",), "epoch": (1000,)}),
+    ("Figure 9's printed x labels fit its end", ("9",), {}),
+    ("Figure 6h shows the ratios of the text", ("6h", "text"), {"epsilon": (2.1,)}),
+    ("Figure 3 shows the errors of the text", ("3",), {"depth": (200, 254)}),
+    ("Figures 3 and 6a show the same networks", ("3", "6a"), {"method": ("standard",), "depth": (110, 200)}),
+    ("Figures 8a and 6 show the same errors", ("8a", "6a", "6b"), {"epsilon": (2.5,), "depth": (200,)}),
+    ("SVHN's networks have the depths of the text", ("6c", "6g"), {"depth": (110,)}),
+    ("the published code's errors are those of Figure 6a", ("6a",), {"method": ("standard_side",), "depth": (110,)}),
+)
 
 
 @dataclass(frozen=True)
@@ -94,14 +123,27 @@ def _mib(architecture: Architecture, image_size: int) -> float:
 def compare(registry: Registry, layout: Layout) -> list[Comparison]:
     """One comparison for every published number, in the order of the file.
 
-    Raises UserError for a row that neither a figure of the registry nor a stated source claims.
+    Raises UserError for a row of a network that the registry does not train.
     """
     table = published.read(provenance.published_csv(), registry)
     done = [key for key in registry.runs if provenance.state(registry, layout, key) == "done"]
     rows = [{k: None if _is_empty(v) else v for k, v in row.items()} for row in table.to_dict("records")]
     for number, row in enumerate(rows, start=2):  # the heading is line 1
         _check_claimed(registry, row, number)
-    return [_compare_row(registry, layout, done, row) for row in rows]
+    return [_with_contradictions(_compare_row(registry, layout, done, row), row) for row in rows]
+
+
+def _with_contradictions(comparison: Comparison, row: dict[Any, Any]) -> Comparison:
+    """The comparison whose reason names the checks by which the paper contradicts the number."""
+    titles = [title for title, _, _ in CHECKS]
+    found = [
+        f"check {titles.index(title) + 1} ({title})"
+        for title, figures, where in CONTRADICTED
+        if row["figure"] in figures and all(row[column] in values for column, values in where.items())
+    ]
+    if not found:
+        return comparison
+    return replace(comparison, reason=f"{comparison.reason}; the paper contradicts this point: {', '.join(found)}")
 
 
 def _is_empty(value: Any) -> bool:
@@ -113,22 +155,26 @@ def _whole(value: float | str | None) -> int | None:
 
 
 def _check_claimed(registry: Registry, row: dict[Any, Any], line: int) -> None:
-    """Raises UserError unless the row comes from a stated source or a figure of the registry shows its network.
+    """Raises UserError unless a figure of the registry shows the row's network.
 
-    A registry need not have every data set of the paper; what it leaves out counts as not run.
+    For a number of the text or of another source, which need not be drawn, any run of the network will do. A registry
+    need not have every data set of the paper; what it leaves out counts as not run.
     """
-    is_left_out = row["dataset"] not in registry.datasets and row["paper_name"] in published.RECIPES
-    if row["figure"] in OTHER_SOURCES or is_left_out:
+    if row["dataset"] not in registry.datasets:
         return
-    network = (row["depth"], row["method"], row["epsilon"])
     name = f"figure{row['figure'].rstrip('abcdefgh')}-{row['dataset']}"
-    shown = registry.runs_of(name).values() if name in registry.figures else []
-    is_quoted = row["source"] == "text" and name in registry.figures  # beside a figure that need not draw the network
-    if not is_quoted and all((run.depth, run.method, run.epsilon) != network for run in shown):
-        point = f"figure {row['figure']}, {row['dataset']}, depth {row['depth']:g}, {row['method']}, {row['metric']}"
+    is_quoted = row["figure"] in OTHER_SOURCES or (row["source"] == "text" and name in registry.figures)
+    shown = registry.runs_of(name) if name in registry.figures else {}
+    network = (row["dataset"], row["depth"], row["method"])
+    if all(
+        (run.dataset, run.depth, run.method) != network or row["epsilon"] not in (run.epsilon, None)
+        for run in (registry.runs if is_quoted else shown).values()
+    ):
+        point = f"figure {row['figure']}, {row['dataset']}, depth {row['depth']}, {row['method']}, {row['metric']}"
+        figure = "a figure" if is_quoted else name
         raise UserError(
             f"{provenance.published_csv()}, line {line}: no figure of the registry claims this number ({point}). "
-            f"Let {name} in config/experiments.yaml select such a run, or correct the row."
+            f"Let {figure} in config/experiments.yaml select such a run, or correct the row."
         )
 
 
@@ -144,7 +190,7 @@ def _compare_row(registry: Registry, layout: Layout, done: list[str], row: dict[
     anyhow = {"seed": run.seed, "weight_decay": run.weight_decay}
     keys = [key for key in done if registry.runs[key].model_copy(update=anyhow) == run]
     differences = {key: _difference(registry, layout, key) for key in keys}
-    comparable = [key for key in keys if differences[key] is None]
+    comparable = _alike(registry, [key for key in keys if differences[key] is None])
     values = {
         key: value
         for key in comparable or keys
@@ -158,15 +204,47 @@ def _compare_row(registry: Registry, layout: Layout, done: list[str], row: dict[
         settled = point.epoch is not None or all(document["settled"] for document in metrics)
         scale = _scale(point, metrics[0])
         judged, why = verdict.judge(list(values.values()), row["value"], row["uncertainty"], scale, settled)
+        why = "; ".join([why, *_reservations(registry, layout, next(iter(values)))])
+        if row["metric"] == "param_size_mb":
+            true = [float(document["after"]["size_mib"]) for document in metrics]
+            other = verdict.judge(true, row["value"], row["uncertainty"], scale, settled)[0]
+            why += f"; true size {_reading(fmean(true), row['value'], other)}"
     else:
         judged = "not comparable"
     return _measured_comparison(layout, point, values, judged, why)
+
+
+def _alike(registry: Registry, keys: list[str]) -> list[str]:
+    """Those of the runs that differ in nothing but their seed: the recipe's own decay first."""
+    decays = {key: registry.runs[key].weight_decay for key in keys}
+    wanted = None if None in decays.values() else next(iter(decays.values()), None)
+    return [key for key in keys if decays[key] == wanted]
+
+
+def _reservations(registry: Registry, layout: Layout, key: str) -> list[str]:
+    """What must be said of a comparable run's recipe and data, in words."""
+    run = registry.runs[key]
+    data = registry.datasets[run.dataset]
+    choices = published.recipe_choices(data, recipe_of(registry, run), run)
+    words = [f"by another reading of paper or code than the default: {choices}"] if choices else []
+    copy = manifest.read(layout, run.dataset)
+    known = {archive.name: archive.sample_sha256 for archive in data.archives}
+    if copy and copy.sample_sha256 and known.get(copy.copy) is None:
+        words.append(UNVERIFIED)
+    return words
+
+
+def _reading(size: float, published_size: float, judged: Verdict) -> str:
+    """The second reading of a size, in words."""
+    return f"{size:.4g} MiB, difference {size - published_size:+.3g}: {judged} by that reading"
 
 
 def _incomparable(point: _Point) -> str | None:
     """Why a number cannot be compared whatever is run, in words; None if it can."""
     if point.row["figure"] == "7c":
         return NOT_SVHN
+    if (point.row["figure"], point.run.method, point.run.depth) == ("6d", "standard", BORROWED_DEPTH):
+        return BORROWED
     if point.epoch == 0:
         return "nothing is discarded before the first epoch, by definition"
     last = epochs_of(point.data.recipe, point.run)
@@ -237,8 +315,10 @@ def _unpruned_comparison(point: _Point) -> Comparison:
     """The size of a whole network, which follows from its architecture."""
     ours, true = point.drawn_mib, point.unpruned_mib(with_side_head=False)
     judged, reason = verdict.judge_exact(ours, point.row["value"], point.row["uncertainty"])
+    reason += "; weak evidence, as the unit (MiB) was chosen to fit the paper's bars"
     if ours != true:
-        reason += f"; with the side head, as the paper counts here; without it {true:.4g} MiB"
+        other = verdict.judge_exact(true, point.row["value"], point.row["uncertainty"])[0]
+        reason += f", and so was the side head; without it {_reading(true, point.row['value'], other)}"
     if why := _incomparable(point) if point.row["figure"] == "7c" else None:
         judged, reason = "not comparable", f"{why}; exact count {ours:.4g} MiB"
     return _comparison(point.row, judged, reason, ours=ours, other_reading=true)
@@ -259,7 +339,6 @@ def _measured_comparison(
         low, high = error_interval(round(error * images), images)
     if point.row["metric"] == "param_size_mb":
         true = fmean(document["after"]["size_mib"] for document in documents.values())
-        reason += f"; true size {true:.4g} MiB"
     return _comparison(
         point.row,
         judged,
@@ -331,7 +410,12 @@ def identity(comparison: Comparison) -> tuple[str, ...]:
 
 
 def lost(comparisons: list[Comparison]) -> list[str]:
-    """The recorded numbers that are not reproduced now, in words."""
+    """The recorded numbers that are not reproduced now, in words. Raises UserError if none is recorded."""
+    if not recorded():
+        raise UserError(
+            f"Nothing is recorded as reproduced in {record_path()}, so nothing can be held against it; "
+            "run `eps-resnet compare --record` first, or restore the file from git."
+        )
     now = {identity(c): c.verdict for c in comparisons}
     return [
         f"{' '.join(filter(None, row))}: now {now.get(row, 'without a published number')}"

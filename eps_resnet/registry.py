@@ -184,7 +184,9 @@ class DataSet(Strict):
     format: Literal["digits", "cifar10", "cifar100", "svhn", "imagenet"] = Field(
         description="Layout of its files: which module of eps_resnet/data reads them."
     )
-    published_name: PublishedName | None = Field(None, description="Name in paper_tables/published. null: not in the paper.")
+    published_name: PublishedName | None = Field(
+        None, description="Name in paper_tables/published. null: not in the paper."
+    )
     classes: Count
     channels: Literal[1, 3]
     size: Count = Field(description="Height and width of an image, in pixels.")
@@ -296,8 +298,8 @@ class Registry(Strict):
             _check_depth(f"runs.{key}.depth", run.depth, data.recipe.network)
             if run.weight_decay == data.recipe.weight_decay:
                 raise ValueError(
-                    f"runs.{key}.weight_decay: {run.weight_decay:g} is the recipe's own, so this would be one seed twice; "
-                    "leave it out"
+                    f"runs.{key}.weight_decay: {run.weight_decay:g} is the recipe's own, so this would be one seed "
+                    "twice; leave it out"
                 )
             if key != run.key:
                 raise ValueError(f"runs.{key}: a run with these values is called {run.key!r}")

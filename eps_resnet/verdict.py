@@ -28,7 +28,9 @@ class Scale:
 def error_scale(published: float, images: int) -> Scale:
     """The margin of an error: what two errors on test sets of so many images differ by, at 95 %, by chance.
 
-    Both are in fact measured on the same images, which brings them closer together: the margin is not too narrow.
+    Both are in fact measured on the same images, which brings them closer together: the margin is wide, and can be
+    wider than the differences between methods that the paper draws. A paired margin would need the images on which
+    the two networks differ, and the paper does not give its predictions.
     """
     return Scale(normal_quantile() * math.sqrt(2) * binomial_deviation(published, images), 1 / images)
 
