@@ -122,6 +122,28 @@ def draw_inputs(w):
     return required("figures", w.figure, files, files[:1])
 
 
+def described(stage):
+    """How Snakemake's report files and captions what a rule of a figure makes."""
+    return {
+        "caption": f"../report/{stage}.rst",
+        "subcategory": lambda w: about(w)["dataset"],
+        "labels": {"figure": "{figure}"},  # one: of several, the report may make switches that lead nowhere
+    }
+
+
+def about(w):
+    """What captions say of a figure."""
+    figure, runs = experiments.figures[w.figure], experiments.runs_of(w.figure)
+    configurations = [run.model_copy(update={"seed": 0}) for run in runs.values()]
+    return {
+        "number": figure.figure,
+        "dataset": experiments.datasets[figure.dataset].title,
+        "remark": experiments.datasets[figure.dataset].remark,
+        "runs": list(runs),
+        "seeds": max(map(configurations.count, configurations)),
+    }
+
+
 def write_fingerprint_files():
     """Makes each file older than any result where the stage's result is current, newer where it is not.
 

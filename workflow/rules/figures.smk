@@ -3,28 +3,6 @@ localrules:
     draw,
 
 
-def described(stage):
-    """How Snakemake's report files and captions what a rule of a figure makes."""
-    return {
-        "caption": f"../report/{stage}.rst",
-        "subcategory": lambda w: about(w)["dataset"],
-        "labels": {"figure": "{figure}"},  # one: of several, the report may make switches that lead nowhere
-    }
-
-
-def about(w):
-    """What captions say of a figure."""
-    figure, runs = experiments.figures[w.figure], experiments.runs_of(w.figure)
-    configurations = [run.model_copy(update={"seed": 0}) for run in runs.values()]
-    return {
-        "number": figure.figure,
-        "dataset": experiments.datasets[figure.dataset].title,
-        "remark": experiments.datasets[figure.dataset].remark,
-        "runs": list(runs),
-        "seeds": max(map(configurations.count, configurations)),
-    }
-
-
 rule table:
     input:
         unpack(table_inputs),
