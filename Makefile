@@ -1,6 +1,6 @@
 # make demo: trains and prunes the demo networks and compares them with the committed results.
 # make tables: writes all tables, drawings and the report from the results there are.
-# make test: runs the tests. All set up .venv from the lock file first if it is missing.
+# make test: runs the tests; make test-faults those that kill, damage and flood for up to half an hour. All set up .venv from the lock file first if it is missing.
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
@@ -9,7 +9,7 @@ CORES ?= 2
 # The longest trainings go first, so that no core is idle at the end.
 LONGEST := $(patsubst %,demo/results/digits-110-%-s0/metrics.json,standard standard_side epsilon_side-2p5)
 
-.PHONY: demo tables test check setup lock
+.PHONY: demo tables test test-faults check setup lock
 
 demo: setup
 	@$(BIN)/snakemake --cores $(CORES) --quiet rules --prioritize $(LONGEST) --config root=demo -- demo
@@ -25,6 +25,9 @@ tables: setup
 
 test: setup
 	@$(BIN)/python -m pytest
+
+test-faults: setup
+	@$(BIN)/python -m pytest -m faults --dist worksteal
 
 check: setup
 	@$(BIN)/ruff check

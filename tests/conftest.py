@@ -4,6 +4,9 @@ import os
 import shutil
 import subprocess
 import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -20,6 +23,45 @@ PROJECT = Path(__file__).resolve().parent.parent
 torch.set_num_threads(1)
 settings.register_profile("project", deadline=None, max_examples=40)
 settings.load_profile("project")
+
+
+Fault = Callable[[str], AbstractContextManager[None]]
+FAULTS = "faults"  # under which tests report what they injected
+
+
+@pytest.fixture
+def fault(record_property: Callable[[str, object], None]) -> Iterator[Fault]:
+    """`with fault("what is done"):` counts one injected fault: survived, or lost where the block raises."""
+    survived, lost = Counter[str](), Counter[str]()
+
+    @contextmanager
+    def injected(kind: str) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            lost[kind] += 1
+            raise
+        survived[kind] += 1
+
+    yield injected
+    for kind in survived | lost:
+        record_property(FAULTS, [kind, survived[kind], lost[kind]])
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The table of faults that `make test-faults` prints."""
+    counts: dict[str, Counter[str]] = {}
+    # The properties of a fixture's teardown are in the report of the teardown, that of the last phase of a test.
+    for report in [r for reports in terminalreporter.stats.values() for r in reports if hasattr(r, "user_properties")]:
+        if report.when == "teardown":
+            for _, (kind, survived, lost) in [item for item in report.user_properties if item[0] == FAULTS]:
+                counts.setdefault(kind, Counter()).update(survived=survived, lost=lost)
+    if counts:
+        terminalreporter.section("faults")
+        terminalreporter.write_line("| fault | injected | survived | lost |\n|---|---|---|---|")
+        for kind, count in sorted(counts.items()):
+            cells = (kind, count["survived"] + count["lost"], count["survived"], count["lost"])
+            terminalreporter.write_line(f"| {' | '.join(map(str, cells))} |")
 
 
 @pytest.fixture(autouse=True)
