@@ -35,6 +35,7 @@ include: "workflow/rules/figures.smk"
 
 
 onstart:
+    refuse_what_a_clusters_shell_misreads(workflow)
     refuse_without_gpu(workflow)
 
 

@@ -17,6 +17,7 @@ from rich.table import Column, Table
 from eps_resnet import provenance, registry
 from eps_resnet.errors import UserError
 from eps_resnet.files import read_json
+from eps_resnet.interruption import Interrupted
 from eps_resnet.layout import Layout
 
 if TYPE_CHECKING:
@@ -49,11 +50,16 @@ HERE, EXPERIMENTS = Path(), Path("config/experiments.yaml")
 
 
 def main() -> None:
-    """Runs the command line. A user's mistake ends with one clear message and exit code 1, without a traceback."""
+    """Runs the command line. A user's mistake ends with one clear message and exit code 1, without a traceback.
+
+    A training that a signal stopped ends with 128 + its number, as a shell says of a process that a signal ended.
+    """
     try:
         app()
     except UserError as error:
         _fail(str(error))
+    except Interrupted as stop:
+        _fail(str(stop) + ".", 128 + stop.signal)
     except OSError as error:
         _fail(
             f"{error.filename or 'A file'} cannot be {'written' if error.errno in UNWRITABLE else 'read or written'}: "
@@ -62,9 +68,9 @@ def main() -> None:
         )
 
 
-def _fail(message: str) -> None:
+def _fail(message: str, code: int = 1) -> None:
     print(f"eps-resnet: {message}", file=sys.stderr)
-    raise SystemExit(1)
+    raise SystemExit(code)
 
 
 def _print_json(document: Any) -> None:
@@ -99,17 +105,22 @@ def train(
     registry_file: RegistryFile = EXPERIMENTS,
 ) -> None:
     """Train one run; resumes by itself."""
-    from eps_resnet import device
+    from eps_resnet import checkpoint, device, parallel
     from eps_resnet.arithmetic import prepare
+    from eps_resnet.prune import require_unaltered
     from eps_resnet.train import train
 
     experiments, layout = registry.load(registry_file), Layout(root)
     experiments.run(run)
-    if provenance.is_trained(experiments, layout, run) and layout.model(run).exists():
-        print(f"{run} is already trained.", file=sys.stderr)
-        return
-    prepare(threads)
-    train(experiments, layout, run, device.choose(experiments, run), threads, workers)
+    fingerprint = provenance.training_fingerprint(experiments, layout, run)
+    with parallel.alone(layout.training_lock(fingerprint), run):
+        if provenance.is_trained(experiments, layout, run) and layout.model(run).exists():
+            require_unaltered(layout, run)
+            checkpoint.remove(layout.work(fingerprint))  # where a kill left them behind the finished training
+            print(f"{run} is already trained.", file=sys.stderr)
+            return
+        prepare(threads)
+        train(experiments, layout, run, device.choose(experiments, run), threads, workers)
 
 
 @app.command()
@@ -202,6 +213,48 @@ def runs(as_json: AsJson = False, root: Root = HERE, registry_file: RegistryFile
     for row in rows:
         view.add_row(str(row["key"]), str(row["state"]))
     Console().print(view)
+
+
+@app.command()
+def why(run: str, as_json: AsJson = False, root: Root = HERE, registry_file: RegistryFile = EXPERIMENTS) -> None:
+    """Say what would be redone for a run, and because of what."""
+    from eps_resnet import why as module
+
+    steps = module.why(registry.load(registry_file), Layout(root), run)
+    if as_json:
+        _print_json([asdict(step) for step in steps])
+        return
+    width = max(len(step.name) for step in steps)
+    for step in steps:
+        for line, reason in enumerate(step.reasons or ("current",)):
+            print(f"{'' if line else step.name:{width}}  {reason}")
+
+
+@app.command()
+def verify(as_json: AsJson = False, root: Root = HERE, registry_file: RegistryFile = EXPERIMENTS) -> None:
+    """Compare all data, results and tables with their records; fail if one is stale, altered or lost."""
+    from eps_resnet.verify import verify
+
+    found = verify(registry.load(registry_file), Layout(root))
+    if as_json:
+        _print_json(asdict(found))
+    else:
+        for problem in found.problems:
+            print(f"{problem.path} {problem.problem}.\n  {problem.remedy}")
+        print(
+            f"{len(found.verified)} files are what their records say, {len(found.problems)} are not; "
+            f"{len(found.absent)} are not here (networks and images: `dvc pull`, or made where needed)."
+        )
+    if found.problems:
+        raise SystemExit(1)
+
+
+@app.command()
+def unlock() -> None:
+    """Release the lock that a killed Snakemake left in this folder; refused while its process lives."""
+    from eps_resnet import working_folder
+
+    print(working_folder.unlock(), file=sys.stderr)
 
 
 @app.command()

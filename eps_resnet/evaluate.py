@@ -7,13 +7,13 @@ from torch import Tensor
 
 from eps_resnet.data import manifest
 from eps_resnet.data.batches import open_batches
-from eps_resnet.files import sha256, write_json
+from eps_resnet.files import digest, sha256, write_sealed
 from eps_resnet.history import read_history
 from eps_resnet.layout import Layout
 from eps_resnet.networks.architecture import architecture_of
 from eps_resnet.networks.size import Size, size_of
 from eps_resnet.predict import Predictions, predict
-from eps_resnet.provenance import evaluation_fingerprint
+from eps_resnet.provenance import evaluation_parts
 from eps_resnet.prune import load_pruned, load_trained
 from eps_resnet.registry import Registry, recipe_of
 
@@ -40,12 +40,15 @@ def evaluate(
     history = read_history(layout.history(key))
     last, best = history.iloc[-1], history.iloc[int(history["test_error"].argmin())]
     origin = manifest.read(layout, run.dataset)
-    write_json(
+    made_from = evaluation_parts(registry, layout, key)
+    write_sealed(
         layout.metrics(key),
         {
             "key": key,
-            "fingerprint": evaluation_fingerprint(registry, layout, key),
+            "fingerprint": digest(made_from),
+            "made_from": made_from,
             "model_sha256": sha256(layout.model(key)),
+            "pruned_sha256": sha256(layout.pruned(key)),
             "data_differs": origin.differs if origin else None,
             "test_images": len(batches.test_labels),
             "epoch": facts["epoch"],

@@ -59,6 +59,15 @@ class Layout:
         """Checkpoints of an unfinished training."""
         return self.root / "work" / fingerprint
 
+    def training_lock(self, fingerprint: str) -> Path:
+        """Held by the process that trains."""
+        return self.root / "work" / f"{fingerprint}.lock"
+
+    @property
+    def digests(self) -> Path:
+        """Digests of large files, so that they are not read each time Snakemake starts."""
+        return self.root / ".fingerprints" / "digests.json"
+
     @property
     def speed(self) -> Path:
         """How fast this machine trains each network, where that was measured."""

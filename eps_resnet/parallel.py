@@ -1,14 +1,18 @@
 """Data-parallel training: the processes that torchrun started, and each one's share of a mini-batch."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from eps_resnet import lock
 from eps_resnet.errors import UserError
 from eps_resnet.registry import Recipe
 
@@ -42,6 +46,16 @@ def share_of(recipe: Recipe) -> Share:
     return share
 
 
+@contextmanager
+def alone(path: Path, key: str) -> Iterator[None]:
+    """Holds a run's lock while it is trained; of several processes that share a training, the first one does."""
+    if int(os.environ.get("RANK", 0)) > 0:
+        yield
+        return
+    with lock.held(path, f"{key} is being trained already"):
+        yield
+
+
 def join(share: Share, device: torch.device) -> None:
     """Joins the other processes, if there are any."""
     if share.of > 1:
@@ -72,6 +86,15 @@ def is_same(value: int, device: torch.device) -> bool:
     return bool(limits[0] == -limits[1])
 
 
+def largest(value: int, device: torch.device) -> int:
+    """The largest of all processes' values; none goes on before all have asked."""
+    if not dist.is_initialized():
+        return value
+    greatest = torch.tensor(value, device=device)
+    dist.all_reduce(greatest, dist.ReduceOp.MAX)
+    return int(greatest)
+
+
 def all_closed(closed: bool, device: torch.device) -> bool:
     """Whether a gate is closed in every process: the decision of `gate_scope: batch`, one synchronisation per block."""
     if not dist.is_initialized():
@@ -82,7 +105,7 @@ def all_closed(closed: bool, device: torch.device) -> bool:
 
 
 def combine(closed: Tensor, sums: Tensor) -> tuple[Tensor, Tensor]:
-    """Over all processes: which gates were closed in each step (steps, blocks), in every slice; and the sums."""
+    """Over all processes: which gates were closed in each step (steps, blocks), in every slice; and the sums' sum."""
     if not dist.is_initialized():
         return closed, sums
     everywhere = closed.to(sums.device, torch.uint8)

@@ -109,7 +109,7 @@ def epochs_left(registry: Registry, layout: Layout, key: str, epochs: int) -> in
         return 0  # its network may be absent
     if provenance.is_trained(registry, layout, key) and layout.model(key).exists():
         return 0
-    checkpoints = layout.work(provenance.training_fingerprint(registry, layout, key)).glob("epoch-*.pt")
+    checkpoints = layout.work(provenance.training_fingerprint(registry, layout, key)).glob(provenance.CHECKPOINTS)
     return epochs - max((int(path.name.split("-")[1]) for path in checkpoints), default=0)
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from eps_resnet import interruption
 from eps_resnet.data.batches import Batches
 from eps_resnet.networks.resnet import ResNet
 
@@ -35,16 +36,18 @@ class Predictions:
 
 
 @torch.no_grad()
-def predict(network: ResNet, batches: Batches) -> Predictions:
+def predict(network: ResNet, batches: Batches, interruptible: bool = False) -> Predictions:
     """Predicts the classes of the test images, gates on, with running batch-norm statistics.
 
     The gate decides per batch, so the batches are part of the result (docs/fidelity.md). Leaves the network in the
-    mode it was in.
+    mode it was in. Raises Interrupted, if it may, between batches when a signal was noted.
     """
     was_training = network.training
     network.eval()
     logits, closed = [], []
     for inputs in batches.test():
+        if interruptible:
+            interruption.check()
         logits.append(network(inputs.contiguous(memory_format=torch.channels_last))[0])
         closed.append([block.closed for block in network.blocks])
     network.train(was_training)

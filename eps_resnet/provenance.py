@@ -5,8 +5,6 @@ No torch in here: Snakemake asks for every run's state each time it starts.
 """
 
 import ast
-import hashlib
-import json
 import subprocess
 from functools import cache
 from pathlib import Path
@@ -14,7 +12,7 @@ from typing import Any, Literal
 
 from eps_resnet.data.manifest import data_digest
 from eps_resnet.data.manifest import read as read_manifest
-from eps_resnet.files import read_json, sha256
+from eps_resnet.files import Digests, digest, is_sealed, read_json, sha256
 from eps_resnet.layout import Layout
 from eps_resnet.networks.architecture import blocks_of
 from eps_resnet.registry import DataSet, Recipe, Registry, Run, recipe_of
@@ -24,7 +22,7 @@ PACKAGE = Path(__file__).parent
 # The modules that decide the numbers (and the bytes) of each layer. The registry, the command line, checkpoints and
 # progress are not among them: they change no result.
 TRAINING_CODE = (
-    *("arithmetic", "gate", "parallel", "schedule", "streams", "predict", "history", "train"),
+    *("arithmetic", "gate", "parallel", "schedule", "streams", "predict", "history", "training", "train"),
     *("networks/architecture", "networks/layers", "networks/blocks", "networks/resnet"),
     *("data/batches", "data/augment"),
 )
@@ -32,18 +30,20 @@ JPEG_CODE = ("data/jpeg",)  # for data sets whose images are JPEG files
 EVALUATION_CODE = ("networks/size", "prune", "evaluate")
 TABLE_CODE = ("published", "figures/__init__", "figures/results", "figures/remarks", "figures/drawing")
 
+CHECKPOINTS = "epoch-*.safetensors"  # the files of an unfinished training
+SHOWN = 60  # characters of a value in a message
+
 State = Literal["done", "partial", "stale", "missing"]
 
 
-def digest(document: Any) -> str:
-    """Sixteen hexadecimal digits of a JSON document's canonical form."""
-    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:16]
+def code_digests(modules: tuple[str, ...]) -> dict[str, str]:
+    """Digest of each module's meaning: comments, docstrings and layout do not count."""
+    return {name: _code_digest(name) for name in modules}
 
 
 @cache
-def code_digest(modules: tuple[str, ...]) -> str:
-    """Digest of the modules' meaning: comments, docstrings and layout do not count."""
-    return digest({name: _meaning((PACKAGE / f"{name}.py").read_text()) for name in modules})
+def _code_digest(module: str) -> str:
+    return digest(_meaning((PACKAGE / f"{module}.py").read_text()))
 
 
 def _meaning(source: str) -> str:
@@ -89,7 +89,7 @@ def training_parts(registry: Registry, layout: Layout, key: str) -> dict[str, An
         "blocks": blocks_of(run.depth, data.recipe),
         "images": data.model_dump(mode="json", include={"classes", "channels", "size"}),
         "data": data_digest(layout, run.dataset),
-        "code": code_digest(training_code(data)),
+        "code": code_digests(training_code(data)),
     }
 
 
@@ -109,31 +109,67 @@ def training_fingerprint(registry: Registry, layout: Layout, key: str) -> str:
     return digest(training_parts(registry, layout, key))
 
 
+def evaluation_parts(registry: Registry, layout: Layout, key: str) -> dict[str, Any]:
+    """What a run's pruning and evaluation depend on, its training among it."""
+    return {"training": training_fingerprint(registry, layout, key), "code": code_digests(EVALUATION_CODE)}
+
+
 def evaluation_fingerprint(registry: Registry, layout: Layout, key: str) -> str:
-    """Fingerprint of a run's pruning and evaluation, which includes that of its training."""
-    return digest({"training": training_fingerprint(registry, layout, key), "code": code_digest(EVALUATION_CODE)})
+    """Fingerprint of a run's pruning and evaluation."""
+    return digest(evaluation_parts(registry, layout, key))
 
 
-def table_fingerprint(registry: Registry, layout: Layout, name: str) -> str:
-    """Fingerprint of a figure's tables and drawings: its selection, its code, and the results it shows."""
+def table_parts(registry: Registry, layout: Layout, name: str) -> dict[str, Any]:
+    """What a figure's tables and drawings depend on: its selection, its code, and the results it shows."""
     figure = registry.figure(name)
     data = registry.datasets[figure.dataset]
     results = {
         key: [sha256(path) if path.exists() else None for path in result_files(layout, figure.figure, key)]
         for key in registry.runs_of(name)
     }
-    return digest(
-        {
-            "figure": figure.model_dump(mode="json"),
-            "data": data.model_dump(mode="json", include={"title", "published_name", "remark"}),
-            "decay": data.recipe.weight_decay,
-            "images": read_json(layout.data_manifest(figure.dataset)),
-            "results": results,
-            "states": {key: state(registry, layout, key) for key in results},
-            "published": [sha256(path) for path in published_files(figure.figure)],
-            "code": code_digest((*TABLE_CODE, f"figures/figure{figure.figure}")),
-        }
-    )
+    return {
+        "figure": figure.model_dump(mode="json"),
+        "data": data.model_dump(mode="json", include={"title", "published_name", "remark"}),
+        "decay": data.recipe.weight_decay,
+        "images": read_json(layout.data_manifest(figure.dataset)),
+        "results": results,
+        "states": {key: state(registry, layout, key) for key in results},
+        "published": [sha256(path) for path in published_files(figure.figure)],
+        "code": code_digests((*TABLE_CODE, f"figures/figure{figure.figure}")),
+    }
+
+
+def table_fingerprint(registry: Registry, layout: Layout, name: str) -> str:
+    """Fingerprint of a figure's tables and drawings."""
+    return digest(table_parts(registry, layout, name))
+
+
+def reasons(then: Any, now: Any) -> list[str]:
+    """Why something made from `then` is stale: each difference from `now` in words; nothing if it is current."""
+    lines = []
+    for line in differences(then, now):
+        module = line.split(" was ")[0].removeprefix("code.")
+        lines.append(f"eps_resnet/{module}.py was changed" if line.startswith("code.") else line)
+    return lines
+
+
+def is_altered(path: Path, expected: str | None, digests: Digests) -> bool:
+    """Whether a file that may be absent is there, but not with the SHA-256 it should have."""
+    return path.exists() and digests.sha256(path) != expected
+
+
+def differences(then: Any, now: Any, where: str = "") -> list[str]:
+    """The leaves in which two JSON documents differ, one line each: its dotted name, what it was and what it is."""
+    if isinstance(then, dict) and isinstance(now, dict):
+        names = [*now, *(name for name in then if name not in now)]
+        inner = [differences(then.get(n), now.get(n), f"{where}.{n}" if where else n) for n in names]
+        return [line for part in inner for line in part]
+    return [] if then == now else [f"{where or 'all'} was {_shown(then)}, is {_shown(now)}"]
+
+
+def _shown(value: Any) -> str:
+    text = "nothing" if value is None else str(value)
+    return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
 
 
 def result_files(layout: Layout, figure: str, key: str) -> list[Path]:
@@ -158,9 +194,9 @@ def published_pattern_csv() -> Path:
 
 
 def is_trained(registry: Registry, layout: Layout, key: str) -> bool:
-    """Whether the run's training is finished and its fingerprint the present one."""
+    """Whether the run's training is finished and its fingerprint the present one. The network may be absent."""
     manifest = read_json(layout.manifest(key))
-    return _fingerprint_in(manifest) == training_fingerprint(registry, layout, key)
+    return is_sealed(manifest) and _fingerprint_in(manifest) == training_fingerprint(registry, layout, key)
 
 
 def is_evaluated(registry: Registry, layout: Layout, key: str) -> bool:
@@ -171,6 +207,7 @@ def is_evaluated(registry: Registry, layout: Layout, key: str) -> bool:
     manifest, metrics = read_json(layout.manifest(key)), read_json(layout.metrics(key))
     return (
         is_trained(registry, layout, key)
+        and is_sealed(metrics)
         and _fingerprint_in(metrics) == evaluation_fingerprint(registry, layout, key)
         and metrics.get("model_sha256") == manifest.get("model_sha256")
     )
@@ -179,7 +216,7 @@ def is_evaluated(registry: Registry, layout: Layout, key: str) -> bool:
 def is_drawn(registry: Registry, layout: Layout, name: str) -> bool:
     """Whether a figure's tables show the present results of its runs, all of which are done."""
     manifest = read_json(layout.table_manifest(name))
-    is_of_these = _fingerprint_in(manifest) == table_fingerprint(registry, layout, name)
+    is_of_these = is_sealed(manifest) and _fingerprint_in(manifest) == table_fingerprint(registry, layout, name)
     return is_of_these and all(is_evaluated(registry, layout, key) for key in registry.runs_of(name))
 
 
@@ -205,6 +242,6 @@ def state(registry: Registry, layout: Layout, key: str) -> State:
         return "done"
     if is_trained(registry, layout, key):
         return "stale" if layout.metrics(key).exists() else "partial"
-    if any(layout.work(training_fingerprint(registry, layout, key)).glob("epoch-*.pt")):
+    if any(layout.work(training_fingerprint(registry, layout, key)).glob(CHECKPOINTS)):
         return "partial"
     return "stale" if layout.manifest(key).exists() or layout.metrics(key).exists() else "missing"

@@ -5,7 +5,7 @@ from typing import Any
 
 from eps_resnet import tensors
 from eps_resnet.errors import UserError
-from eps_resnet.files import sha256
+from eps_resnet.files import read_json, sha256
 from eps_resnet.layout import Layout
 from eps_resnet.networks.architecture import architecture_of
 from eps_resnet.networks.resnet import ResNet
@@ -39,16 +39,27 @@ def prune_run(registry: Registry, layout: Layout, key: str) -> None:
 def load_trained(registry: Registry, layout: Layout, key: str) -> tuple[ResNet, dict[str, Any]]:
     """A run's gated network at its settled epoch, and the facts stored beside its weights.
 
-    Raises UserError if the file is missing or damaged.
+    Raises UserError if the file is missing, damaged or altered.
     """
     run = registry.run(key)
     weights, facts = tensors.read(layout.model(key), f"run `eps-resnet train {key}` or `dvc pull`")
+    require_unaltered(layout, key)
     network = ResNet(architecture_of(run, registry.datasets[run.dataset], recipe_of(registry, run)))
     del weights["mean_image"]  # kept beside them for whoever uses the network without this package
     network.load_state_dict(weights)
     if run.epsilon is not None:
         network.set_epsilon(facts["epsilon"])  # that of the settled epoch
     return network.eval(), facts
+
+
+def require_unaltered(layout: Layout, key: str) -> None:
+    """Raises UserError if a trained network is not the one that its run's manifest names."""
+    manifest, path = read_json(layout.manifest(key)), layout.model(key)
+    if not isinstance(manifest, dict) or manifest.get("model_sha256") != sha256(path):
+        raise UserError(
+            f"{path} is not the network that {layout.manifest(key)} names: it was altered, or belongs to another "
+            f"training. `dvc checkout {path}` brings it back if DVC has it; to train it anew, delete it."
+        )
 
 
 def load_pruned(registry: Registry, layout: Layout, key: str) -> ResNet:

@@ -4,7 +4,11 @@ These models are the definition of the file's format. `json_schema()` is written
 workflow/schemas/experiments.schema.json, which Snakemake validates the file against.
 """
 
+import json
+import re
+import reprlib
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -19,11 +23,40 @@ PublishedName = Literal["CIFAR-10", "CIFAR-100", "SVHN", "ImageNet"]
 # Sec. 4, "ImageNet": blocks per stage. 14 layers are the smallest such network, for tests and first looks.
 IMAGENET_BLOCKS = {14: (1, 1, 1, 1), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 
+# A registry is written by hand: what is larger than this is none, and is not read any further.
+LARGEST_FILE = 2**20  # bytes
+MOST_NODES = 50_000  # keys, values, lists and mappings, with every alias written out; the project's own has 1,500
+DEEPEST = 20  # lists and mappings inside one another
+LONGEST_TEXT, LONGEST_NUMBER = 2000, 40  # characters
+LONGEST_LINE, MOST_MISTAKES = 400, 20  # of a message: characters in a line, mistakes that are named
+
+# Snakemake's --config has these names of its own beside those of data sets.
+RESERVED = ("root", "registry", "gpus")
+
+
+def _is_not_reserved(name: str) -> str:
+    if name in RESERVED:
+        raise ValueError(f"`snakemake --config {name}=` means something else; choose another name")
+    return name
+
+
+def _is_address(url: str) -> str:
+    # Ends in the name under which the file is stored.
+    if not re.fullmatch(
+        r"https?://[A-Za-z0-9.-]+(:[0-9]+)?/([!$%&'()*+,:;=?@\w.~-]*/)*\w[!$%&'()*+,:;=?@\w.~-]*", url, re.A
+    ):
+        raise ValueError("must be an http:// or https:// address that ends in the name of a file")
+    return url
+
+
+# Patterns of pydantic's engine: $ is the end of the text, not of a line.
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Md5 = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
-Name = Annotated[str, Field(pattern=r"^[a-z0-9_-]+$")]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=64), AfterValidator(_is_not_reserved)]
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.+-]*$", max_length=128)]
+Url = Annotated[str, AfterValidator(_is_address)]
 Positive = Annotated[float, Field(gt=0)]
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, lt=2**31)]
 
 
 def _ascends(limits: tuple[float, float]) -> tuple[float, float]:
@@ -59,7 +92,9 @@ class AreaCrop(Strict):
 class Augmentation(Strict):
     """Random transformations of the training images, drawn anew for each image and epoch."""
 
-    pad: int = Field(0, ge=0, description="Zero padding, in pixels, before a random crop back to the image's size.")
+    pad: int = Field(
+        0, ge=0, lt=2**31, description="Zero padding, in pixels, before a random crop back to the image's size."
+    )
     flip: bool = Field(False, description="Mirror left and right with probability 1/2.")
     brightness: float = Field(0, ge=0, description="Largest brightness shift, in raw pixel values.")
     contrast: Range | None = Field(None, description="Range of the contrast factor.")
@@ -114,7 +149,7 @@ class Recipe(Strict):
     gate_scope: Literal["slice", "batch"] = Field(
         "slice", description="What a gate decides for: each slice (reference code), or the whole mini-batch."
     )
-    epsilon_start_epoch: int = Field(0, ge=0, description="Epochs during which epsilon is held at 0.")
+    epsilon_start_epoch: int = Field(0, ge=0, lt=2**31, description="Epochs during which epsilon is held at 0.")
     discard_window: Count = Field(238, description="Last batches of an epoch in which a discarded block never opened.")
     side_weight: float = Field(0.1, ge=0, description="Weight of the side head's loss.")
     augmentation: Augmentation
@@ -159,14 +194,14 @@ class Archive(Strict):
     """One accepted copy of a data set: nothing is parsed whose SHA-256 is not listed here."""
 
     name: str = Field(description="How the copy is called in manifests and tables.")
-    urls: tuple[str, ...] = Field(
+    urls: tuple[Url, ...] = Field(
         (),
         description="Addresses of the archive, tried in order, or without `sha256` one of each of `files`. "
         "Empty: to be given by the user.",
     )
     sha256: Sha256 | None = Field(None, description="Digest of the archive. null: embedded or a set of files.")
-    files: dict[str, Sha256] = Field({}, description="Digests of the files inside, for an unpacked folder.")
-    md5: dict[str, Md5] = Field({}, description="MD5 of the archives, where their publisher gives no SHA-256.")
+    files: dict[FileName, Sha256] = Field({}, description="Digests of the files inside, for an unpacked folder.")
+    md5: dict[FileName, Md5] = Field({}, description="MD5 of the archives, where their publisher gives no SHA-256.")
     sample_sha256: Sha256 | None = Field(
         None, description="Digest of a sample of the images, for a folder too large to digest. null: not known."
     )
@@ -190,7 +225,7 @@ class DataSet(Strict):
     classes: Count
     channels: Literal[1, 3]
     size: Count = Field(description="Height and width of an image, in pixels.")
-    archives: tuple[Archive, ...]
+    archives: tuple[Archive, ...] = Field(min_length=1, description="Its accepted copies.")
     remark: str | None = Field(None, description="What must be said beside every number of this data set.")
     recipe: Recipe
 
@@ -361,28 +396,187 @@ def recipe_of(registry: Registry, run: Run) -> Recipe:
 
 
 def load(path: Path) -> Registry:
-    """Reads and checks the registry. Raises UserError naming each wrong key, its value and what is allowed."""
+    """Reads and checks the registry. Raises UserError naming each wrong key, its value and what is allowed.
+
+    Whatever the file holds, nothing else is raised, no more than MOST_NODES of it are read, and the message is short
+    and printable.
+    """
+    document = read(path)
     try:
-        return Registry.model_validate(yaml.safe_load(path.read_text()))
-    except FileNotFoundError:
-        raise UserError(f"No registry at {path}; run from the top folder of the project.") from None
-    except OSError as error:
-        raise UserError(f"The registry {path} cannot be read: {error.strerror}.") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not valid YAML: {error}") from None
+        # As JSON, of which each value has one type: "yes" is no number and 1 is no boolean.
+        return Registry.model_validate_json(json.dumps(document), strict=True)
     except ValidationError as error:
-        raise UserError(f"{path} is not valid:\n" + "\n".join(explain(error))) from None
+        raise UserError(f"{_shown(path)} is not valid:\n" + "\n".join(explain(error))) from None
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The document in a registry's file, not yet checked: mappings with texts as keys, lists, texts, numbers, null.
+
+    Raises UserError if the file cannot be read, is too large, or is no YAML that a registry may consist of.
+    """
+    where = _shown(path)
+    try:
+        with path.open("rb") as file:
+            content = file.read(LARGEST_FILE + 1)
+    except FileNotFoundError:
+        raise UserError(f"No registry at {where}; run from the top folder of the project.") from None
+    except OSError as error:
+        raise UserError(f"The registry {where} cannot be read: {error.strerror}.") from None
+    if len(content) > LARGEST_FILE:
+        raise UserError(f"{where} is no registry: it has more than {LARGEST_FILE:,} bytes.")
+    try:
+        document = _parse(content.decode())
+    except UnicodeDecodeError as error:
+        raise UserError(f"{where} is not valid YAML: byte {error.start:,} is no UTF-8 ({error.reason}).") from None
+    except yaml.reader.ReaderError as error:
+        raise UserError(
+            f"{where} is not valid YAML: character {error.position:,} is the control character "
+            f"U+{error.character:04X}; delete it."
+        ) from None
+    except _Refusal as error:
+        raise UserError(f"{where}, line {_line_of(error)}: {_shown(error.problem)}") from None
+    except yaml.MarkedYAMLError as error:
+        words = ", ".join(filter(None, (error.context, error.problem)))
+        raise UserError(f"{where} is not valid YAML: line {_line_of(error)}: {_shown(words)}") from None
+    if not isinstance(document, dict):
+        found = _REPR.repr(document)
+        raise UserError(f"{where} is no registry: expected datasets, runs and figures, found {_shown(found)}.")
+    return document
+
+
+class _Refusal(yaml.MarkedYAMLError):
+    """YAML that is no part of a registry."""
+
+    def __init__(self, problem: str, mark: Any) -> None:
+        super().__init__(problem=problem, problem_mark=mark)
+
+
+def _line_of(error: yaml.MarkedYAMLError) -> int:
+    mark = error.problem_mark or error.context_mark
+    return mark.line + 1 if mark else 1
+
+
+def _parse(text: str) -> Any:
+    loader = _Loader(text)
+    try:
+        return loader.get_single_data()
+    except (ValueError, OverflowError):  # what PyYAML itself does not expect
+        problem = "an escape (\\U...) or a directive (%YAML ...) has a number that cannot be"
+        raise _Refusal(problem, loader.get_mark()) from None
+    finally:
+        loader.dispose()
+
+
+class _Loader(yaml.SafeLoader):
+    """The safe loader, for documents of a bounded size without dates, tags, control characters and repeated keys."""
+
+    PLAIN = "tag:yaml.org,2002:"
+    SCALARS = ("str", "int", "float", "bool", "null", "merge")
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._nodes = 0  # so far, with aliases written out
+        self._level = 0  # of lists and mappings around the present place
+        self._deepest = 0  # level inside the present list or mapping
+        self._extent: dict[Any, tuple[int, int]] = {}  # nodes in it and levels below it, of each node that is complete
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        """Counts nodes and levels; what an alias stands for counts each time."""
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        before, deepest_around = self._nodes, self._deepest
+        self._level += 1
+        self._count(1, 0, event)
+        node = super().compose_node(parent, index)
+        if isinstance(event, yaml.AliasEvent):
+            if node not in self._extent:
+                raise _Refusal(f"the alias *{event.anchor} stands inside of what it stands for", event.start_mark)
+            self._count(*self._extent[node], event)
+        else:
+            self._extent[node] = (self._nodes - before, self._deepest - self._level)
+        self._level -= 1
+        self._deepest = max(deepest_around, self._deepest)
+        return node
+
+    def _count(self, nodes: int, levels: int, event: Any) -> None:
+        self._nodes += nodes
+        self._deepest = self._level + levels
+        if self._nodes > MOST_NODES:
+            raise _Refusal(f"a registry has no more than {MOST_NODES:,} keys and values", event.start_mark)
+        if self._deepest > DEEPEST:
+            raise _Refusal(f"a registry has no more than {DEEPEST} levels", event.start_mark)
+
+    def compose_scalar_node(self, anchor: Any) -> yaml.ScalarNode:
+        """Refuses what is no short, printable text, number, boolean or null."""
+        node = super().compose_scalar_node(anchor)
+        kind, found = node.tag.removeprefix(self.PLAIN), _REPR.repr(node.value)
+        if kind not in self.SCALARS:
+            raise _Refusal(
+                f"{found} is of type {_REPR.repr(kind)}; expected a text (in quotes), a number, true, false or null",
+                node.start_mark,
+            )
+        if not node.value.isprintable():
+            raise _Refusal(
+                f"{found}: a text is one line of printable characters; where it is folded, begin it with >-",
+                node.start_mark,
+            )
+        if len(node.value) > (LONGEST_NUMBER if kind in ("int", "float") else LONGEST_TEXT):
+            raise _Refusal(f"{found} is too long, it has {len(node.value):,} characters", node.start_mark)
+        if kind != "merge":
+            try:
+                self.construct_object(node)
+            except (ValueError, LookupError, ArithmeticError):
+                raise _Refusal(f"{found} is no {kind}", node.start_mark) from None
+        return node
+
+    def compose_sequence_node(self, anchor: Any) -> yaml.SequenceNode:
+        """Refuses lists with a tag."""
+        node = super().compose_sequence_node(anchor)
+        self._refuse_tag(node, "seq")
+        return node
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        """Refuses mappings with a tag, with keys other than texts, or with a key twice: one would silently win."""
+        node = super().compose_mapping_node(anchor)
+        self._refuse_tag(node, "map")
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.tag not in (f"{self.PLAIN}str", f"{self.PLAIN}merge"):
+                raise _Refusal("a key is a text: put it in quotes", key.start_mark)
+            if key.value in seen:
+                raise _Refusal(f"the key {_REPR.repr(key.value)} stands here twice; leave one of them", key.start_mark)
+            seen.add(key.value)
+        return node
+
+    def _refuse_tag(self, node: yaml.CollectionNode, kind: str) -> None:
+        if node.tag != self.PLAIN + kind:
+            raise _Refusal(f"a list or mapping has no tag here, found {_REPR.repr(node.tag)}", node.start_mark)
+
+
+_REPR = reprlib.Repr()  # cuts off what is long or deep
+_REPR.maxlevel, _REPR.maxstring, _REPR.maxother = 2, 60, 60
 
 
 def explain(error: ValidationError) -> Iterator[str]:
-    """One line for each mistake of a document: its place, what is allowed, what was found."""
-    for item in error.errors():
-        where = ".".join(str(part) for part in item["loc"])
+    """One line for each mistake of a document: its place, what is allowed, what was found; the first ones of many."""
+    mistakes = error.errors(include_url=False)
+    for item in islice(mistakes, MOST_MISTAKES):
+        where = ".".join(part if len(part) <= 64 else f"{part[:60]}..." for part in map(str, item["loc"]))
         message = item["msg"].removeprefix("Value error, ")
         if item["type"] == "extra_forbidden":
             message = "this key is not known"
-        found = "" if isinstance(item["input"], dict) else f", found {item['input']!r}"
-        yield f"  {where}: {message}{found}" if where else f"  {message}"
+        if item["type"] == "float_type" and isinstance(item["input"], str):
+            message += " (YAML wants a dot in it, as in 1.0e-4)"
+        found = "" if isinstance(item["input"], dict) else f", found {_REPR.repr(item['input'])}"
+        yield _shown(f"  {where}: {message}{found}" if where else f"  {message}")
+    if len(mistakes) > MOST_MISTAKES:
+        yield f"  and {len(mistakes) - MOST_MISTAKES:,} mistakes more"
+
+
+def _shown(words: object) -> str:
+    """Words as one short line of a message: a terminal obeys control characters, so they are escaped."""
+    text = str(words)
+    line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text[: LONGEST_LINE + 1])
+    return line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]} ..."
 
 
 def json_schema() -> dict[str, Any]:

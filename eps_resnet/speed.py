@@ -28,7 +28,8 @@ from eps_resnet.networks.architecture import architecture_of
 from eps_resnet.networks.resnet import ResNet, initialise
 from eps_resnet.registry import Registry, Run, recipe_of
 from eps_resnet.streams import stream
-from eps_resnet.train import Training, train_step
+from eps_resnet.train import train_step
+from eps_resnet.training import Training
 
 WARM_UP, TIMED = 1, 3  # steps; the median of the timed ones counts
 THREADS = 1  # as Snakemake trains

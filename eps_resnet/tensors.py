@@ -1,5 +1,6 @@
 """Named tensors in one safetensors file, with the facts that belong to them: no code inside, memory-mapped."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,23 @@ from eps_resnet.errors import UserError
 from eps_resnet.files import write_atomically
 
 
+def serialised(tensors: dict[str, Tensor], facts: dict[str, Any]) -> bytes:
+    """The content of a file with these tensors and facts; equal ones give equal bytes."""
+    # One metadata entry only: safetensors writes several of them in random order.
+    content: bytes = serialise(
+        {name: t.cpu().contiguous() for name, t in tensors.items()}, {"facts": json.dumps(facts)}
+    )
+    return content
+
+
+def digest_of(content: bytes) -> str:
+    """SHA-256 of a file's content, in hexadecimal."""
+    return hashlib.sha256(content).hexdigest()
+
+
 def write(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
     """Writes tensors and facts atomically; equal content gives equal bytes. Raises OSError if it cannot be written."""
-    # One metadata entry only: safetensors writes several of them in random order.
-    content = serialise({name: t.cpu().contiguous() for name, t in tensors.items()}, {"facts": json.dumps(facts)})
+    content = serialised(tensors, facts)
     write_atomically(path, lambda temporary: temporary.write_bytes(content))
 
 

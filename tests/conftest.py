@@ -52,8 +52,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """The table of faults that `make test-faults` prints."""
     counts: dict[str, Counter[str]] = {}
     # The properties of a fixture's teardown are in the report of the teardown, that of the last phase of a test.
-    for report in [r for reports in terminalreporter.stats.values() for r in reports if hasattr(r, "user_properties")]:
-        if report.when == "teardown":
+    for report in [report for reports in terminalreporter.stats.values() for report in reports]:
+        if isinstance(report, pytest.TestReport) and report.when == "teardown":
             for _, (kind, survived, lost) in [item for item in report.user_properties if item[0] == FAULTS]:
                 counts.setdefault(kind, Counter()).update(survived=survived, lost=lost)
     if counts:
@@ -123,6 +123,8 @@ def small(tmp_path: Path) -> tuple[Registry, Layout]:
 
 
 BIN = Path(sys.executable).parent
+# The command line, with a checkpoint after every step, so that there is much to resume from and to break.
+OFTEN = "from eps_resnet import checkpoint, cli; checkpoint.SECONDS = -1; cli.main()"
 PARTS = ("Snakefile", "workflow", "profiles", "config", "paper_tables/published", "environment.yml", "eps_resnet")
 
 

@@ -154,6 +154,7 @@ def test_a_paper_sized_training_without_a_gpu_is_refused_with_its_cost(tmp_path:
 def test_no_space_ends_with_a_sentence_and_keeps_what_was_there(tmp_path: Path) -> None:
     eps("fetch", "digits", "--root", str(tmp_path))
     before = (tmp_path / "data/digits.safetensors").read_bytes()
+    (tmp_path / "data/digits.json").unlink()  # so that it is fetched again
     limited = f"ulimit -f 8; exec {sys.executable} -m eps_resnet fetch digits --root {tmp_path}"
     process = subprocess.run(["bash", "-c", limited], capture_output=True, text=True, check=False)
     assert process.returncode == 1, process.stderr
@@ -182,4 +183,4 @@ def test_a_results_folder_that_cannot_be_written_ends_with_a_sentence(tmp_path: 
     assert process.returncode == 1, process.stderr
     assert f"cannot be written: {message}" in process.stderr
     assert "Traceback" not in process.stderr
-    assert list((tmp_path / "work").glob("*/epoch-*.pt"))  # what was trained is kept: the next call resumes
+    assert list((tmp_path / "work").glob("*/epoch-*"))  # what was trained is kept: the next call resumes

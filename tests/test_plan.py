@@ -60,9 +60,9 @@ def test_what_is_left_of_a_run_shrinks_from_missing_to_partial_to_trained_to_don
 
     assert left() == ("missing", 2)
     work = layout.work(provenance.training_fingerprint(experiments, layout, GATED))
-    checkpoint.save(work, 1, {})
+    checkpoint.save(work, {}, {"epoch": 1, "step": 12})
     assert left() == ("partial", 1)
-    checkpoint.save(work, 2, {})  # the newest counts; the results are not written yet
+    checkpoint.save(work, {}, {"epoch": 2, "step": 22})  # the newest counts; the results are not written yet
     assert left() == ("partial", 0)
     checkpoint.remove(work)
     train(experiments, layout, GATED, CPU, threads=1)

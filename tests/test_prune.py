@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from eps_resnet import tensors
 from eps_resnet.errors import UserError
 from eps_resnet.evaluate import evaluate
-from eps_resnet.files import read_json
+from eps_resnet.files import read_json, sha256, write_sealed
 from eps_resnet.layout import Layout
 from eps_resnet.networks.architecture import Architecture
 from eps_resnet.networks.resnet import ResNet, initialise
@@ -98,6 +98,14 @@ def test_metrics_agree_with_themselves_and_with_the_history(small: tuple[Registr
         assert metrics["layers"]["kept"] == 2 + 2 * sum(metrics["kept"])
 
 
+def rewrite(layout: Layout, key: str, weights: dict[str, torch.Tensor], facts: dict[str, object]) -> None:
+    """Writes another trained network, with the manifest that names it."""
+    tensors.write(layout.model(key), weights, facts)
+    manifest = read_json(layout.manifest(key))
+    del manifest["seal"]
+    write_sealed(layout.manifest(key), {**manifest, "model_sha256": sha256(layout.model(key))})
+
+
 @pytest.mark.parametrize("discarded", [[False, True, False], [True, True, True], [True, False, True]])
 def test_discarded_blocks_go_through_the_files_to_the_metrics(
     small: tuple[Registry, Layout], discarded: list[bool]
@@ -110,7 +118,7 @@ def test_discarded_blocks_go_through_the_files_to_the_metrics(
     for unit, gone in enumerate(discarded):
         if gone:
             weights[f"units.{unit}.convs.1.weight"] *= 1e-6
-    tensors.write(layout.model(key), weights, {**facts, "discarded": discarded})
+    rewrite(layout, key, weights, {**facts, "discarded": discarded})
     prune_run(experiments, layout, key)
     evaluate(experiments, layout, key)
     metrics = read_json(layout.metrics(key))
@@ -129,6 +137,6 @@ def test_a_pruned_network_of_another_training_is_refused(small: tuple[Registry, 
     train(experiments, layout, key, torch.device("cpu"), 1)
     prune_run(experiments, layout, key)
     weights, facts = tensors.read(layout.model(key), "")
-    tensors.write(layout.model(key), weights, {**facts, "epoch": 1})
+    rewrite(layout, key, weights, {**facts, "epoch": 1})
     with pytest.raises(UserError, match="is of another training; run `eps-resnet prune"):
         evaluate(experiments, layout, key)

@@ -1,5 +1,6 @@
 """Training: what a closed gate's weights do, exact repetition and resumption, what is recorded."""
 
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -8,13 +9,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eps_resnet import checkpoint, registry
+from eps_resnet import registry
 from eps_resnet import train as train_module
-from eps_resnet.data.batches import open_batches
+from eps_resnet.data.batches import TensorBatches, open_batches
 from eps_resnet.data.fetch import fetch
 from eps_resnet.evaluate import evaluate
 from eps_resnet.files import read_json
 from eps_resnet.history import Epoch, Gates, read_blocks, read_history, write_blocks, write_history
+from eps_resnet.interruption import Interrupted
 from eps_resnet.layout import Layout
 from eps_resnet.networks.architecture import Architecture
 from eps_resnet.networks.resnet import ResNet, initialise
@@ -23,7 +25,8 @@ from eps_resnet.prune import prune_run
 from eps_resnet.registry import Registry, Run
 from eps_resnet.schedule import RateSchedule
 from eps_resnet.streams import stream
-from eps_resnet.train import Training, train, train_epoch, train_step
+from eps_resnet.train import train, train_epoch, train_step
+from eps_resnet.training import Training
 from tests.conftest import small_registry
 
 GATED = "digits-8-epsilon_side-2p5-s0"
@@ -142,8 +145,8 @@ EVENTFUL: dict[str, object] = {  # six epochs in which everything that a checkpo
 }
 
 
-@pytest.mark.parametrize("interrupted_after", [1, 2, 4, 5])
-def test_an_interrupted_run_resumes_to_the_same_bytes(
+@pytest.mark.parametrize("interrupted_after", [1, 10, 11, 12, 40, 66])  # steps; an epoch has 11
+def test_an_interrupted_run_saves_first_and_resumes_to_the_same_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, interrupted_after: int
 ) -> None:
     experiments, layout = registry.load(small_registry(tmp_path / "experiments.yaml", EVENTFUL)), Layout(tmp_path)
@@ -155,23 +158,38 @@ def test_an_interrupted_run_resumes_to_the_same_bytes(
     train(experiments, layout, GATED, CPU, 1)
     expected = results(layout, GATED)
     assert list(read_history(layout.history(GATED))["rate"]) == pytest.approx([0.1, 0.01, 0.001, 0.001, 0.1, 0.01])
+    layout.manifest(GATED).unlink()
 
-    monkeypatch.setattr(train_module, "CHECKPOINT_SECONDS", 0)
-    seen: list[int] = []
+    steps: list[int] = []
 
-    def interrupted(*args: object) -> object:
-        if len(seen) == interrupted_after:
-            raise KeyboardInterrupt
-        seen.append(1)
-        return train_epoch(*args)  # type: ignore[arg-type]
+    def counted(training: Training, *args: object) -> object:
+        result = train_step(training, *args)  # type: ignore[arg-type]
+        steps.append(training.step)
+        if len(steps) == interrupted_after:
+            signal.raise_signal(signal.SIGTERM)
+        return result
 
-    monkeypatch.setattr(train_module, "train_epoch", interrupted)
-    with pytest.raises(KeyboardInterrupt):
+    monkeypatch.setattr(train_module, "train_step", counted)
+    with pytest.raises(Interrupted, match=f"stopped by SIGTERM after step {interrupted_after}, saved in"):
         train(experiments, layout, GATED, CPU, 1)
-    resumed: list[int] = []
-    monkeypatch.setattr(train_module, "train_epoch", lambda *args: (resumed.append(1), train_epoch(*args))[1])
+    assert not layout.manifest(GATED).exists()
     train(experiments, layout, GATED, CPU, 1)
-    assert len(resumed) == 6 - interrupted_after
+    assert steps == list(range(1, 67))  # each step once
+    assert results(layout, GATED) == expected
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_a_signal_during_the_evaluation_is_obeyed_before_it_ends(
+    small: tuple[Registry, Layout], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    experiments, layout = small
+    train(experiments, layout, GATED, CPU, 1)
+    expected = results(layout, GATED)
+    with monkeypatch.context() as patch:
+        patch.setattr(TensorBatches, "test", lambda self: iter([signal.raise_signal(signal.SIGINT), None]))
+        with pytest.raises(Interrupted, match="stopped by SIGINT after step 11,"):
+            train(experiments, layout, GATED, CPU, 1)
+    train(experiments, layout, GATED, CPU, 1)
     assert results(layout, GATED) == expected
 
 
@@ -181,21 +199,10 @@ def test_what_a_kill_leaves_beside_the_checkpoints_does_not_cost_the_finished_tr
     experiments, layout = small
     work = layout.work(training_fingerprint(experiments, layout, GATED))
     work.mkdir(parents=True)
-    (work / ".epoch-00001-0123456789abcdef.pt.77.part").write_bytes(b"half a checkpoint")
+    (work / ".epoch-00001-step-000000011-0123456789abcdef.safetensors.77.part").write_bytes(b"half a checkpoint")
     train(experiments, layout, GATED, CPU, 1)
     assert layout.manifest(GATED).exists()
     assert not work.exists()
-
-
-def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(tmp_path: Path) -> None:
-    for epoch in (1, 2, 3):
-        checkpoint.save(tmp_path, epoch, {"epoch": epoch})
-    paths = sorted(tmp_path.iterdir())
-    assert len(paths) == 2  # the two latest
-    paths[-1].write_bytes(paths[-1].read_bytes()[:-7])
-    loaded = checkpoint.load(tmp_path)
-    assert loaded is not None
-    assert loaded["epoch"] == 2
 
 
 def test_the_settled_network_is_that_of_the_latest_epoch_at_the_lowest_rate(

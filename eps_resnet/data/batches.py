@@ -24,8 +24,11 @@ class Batches(Protocol):
     mean: Tensor
     test_labels: Tensor
 
-    def training(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """One epoch, counted from 1: inputs (B, C, H, W) and labels (B,), this process's share of each mini-batch."""
+    def training(self, epoch: int, skip: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        """One epoch, counted from 1: inputs (B, C, H, W) and labels (B,), this process's share of each mini-batch.
+
+        The first `skip` mini-batches are left out, and the others are what they would be without.
+        """
 
     def test(self) -> Iterator[Tensor]:
         """The test inputs (B, C, H, W) in stored order, in batches of 128, the last one short."""
@@ -64,11 +67,16 @@ class TensorBatches:
         self.test_images, self.test_labels = images.test_images.to(device), images.test_labels.to(device).long()
         self.mean = mean_image(self.train_images)
 
-    def training(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """One epoch, counted from 1: inputs (B, C, H, W) and labels (B,), this process's share of each mini-batch."""
+    def training(self, epoch: int, skip: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        """One epoch, counted from 1: inputs (B, C, H, W) and labels (B,), this process's share of each mini-batch.
+
+        The first `skip` mini-batches are left out, and the others are what they would be without.
+        """
         draw = stream(self.seed, "batches", epoch)
-        for chosen in order(len(self.train_labels), self.recipe, draw):
+        for step, chosen in enumerate(order(len(self.train_labels), self.recipe, draw)):
             batch = augmented(self.train_images[chosen.to(self.mean.device)], self.recipe.augmentation, draw)
+            if step < skip:  # made all the same: the draws of the others come after its own
+                continue
             rows = self.share.rows(len(chosen))
             yield normalise(batch[rows], self.mean, self.recipe), self.train_labels[chosen[rows].to(self.mean.device)]
 

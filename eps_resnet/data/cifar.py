@@ -1,16 +1,17 @@
 """CIFAR-10 and CIFAR-100 in their official binary layouts: an archive, or the folder it was unpacked to."""
 
-import tarfile
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from eps_resnet.data.archive import contents
 from eps_resnet.data.store import Images
 from eps_resnet.errors import UserError
 
 PIXELS = 3 * 32 * 32  # the red, green and blue planes, after the label bytes
+UNPACKED = 256 << 20  # the most bytes that an archive may unpack to; the official ones hold 184 MB
 
 
 class Binary(NamedTuple):
@@ -35,7 +36,7 @@ CIFAR100 = Binary("CIFAR-100", ("train.bin",), ("test.bin",), 2, 100)
 def read(layout: Binary, path: Path) -> Images:
     """Reads a verified archive, or the folder it was unpacked to. Raises UserError if a file is missing or damaged."""
     names = layout.train_files + layout.test_files
-    files = {name: (path / name).read_bytes() for name in names} if path.is_dir() else _members(path, names)
+    files = {name: (path / name).read_bytes() for name in names} if path.is_dir() else _unpacked(layout, path, names)
     train = parse(layout, b"".join(files[name] for name in layout.train_files))
     test = parse(layout, b"".join(files[name] for name in layout.test_files))
     return Images(*train, *test)
@@ -54,15 +55,5 @@ def parse(layout: Binary, records: bytes) -> tuple[Tensor, Tensor]:
     return table[:, layout.label_bytes :].reshape(-1, 3, 32, 32).contiguous(), labels
 
 
-def _members(path: Path, names: tuple[str, ...]) -> dict[str, bytes]:
-    found = {}
-    with tarfile.open(path, "r:gz") as tar:
-        for member in tar:
-            name = Path(member.name).name
-            if member.isfile() and name in names:
-                file = tar.extractfile(member)
-                assert file is not None
-                found[name] = file.read()
-    if missing := set(names) - set(found):
-        raise UserError(f"{path} has no {', '.join(sorted(missing))}; expected the official binary layout.")
-    return found
+def _unpacked(layout: Binary, path: Path, names: tuple[str, ...]) -> dict[str, bytes]:
+    return contents(path, names, UNPACKED, f"the official binary layout of {layout.title}")

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
 
-import pooch
-import requests
-
-from eps_resnet.data import cifar, digits, imagenet, store, svhn
+from eps_resnet import lock
+from eps_resnet.data import cifar, digits, imagenet, manifest, store, svhn
+from eps_resnet.data.download import download
 from eps_resnet.data.manifest import DataManifest
 from eps_resnet.data.store import Images
 from eps_resnet.errors import UserError
@@ -25,10 +25,30 @@ READERS: dict[str, Callable[[Path], Images]] = {
 def fetch(registry: Registry, layout: Layout, name: str, source: str | None = None) -> DataManifest:
     """Fetches, verifies and stores a data set. `source`: a URL, an archive or a folder; None for the official address.
 
-    Digests are checked against the registry before anything is parsed. Raises UserError if nothing acceptable can
-    be had, naming what was expected and what was found; whatever was stored before stays.
+    Without a source, images that are there and right are not fetched again. Of several processes one fetches, and the
+    others wait for it. Digests are checked against the registry before anything is parsed. Raises UserError if nothing
+    acceptable can be had, naming what was expected and what was found; whatever was stored before stays.
     """
     data = registry.dataset(name)
+    folder = layout.store(name).parent
+    with lock.held(folder / f".{name}.lock", f"Data set {name}"):
+        for remains in folder.glob(f".{name}.*.part"):  # of processes that were killed while they wrote
+            remains.unlink()
+        present = _present(layout, name, data) if source is None else None
+        return present or _fetch(layout, name, data, source)
+
+
+def _present(layout: Layout, name: str, data: DataSet) -> DataManifest | None:
+    """The manifest of a store that is whole and of an accepted copy; None if it must be made anew."""
+    stored, files = manifest.read(layout, name), [layout.store(name)]
+    if data.format == "imagenet":
+        files.append(layout.image_location(name))
+    if stored is None or not manifest.is_accepted(stored, data) or not all(file.exists() for file in files):
+        return None
+    return stored if sha256(files[0]) == stored.sha256 else None
+
+
+def _fetch(layout: Layout, name: str, data: DataSet, source: str | None) -> DataManifest:
     if data.format == "imagenet":
         return imagenet.fetch(layout, name, data, source)
     if data.format == "digits":
@@ -55,9 +75,8 @@ def _obtain(name: str, data: DataSet, layout: Layout, source: str | None) -> tup
     for addresses in _alternatives(data, source):
         try:
             return _download(name, data.archives, layout, addresses)
-        except (requests.RequestException, ValueError, UserError) as error:
-            reason = error if isinstance(error, UserError) else type(error).__name__
-            failures.append(f"  {', '.join(addresses)}: {reason}")
+        except UserError as error:
+            failures.append(f"  {', '.join(addresses)}: {error}")
     raise UserError(
         f"Data set {name} could not be downloaded:\n" + "\n".join(failures) + f"\nGive an archive, an unpacked folder "
         f"or another address: `eps-resnet fetch {name} --from PATH`, or `snakemake ... --config {name}=PATH`."
@@ -78,19 +97,36 @@ def _download(name: str, accepted: tuple[Archive, ...], layout: Layout, addresse
     several = len(addresses) > 1
     folder = layout.downloads / name if several else layout.downloads
     for url in addresses:
-        file = url.rsplit("/", 1)[-1]
-        if not file:
-            raise UserError("the address does not end in a file's name")
-        path = Path(pooch.retrieve(url, known_hash=None, path=folder, fname=file))
-        if several and (found := sha256(path)) not in (wanted := _wanted(accepted, file)):
-            path.unlink()
-            raise UserError(f"{file} has SHA-256 {found}, expected {' or '.join(wanted)}")
+        file = _file_name(url)
+        path = folder / file
+        _download_verified(url, path, _wanted(accepted, file) if several else [a.sha256 for a in accepted if a.sha256])
+    return _verify_local(name, accepted, folder if several else path)
+
+
+def _file_name(url: str) -> str:
     try:
-        return _verify_local(name, accepted, folder if several else path)
-    except UserError:
-        if not several:
-            path.unlink()  # so that the next attempt downloads it anew
-        raise
+        name = PurePosixPath(urlsplit(url).path).name
+    except ValueError:
+        name = ""
+    if name in ("", "..") or not name.isprintable():
+        raise UserError("the address does not end in a file's name")
+    return name
+
+
+def _download_verified(url: str, path: Path, wanted: list[str]) -> None:
+    """Downloads a file that is not there yet. What is wrong is deleted, so that the next attempt begins anew."""
+    is_patched = path.exists() or download(url, path)
+    found = sha256(path)
+    if found not in wanted and is_patched:  # the beginning may be to blame
+        path.unlink()
+        download(url, path)
+        found = sha256(path)
+    if found not in wanted:
+        size = path.stat().st_size
+        path.unlink()
+        raise UserError(
+            f"{path.name} has SHA-256 {found}, expected {' or '.join(wanted)}; its {size} bytes were deleted again"
+        )
 
 
 def _wanted(accepted: tuple[Archive, ...], file: str) -> list[str]:

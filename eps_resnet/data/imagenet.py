@@ -7,17 +7,17 @@ lie on this machine stands in a file of its own.
 import hashlib
 import io
 import os
-import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import torch
 from torch import Tensor
 
 from eps_resnet import tensors
-from eps_resnet.data import manifest, store
+from eps_resnet.data import manifest, matlab, store
+from eps_resnet.data.archive import contents, plain_files, reading
 from eps_resnet.data.manifest import DataManifest
 from eps_resnet.errors import UserError
 from eps_resnet.layout import Layout
@@ -30,6 +30,9 @@ FOLDERS = {"train": "train", "test": "val"}  # splits, and what their folders ar
 SUFFIX = ".JPEG"
 SAMPLE = 1000  # images whose bytes the sampled checksum covers, evenly spaced over both splits
 CORRUPT_SHARE = 0.001  # above this share of images that cannot be decoded, a copy is refused; ours
+LARGEST_IMAGE = 256 << 20  # bytes; the official ones have 16 MB at most
+DEVKIT_UNPACKED = 256 << 20  # the most bytes that the development kit may unpack to; it has 2.5 MB packed
+LARGEST_TRUTH = 1 << 20  # bytes; the official file has 50,000 numbers of up to four digits
 NAMED = 10  # corrupt images that a message names
 
 
@@ -206,38 +209,48 @@ def _folder_members(folder: Path) -> Iterator[Member]:
 def _train_members(path: Path) -> Iterator[Member]:
     """The training images: a tar of one tar for each class, read where they lie in the outer one."""
     with path.open("rb") as file:
-        with tarfile.open(fileobj=file, mode="r:") as outer:
-            inner = [(Path(member.name).stem, member.offset_data) for member in outer if member.isfile()]
-        for wnid, start in inner:
-            file.seek(start)
-            with tarfile.open(fileobj=file, mode="r:") as tar:  # offsets count from the file's beginning
-                yield from (Member(wnid, m.name, m.size, m.offset_data) for m in tar if m.name.endswith(SUFFIX))
+        for name, tar in plain_files(file, path, path.stat().st_size, lambda name: name.endswith(".tar")):
+            yield from _images(file, path, tar.offset_data + tar.size, name.removesuffix(".tar"))
 
 
 def _test_members(path: Path, classes: list[str]) -> Iterator[Member]:
     """The validation images: a flat tar; the n-th by name has the n-th class."""
-    with tarfile.open(path, "r:") as tar:
-        images = sorted((Path(m.name).name, m.size, m.offset_data) for m in tar if m.name.endswith(SUFFIX))
+    with path.open("rb") as file:
+        images = sorted(_images(file, path, path.stat().st_size, ""))
     if len(images) != len(classes):
         raise UserError(f"{path} has {len(images)} images, but {DEVKIT} classes for {len(classes)}.")
-    return (Member(wnid, *image) for wnid, image in zip(classes, images, strict=True))
+    return (image._replace(wnid=wnid) for wnid, image in zip(classes, images, strict=True))
+
+
+def _images(file: BinaryIO, path: Path, end: int, wnid: str) -> Iterator[Member]:
+    """The images of the tar that begins where `file` stands and ends at `end` at the latest."""
+    for name, member in plain_files(file, path, end, lambda name: name.endswith(SUFFIX)):
+        if member.size > LARGEST_IMAGE:
+            raise UserError(f"{path} has {name!r} of {member.size} bytes; expected at most {LARGEST_IMAGE}.")
+        yield Member(wnid, name, member.size, member.offset_data)
 
 
 def _test_classes(devkit: Path) -> list[str]:
     """The class of each validation image, in the order of their names."""
-    from scipy.io import loadmat
+    what = "the official development kit"
+    files = contents(devkit, (CLASS_TABLE, TRUTH), DEVKIT_UNPACKED, what)
+    with reading(devkit, what):
+        wnids, truth = _wnids(files[CLASS_TABLE]), files[TRUTH]
+        if len(truth) > LARGEST_TRUTH:
+            raise ValueError(f"{TRUTH} has {len(truth)} bytes")
+        numbers = [int(number) for number in truth.split()]
+        if unknown := set(numbers) - set(wnids):
+            raise ValueError(f"{TRUTH} has {min(unknown)}, which is no class's number")
+        return [wnids[number] for number in numbers]
 
-    files = {}
-    with tarfile.open(devkit, "r:gz") as tar:
-        for member in tar:
-            name = Path(member.name).name
-            if member.isfile() and name in (CLASS_TABLE, TRUTH):
-                files[name] = tar.extractfile(member).read()  # type: ignore[union-attr]  # it is a file
-    if missing := {CLASS_TABLE, TRUTH} - set(files):
-        raise UserError(f"{devkit} has no {', '.join(sorted(missing))}; expected the official development kit.")
-    synsets = loadmat(io.BytesIO(files[CLASS_TABLE]), squeeze_me=True)["synsets"]
-    wnids = {int(number): str(wnid) for number, wnid in zip(synsets["ILSVRC2012_ID"], synsets["WNID"], strict=True)}
-    return [wnids[int(number)] for number in files[TRUTH].split()]
+
+def _wnids(table: bytes) -> dict[int, str]:
+    """The class's name for each number."""
+    for array in matlab.variables(io.BytesIO(table)):
+        if array.name == "synsets":
+            synsets = matlab.records(array, ("ILSVRC2012_ID", "WNID"))
+            return {int(synset["ILSVRC2012_ID"]): str(synset["WNID"]) for synset in synsets}
+    raise ValueError(f"{CLASS_TABLE} has no synsets")
 
 
 def _verified_tars(folder: Path, data: DataSet) -> Archive:

@@ -57,11 +57,15 @@ class JpegBatches:
         self.test_labels = self._test.labels.to(device).long()
         self.mean, self._std = (255 * torch.tensor(values, device=device).reshape(3, 1, 1) for values in (MEAN, STD))
 
-    def training(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """One epoch, counted from 1: inputs (B, C, H, W) and labels (B,), this process's share of each mini-batch."""
+    def training(self, epoch: int, skip: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        """One epoch, counted from 1: inputs (B, C, H, W) and labels (B,), this process's share of each mini-batch.
+
+        The first `skip` mini-batches are left out.
+        """
         batches = order(len(self._train), self._recipe, stream(self._seed, "batches", epoch))
         work = partial(self._training_images, epoch, batches)
-        for step, images in enumerate(self._in_workers(work, len(batches), self._workers // self._share.of)):
+        steps = range(skip, len(batches))
+        for step, images in zip(steps, self._in_workers(work, steps, self._workers // self._share.of), strict=True):
             chosen = batches[step][self._share.rows(len(batches[step]))]
             yield self._normalised(images), self._labels[chosen.to(self._device)]
 
@@ -69,7 +73,7 @@ class JpegBatches:
         """The test inputs (B, C, H, W) in stored order, in batches of 128, the last one short."""
         batches = torch.split(torch.arange(len(self._test)), TEST_BATCH)
         work = partial(self._test_images, batches)
-        for images in self._in_workers(work, len(batches), self._workers):  # process 0 alone tests
+        for images in self._in_workers(work, range(len(batches)), self._workers):  # process 0 alone tests
             yield self._normalised(images)
 
     def _training_images(self, epoch: int, batches: Sequence[Tensor], step: int) -> Tensor:
@@ -84,8 +88,8 @@ class JpegBatches:
         area = _area(self._recipe.augmentation)
         return torch.stack([test_image(decoded(self._test, i), area, self._size) for i in batches[step].tolist()])
 
-    def _in_workers(self, work: Callable[[int], Tensor], steps: int, workers: int) -> Iterator[Tensor]:
-        return in_workers(work, range(steps), max(1, workers), pin=self._device.type == "cuda")
+    def _in_workers(self, work: Callable[[int], Tensor], steps: range, workers: int) -> Iterator[Tensor]:
+        return in_workers(work, steps, max(1, workers), pin=self._device.type == "cuda")
 
     def _normalised(self, images: Tensor) -> Tensor:
         return (images.to(self._device, non_blocking=True).float() - self.mean) / self._std

@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass
 
 from eps_resnet.files import read_json, write_json
 from eps_resnet.layout import Layout
+from eps_resnet.registry import DataSet
 
 
 @dataclass(frozen=True)
@@ -45,3 +46,9 @@ def data_digest(layout: Layout, dataset: str) -> str | None:
     """SHA-256 of the stored images, from the manifest; None if the data set has not been fetched."""
     manifest = read(layout, dataset)
     return None if manifest is None else manifest.sha256
+
+
+def is_accepted(manifest: DataManifest, dataset: DataSet) -> bool:
+    """Whether the stored images come from a copy that the registry accepts, with its number of images."""
+    stored = (manifest.copy, manifest.copy_sha256, manifest.train_images, manifest.test_images)
+    return any(stored == (a.name, a.sha256, a.train_images, a.test_images) for a in dataset.archives)

@@ -17,9 +17,9 @@ from eps_resnet.figures import (
     figure10,
 )
 from eps_resnet.figures.remarks import remarks_of
-from eps_resnet.files import write_json
+from eps_resnet.files import digest, sha256, write_sealed
 from eps_resnet.layout import Layout
-from eps_resnet.provenance import table_fingerprint
+from eps_resnet.provenance import table_parts
 from eps_resnet.registry import Registry
 
 
@@ -77,9 +77,15 @@ def write_drawing(registry: Registry, layout: Layout, name: str) -> None:
     canvas = module.draw(rows)
     drawing.head(canvas, _title(registry, name))
     drawing.save(layout.tables(name), canvas, caption(registry, layout, name, rows))
-    runs = list(dict.fromkeys(rows["run"]))
-    manifest = {"figure": name, "fingerprint": table_fingerprint(registry, layout, name), "runs": runs}
-    write_json(layout.table_manifest(name), manifest)
+    made_from = table_parts(registry, layout, name)
+    manifest = {
+        "figure": name,
+        "fingerprint": digest(made_from),
+        "runs": list(dict.fromkeys(rows["run"])),
+        "made_from": made_from,
+        "files": {path.name: sha256(path) for path in layout.figure_files(name) if path.exists()},
+    }
+    write_sealed(layout.table_manifest(name), manifest)
 
 
 def _title(registry: Registry, name: str) -> str:

@@ -1,5 +1,6 @@
 """How figures look, and how a table and its drawing are written: equal bytes for equal results."""
 
+import re
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -81,10 +82,11 @@ def head(drawing: Drawing, title: str) -> None:
     for axes in drawing.axes:
         handles |= {label: handle for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
     columns = max(1, int(drawing.get_figwidth() / 1.95))
-    drawing.legend(
-        list(handles.values()), list(handles), title=title, title_fontsize=10, alignment="left",
+    legend = drawing.legend(
+        list(handles.values()), list(handles), title=_plain(title), title_fontsize=10, alignment="left",
         loc="outside upper left", ncols=columns,
     )  # fmt: skip
+    legend.get_title().set_parse_math(False)  # a title may hold a dollar
     _grow(drawing, 0.2 * -(-len(handles) // columns))
 
 
@@ -131,9 +133,9 @@ def published_curves(axes: Axes, rows: pd.DataFrame, y: str, joined: bool = True
 def save(folder: Path, drawing: Drawing, notes: list[str]) -> None:
     """Writes figure.svg and figure.png, with the remarks below, and closes the drawing."""
     characters = int(19.5 * drawing.get_figwidth())  # at this font size
-    text = "\n".join(textwrap.fill(note, characters) for note in notes)
+    text = "\n".join(textwrap.fill(_plain(note), characters) for note in notes)
     _grow(drawing, 0.14 * (text.count("\n") + 1))
-    drawing.supxlabel(text, fontsize=7, color=QUIET, x=0.01, ha="left")
+    drawing.supxlabel(text, fontsize=7, color=QUIET, x=0.01, ha="left", parse_math=False)
     write_atomically(folder / "figure.svg", lambda path: drawing.savefig(path, format="svg", metadata={"Date": None}))
     write_atomically(folder / "figure.png", lambda path: drawing.savefig(path, format="png", dpi=160))
     plt.close(drawing)
@@ -143,5 +145,16 @@ def write_table(folder: Path, title: str, rows: pd.DataFrame, readable: pd.DataF
     """Writes table.csv (every column, fractions) and table.md (for reading), with the remarks below."""
     write_text(folder / "table.csv", rows.to_csv(index=False, float_format="%.9g"))
     cells = [list(readable.columns), ["---"] * readable.shape[1], *readable.to_numpy().tolist()]
-    lines = ["| " + " | ".join(row) + " |" for row in cells]
-    write_text(folder / "table.md", "\n".join([f"# {title}", "", *lines, "", *(f"- {note}" for note in notes)]) + "\n")
+    lines = ["| " + " | ".join(map(_as_markdown, row)) + " |" for row in cells]
+    items = [f"- {_as_markdown(note)}" for note in notes]
+    write_text(folder / "table.md", "\n".join([f"# {_as_markdown(title)}", "", *lines, "", *items]) + "\n")
+
+
+def _plain(text: str) -> str:
+    """A text of the registry or of a result as one line: a control character would spoil an SVG or a table."""
+    return "".join(c if c.isprintable() else " " for c in text)
+
+
+def _as_markdown(text: str) -> str:
+    """The text with what would be HTML, a link or a cell's end in Markdown escaped; `code` stays."""
+    return re.sub(r"[][<>*|&\\]", r"\\\g<0>", _plain(text))

@@ -57,6 +57,10 @@ def remarks_of(registry: Registry, layout: Layout, name: str, table: pd.DataFram
         notes.append(
             f"Never settled (the rate did not fall to a hundredth), so at their last lowest rate: {unsettled}."
         )
+    if "kept_per_stage" in done and len(empty := done[done["discarded"] == done["blocks"]]):
+        notes.append(
+            f"Every block is discarded, so that stem and head are all that is left: {', '.join(empty['run'])}."
+        )
     if "error_gated" in done and len(worse := done[done["error_gated"].astype(float) > done["error_high"]]):
         errors = ", ".join(f"{row.run} {row.error_gated:.1%}" for row in worse.itertuples())
         notes.append(

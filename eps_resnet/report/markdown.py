@@ -32,7 +32,7 @@ def render_table(text: str, runs: Collection[str], label: str) -> tuple[Markup, 
 
 
 def _parser(runs: Collection[str]) -> MarkdownIt:
-    parser = MarkdownIt("js-default")  # tables, and no HTML from the document
+    parser = MarkdownIt("js-default").disable("image")  # tables, and no HTML or picture from the document
 
     def text(renderer: RendererHTML, tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
         content = escapeHtml(tokens[index].content)

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from os.path import relpath
 from typing import Any
 
-from eps_resnet.files import read_json
+from eps_resnet.files import digest, read_json
 from eps_resnet.history import read_history
 from eps_resnet.layout import Layout
 from eps_resnet.registry import Registry, Run, recipe_of
 from eps_resnet.report.charts import Chart, charts
 from eps_resnet.report.numbers import duration
 
+LEFT_OUT = ("discarded_blocks", "made_from", "seal")  # of metrics.json: long, and of no interest to a reader
 Facts = list[tuple[str, str]]
 
 
@@ -69,7 +70,7 @@ def _result(layout: Layout, key: str) -> Result:
             *((n, v) for n, v in _flat(made_from["run"]) if n != "weight_decay"),
             *_flat(made_from["recipe"]),
         ],
-        metrics=_flat({name: value for name, value in metrics.items() if name != "discarded_blocks"}),
+        metrics=_flat({name: value for name, value in metrics.items() if name not in LEFT_OUT}),
         files=tuple((relpath(path, page), path.name) for path in files if path.exists()),
     )
 
@@ -92,10 +93,15 @@ def _made(manifest: dict[str, Any]) -> Facts:
         ("fingerprint", manifest["fingerprint"]),
         ("git commit", manifest.get("git_commit") or "not recorded"),
         *_flat(manifest["machine"]),
+        *(
+            fact
+            for i, other in enumerate(manifest.get("earlier_machines", []), 1)
+            for fact in _flat(other, f"machine {i}, ")
+        ),
         *((f"duration, {name}", duration(seconds)) for name, seconds in manifest["seconds"].items()),
         ("finished", manifest["finished"]),
         ("data digest", manifest["made_from"]["data"]),
-        ("code digest", manifest["made_from"]["code"]),
+        ("code digest", digest(manifest["made_from"]["code"])),
         ("model SHA-256", manifest["model_sha256"]),
     ]
 

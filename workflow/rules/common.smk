@@ -1,36 +1,70 @@
 import os
+import re
 import shlex
 import sys
 import time
 from pathlib import Path
 
-import yaml
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import validate
 
-from eps_resnet import provenance
+from eps_resnet import provenance, working_folder
+from eps_resnet.data.manifest import data_digest
 from eps_resnet.errors import UserError
+from eps_resnet.files import Digests, read_json
 from eps_resnet.layout import Layout
-from eps_resnet.registry import load
+from eps_resnet.registry import load, read
 
-# The commands of this environment, whether or not it is activated.
-shell.prefix(f'export PATH="{Path(sys.executable).parent}:$PATH"; ')
+# The commands of this environment, whether or not it is activated. Snakemake fills in what stands in single braces.
+COMMANDS = shlex.quote(str(Path(sys.executable).parent)).replace("{", "{{").replace("}", "}}")
+shell.prefix(f"export PATH={COMMANDS}:$PATH; ")
 
-REGISTRY = config.get("registry", "config/experiments.yaml")
-ROOT = config.get("root", ".")
+
+def given(name, default=None):
+    """The path or address that --config NAME= gives. Stops where Snakemake would take it for something else."""
+    value = config.get(name, default)
+    written = [word for word in sys.argv if word.startswith(f"{name}=")]  # Snakemake reads it as YAML
+    is_text = isinstance(value, str) and value.isprintable() and not set(value) & set("{}")
+    if not is_text or set(written) - {f"{name}={value}"}:
+        raise WorkflowError(
+            f"--config {name}= takes a path or an address without braces and control characters that YAML reads as "
+            f"plain text; found {ascii(' '.join(written) or value)[:200]}. Rename the folder, or write a number as "
+            f"./NUMBER."
+        )
+    return value
+
+
+def refuse_what_a_clusters_shell_misreads(workflow):
+    """Stops before jobs are submitted whose command lines would not be what is meant.
+
+    Snakemake quotes configuration and paths for them as Python quotes, which is not how shells read.
+    """
+    if workflow.local_exec:
+        return
+    for words in (str(Path.cwd()), sys.executable, *(workflow.config_settings.config_args or ())):
+        if not re.fullmatch(r"[\w@%+=:,./~ -]*", words) or (words == sys.executable and " " in words):
+            raise WorkflowError(
+                "Jobs of a cluster need paths without quotes and other characters that mean something to a shell; "
+                f"found {ascii(words)[:200]}. Rename or move that folder."
+            )
+
+
+REGISTRY = given("registry", "config/experiments.yaml")
+ROOT = given("root", ".")
 GPUS = int(config.get("gpus", 1))
 if GPUS < 1:
     raise WorkflowError(f"--config gpus=N takes the number of cards for one training, 1 or more; found {GPUS}.")
-OPTIONS = f"--root {shlex.quote(str(ROOT))} --registry {shlex.quote(str(REGISTRY))}"
+OPTIONS = f"--root={shlex.quote(ROOT)} --registry={shlex.quote(REGISTRY)}"
 
 try:
     experiments = load(Path(REGISTRY))
 except UserError as error:
     raise WorkflowError(str(error)) from None
 validate(
-    yaml.safe_load(Path(REGISTRY).read_text()),
+    read(Path(REGISTRY)),
     workflow.source_path("../schemas/experiments.schema.json"),
 )
+SOURCES = {name: given(name) for name in experiments.datasets if name in config}
 layout = Layout(Path(ROOT))
 PAPER = [name for name, data in experiments.datasets.items() if data.published_name]
 DEMO = [name for name, data in experiments.datasets.items() if data.demo]
@@ -178,15 +212,62 @@ def refuse_without_gpu(workflow):
         raise WorkflowError(refusal(experiments, wanted))
 
 
+def has_its_images(name):
+    """Whether a data set is fetched, and the stored images, if they are here, are not altered."""
+    expected = data_digest(layout, name)
+    return provenance.is_fetched(experiments, layout, name) and not provenance.is_altered(
+        layout.store(name), expected, digests
+    )
+
+
+def has_its_network(key):
+    """Whether a run is trained, and its network, if it is here, is not altered."""
+    if not provenance.is_trained(experiments, layout, key):
+        return False
+    expected = read_json(layout.manifest(key))["model_sha256"]
+    return not provenance.is_altered(layout.model(key), expected, digests)
+
+
+# What only looks: such a call neither needs the folder for itself nor disturbs who has it.
+LOOKING = {
+    "--nolock",
+    "--lint",
+    "--report",
+    "--dag",
+    "--rulegraph",
+    "--filegraph",
+    "--summary",
+    "--detailed-summary",
+    "--list-changes",
+}
+
+
+def claim_folder():
+    """Claims the working folder for a call that makes something; refuses to unlock it while its owner lives."""
+    has_cores = workflow.resource_settings.cores or workflow.resource_settings.nodes
+    try:
+        if "--unlock" in sys.argv:
+            working_folder.require_no_owner()
+        elif has_cores and not workflow.output_settings.dryrun and not LOOKING & set(sys.argv):
+            working_folder.claim()
+    except UserError as error:
+        raise WorkflowError(str(error)) from None
+
+
+if workflow.is_main_process:
+    claim_folder()
+
 # Whether each stage's result was made from the present configuration, data and code.
+digests = Digests(layout.digests)
 IS_CURRENT = {
-    **{("fetch", name): provenance.is_fetched(experiments, layout, name) for name in experiments.datasets},
-    **{("train", key): provenance.is_trained(experiments, layout, key) for key in experiments.runs},
+    **{("fetch", name): has_its_images(name) for name in experiments.datasets},
+    **{("train", key): has_its_network(key) for key in experiments.runs},
     **{("evaluate", key): provenance.is_evaluated(experiments, layout, key) for key in experiments.runs},
     **{("figures", name): provenance.is_drawn(experiments, layout, name) for name in experiments.figures},
 }
 if workflow.is_main_process:
     try:
+        digests.save()
         write_fingerprint_files()
     except OSError as error:
         raise WorkflowError(

@@ -18,9 +18,9 @@ rule fetch:
         mem_mb=8000,
         runtime=60,
     params:
-        source=lambda w: f"--from {shlex.quote(str(config[w.dataset]))}" if w.dataset in config else "",
+        source=lambda w: f"--from={shlex.quote(SOURCES[w.dataset])}" if w.dataset in SOURCES else "",
         options=OPTIONS,
     message:
         "Fetching and verifying {wildcards.dataset}"
     shell:
-        "eps-resnet fetch {wildcards.dataset} {params.source} {params.options} 2> {log}"
+        "eps-resnet fetch {wildcards.dataset} {params.source} {params.options} 2> {log:q}"

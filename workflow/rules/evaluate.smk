@@ -17,7 +17,7 @@ rule prune:
     message:
         "Pruning {wildcards.run}"
     shell:
-        "eps-resnet prune {wildcards.run} {params.options} 2> {log}"
+        "eps-resnet prune {wildcards.run} {params.options} 2> {log:q}"
 
 
 rule evaluate:
@@ -46,4 +46,4 @@ rule evaluate:
     message:
         "Evaluating {wildcards.run}"
     shell:
-        "eps-resnet evaluate {wildcards.run} {params.options} --threads 1 --workers {threads} 2> {log}"
+        "eps-resnet evaluate {wildcards.run} {params.options} --threads 1 --workers {threads} 2> {log:q}"

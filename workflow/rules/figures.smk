@@ -22,7 +22,7 @@ rule table:
     message:
         "Writing the table of {wildcards.figure}"
     shell:
-        "eps-resnet table {wildcards.figure} {params.options} 2> {log}"
+        "eps-resnet table {wildcards.figure} {params.options} 2> {log:q}"
 
 
 rule draw:
@@ -45,7 +45,7 @@ rule draw:
     message:
         "Drawing {wildcards.figure}"
     shell:
-        "eps-resnet draw {wildcards.figure} {params.options} 2> {log}"
+        "eps-resnet draw {wildcards.figure} {params.options} 2> {log:q}"
 
 
 # A target of its own for each figure: `snakemake --cores 8 figure6-cifar10`.

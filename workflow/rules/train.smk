@@ -1,11 +1,12 @@
 # One thread computes: results depend on the number, which is recorded in the manifest. Where images are decoded while
 # training, the other cores of `threads` do that; results do not depend on how many they are.
-# What git holds is update(): a training that fails or is interrupted gives the former result back.
+# update(): a training that fails or is interrupted gives the former result back, and one that was finished when
+# Snakemake was killed is found finished.
 rule train:
     input:
         unpack(train_inputs),
     output:
-        model=layout.model("{run}"),
+        model=update(str(layout.model("{run}"))),
         history=update(str(layout.history("{run}"))),
         blocks=update(str(layout.blocks("{run}"))),
         manifest=update(str(layout.manifest("{run}"))),
@@ -27,4 +28,4 @@ rule train:
     message:
         "Training {wildcards.run}; progress in {log}"
     shell:
-        "{params.launch} train {wildcards.run} {params.options} --threads 1 --workers {threads} 2> {log}"
+        "{params.launch} train {wildcards.run} {params.options} --threads 1 --workers {threads} 2> {log:q}"
