@@ -105,7 +105,7 @@ def train(
     registry_file: RegistryFile = EXPERIMENTS,
 ) -> None:
     """Train one run; resumes by itself."""
-    from eps_resnet import checkpoint, device, parallel
+    from eps_resnet import checkpoint, device, lock
     from eps_resnet.arithmetic import prepare
     from eps_resnet.prune import require_unaltered
     from eps_resnet.train import train
@@ -113,7 +113,7 @@ def train(
     experiments, layout = registry.load(registry_file), Layout(root)
     experiments.run(run)
     fingerprint = provenance.training_fingerprint(experiments, layout, run)
-    with parallel.alone(layout.training_lock(fingerprint), run):
+    with lock.held_by_first(layout.training_lock(fingerprint), f"{run} is being trained already"):
         if provenance.is_trained(experiments, layout, run) and layout.model(run).exists():
             require_unaltered(layout, run)
             checkpoint.remove(layout.work(fingerprint))  # where a kill left them behind the finished training

@@ -78,6 +78,16 @@ def held(path: Path, purpose: str) -> Iterator[None]:
         file.close()
 
 
+@contextmanager
+def held_by_first(path: Path, purpose: str) -> Iterator[None]:
+    """Holds a lock for several processes that torchrun started together: the first one does, the others need not."""
+    if int(os.environ.get("RANK", 0)) > 0:
+        yield
+        return
+    with held(path, purpose):
+        yield
+
+
 def _wait_for(path: Path) -> IO[str]:
     while True:
         file = path.open("a+")

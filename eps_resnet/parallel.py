@@ -1,18 +1,14 @@
 """Data-parallel training: the processes that torchrun started, and each one's share of a mini-batch."""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from eps_resnet import lock
 from eps_resnet.errors import UserError
 from eps_resnet.registry import Recipe
 
@@ -44,16 +40,6 @@ def share_of(recipe: Recipe) -> Share:
             "`slices` is part of the experiment: start 1 process, or a number that divides it."
         )
     return share
-
-
-@contextmanager
-def alone(path: Path, key: str) -> Iterator[None]:
-    """Holds a run's lock while it is trained; of several processes that share a training, the first one does."""
-    if int(os.environ.get("RANK", 0)) > 0:
-        yield
-        return
-    with lock.held(path, f"{key} is being trained already"):
-        yield
 
 
 def join(share: Share, device: torch.device) -> None:

@@ -5,6 +5,7 @@ No torch in here: Snakemake asks for every run's state each time it starts.
 """
 
 import ast
+import json
 import subprocess
 from functools import cache
 from pathlib import Path
@@ -147,7 +148,7 @@ def table_fingerprint(registry: Registry, layout: Layout, name: str) -> str:
 def reasons(then: Any, now: Any) -> list[str]:
     """Why something made from `then` is stale: each difference from `now` in words; nothing if it is current."""
     lines = []
-    for line in differences(then, now):
+    for line in differences(then, json.loads(json.dumps(now))):  # JSON knows no tuples
         module = line.split(" was ")[0].removeprefix("code.")
         lines.append(f"eps_resnet/{module}.py was changed" if line.startswith("code.") else line)
     return lines

@@ -3,12 +3,10 @@
 The paper publishes no training times, so there is nothing between the two.
 """
 
-import platform
 import statistics
 import sys
 import time
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -24,6 +22,7 @@ from eps_resnet.cost import (
 from eps_resnet.errors import UserError
 from eps_resnet.files import read_json, write_json
 from eps_resnet.layout import Layout
+from eps_resnet.machine import processor
 from eps_resnet.networks.architecture import architecture_of
 from eps_resnet.networks.resnet import ResNet, initialise
 from eps_resnet.registry import Registry, Run, recipe_of
@@ -79,20 +78,11 @@ def network_name(run: Run) -> str:
 def machine() -> dict[str, Any]:
     """What a measured speed holds for: processor, graphics card, version of PyTorch, threads."""
     return {
-        "processor": _processor(),
+        "processor": processor(),
         "gpu": torch.cuda.get_device_name() if device.has_gpu() else None,
         "torch": torch.__version__,
         "threads": THREADS,
     }
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
 
 
 def speed_of(registry: Registry, run: Run, timings: dict[str, Timing]) -> Speed:

@@ -1,7 +1,6 @@
 """Trains one run by the paper's recipe, resuming by itself, and writes its network, history and manifest."""
 
 import math
-import platform
 import time
 from collections.abc import Callable
 from typing import Any
@@ -19,6 +18,7 @@ from eps_resnet.files import digest, sha256, write_sealed
 from eps_resnet.history import Epoch, Gates, weight_percentiles, write_blocks, write_history
 from eps_resnet.interruption import Interrupted
 from eps_resnet.layout import Layout
+from eps_resnet.machine import machine
 from eps_resnet.networks.architecture import architecture_of
 from eps_resnet.networks.resnet import ResNet, initialise
 from eps_resnet.parallel import join, leave, share_of
@@ -146,19 +146,6 @@ def train_step(training: Training, batch: Tensor, labels: Tensor, rate: float) -
     training.optimizer.zero_grad(set_to_none=False)
     training.step += 1
     return loss.detach(), logits.detach()
-
-
-def machine(device: torch.device, threads: int, processes: int) -> dict[str, Any]:
-    """What results depend on besides what a training is made from (docs/guarantees.md)."""
-    return {
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
-        "processor": platform.machine(),
-        "instructions": torch.backends.cpu.get_cpu_capability(),  # which of its kernels PyTorch takes
-        "processes": processes,
-        "threads": threads,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-    }
 
 
 def _write_results(layout: Layout, key: str, training: Training, made_from: dict[str, Any], mean: Tensor) -> None:
