@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from eps_resnet.data.manifest import data_digest
+from eps_resnet.data.manifest import data_digest, is_accepted
 from eps_resnet.data.manifest import read as read_manifest
 from eps_resnet.files import Digests, digest, is_sealed, read_json, sha256
 from eps_resnet.layout import Layout
@@ -224,11 +224,7 @@ def is_drawn(registry: Registry, layout: Layout, name: str) -> bool:
 def is_fetched(registry: Registry, layout: Layout, dataset: str) -> bool:
     """Whether the stored images come from a copy that the registry accepts, with its number of images."""
     stored = read_manifest(layout, dataset)
-    return stored is not None and any(
-        (stored.copy, stored.copy_sha256, stored.train_images, stored.test_images)
-        == (archive.name, archive.sha256, archive.train_images, archive.test_images)
-        for archive in registry.dataset(dataset).archives
-    )
+    return stored is not None and is_accepted(stored, registry.dataset(dataset))
 
 
 def _fingerprint_in(document: Any) -> str | None:

@@ -16,6 +16,7 @@ from hypothesis import settings
 
 from eps_resnet import registry
 from eps_resnet.data.fetch import fetch
+from eps_resnet.files import SEAL, read_json, write_sealed
 from eps_resnet.layout import Layout
 from eps_resnet.registry import Registry
 
@@ -141,6 +142,13 @@ def run(folder: Path, *command: str, expect: int = 0, **environment: str) -> str
     )
     assert process.returncode == expect, process.stdout
     return process.stdout
+
+
+def change(path: Path, **values: object) -> None:
+    """Other values in a sealed document, sealed anew."""
+    document = {**read_json(path), **values}
+    document.pop(SEAL, None)
+    write_sealed(path, document)
 
 
 def copy_project(folder: Path) -> Path:

@@ -50,7 +50,7 @@ def test_the_other_documented_commands_name_what_exists() -> None:
         elif words[:2] == ["dvc", "repro"]:
             assert words[-1] in stages
         else:
-            assert words[0] in ("eps-resnet", "snakemake", "dvc", ".", "git")
+            assert words[0] in ("eps-resnet", "snakemake", "dvc", ".", "git", "cd", "find", "ssh")
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
@@ -98,6 +98,16 @@ def test_every_row_of_the_fidelity_table_names_tests_that_exist() -> None:
         named = set(re.findall(r"`(test_\w+)`", row[5]))
         assert named, row
         assert named <= tests, named - tests
+
+
+def test_every_promise_names_tests_that_exist() -> None:
+    tests = {n for p in Path("tests").rglob("test_*.py") for n in re.findall(r"def (test_\w+)", p.read_text())}
+    rows = [line for line in Path("docs/guarantees.md").read_text().splitlines() if line.startswith("| ")]
+    promises = [row.split("|") for row in rows if len(row.split("|")) == 4 and "tests" not in row.split("|")[2]]
+    named = [re.findall(r"test_\w+", cells[2]) for cells in promises if cells[0] == "" and "`eps-resnet" not in cells[2]]
+    assert len([names for names in named if names]) > 25
+    for names in named:
+        assert set(names) <= tests, set(names) - tests
 
 
 def test_each_figures_module_offers_the_same_three_functions() -> None:

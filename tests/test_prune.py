@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from eps_resnet import tensors
 from eps_resnet.errors import UserError
 from eps_resnet.evaluate import evaluate
-from eps_resnet.files import read_json, sha256, write_sealed
+from eps_resnet.files import read_json, sha256
 from eps_resnet.layout import Layout
 from eps_resnet.networks.architecture import Architecture
 from eps_resnet.networks.resnet import ResNet, initialise
@@ -17,6 +17,7 @@ from eps_resnet.prune import load_pruned, prune, prune_run
 from eps_resnet.registry import Registry
 from eps_resnet.streams import stream
 from eps_resnet.train import train
+from tests.conftest import change
 
 BLOCKS = 9
 
@@ -101,9 +102,7 @@ def test_metrics_agree_with_themselves_and_with_the_history(small: tuple[Registr
 def rewrite(layout: Layout, key: str, weights: dict[str, torch.Tensor], facts: dict[str, object]) -> None:
     """Writes another trained network, with the manifest that names it."""
     tensors.write(layout.model(key), weights, facts)
-    manifest = read_json(layout.manifest(key))
-    del manifest["seal"]
-    write_sealed(layout.manifest(key), {**manifest, "model_sha256": sha256(layout.model(key))})
+    change(layout.manifest(key), model_sha256=sha256(layout.model(key)))
 
 
 @pytest.mark.parametrize("discarded", [[False, True, False], [True, True, True], [True, False, True]])

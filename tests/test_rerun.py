@@ -11,7 +11,7 @@ from pathlib import Path
 import yaml
 
 from eps_resnet.files import read_json
-from tests.conftest import jobs, run, small_registry
+from tests.conftest import change, jobs, run, small_registry
 
 
 def test_two_epochs_go_from_data_to_tables_and_nothing_runs_twice(demo: tuple[Path, str]) -> None:
@@ -76,14 +76,14 @@ def test_a_change_in_a_tables_code_redoes_that_table_alone(finished: Path) -> No
 
 def test_a_manifest_that_does_not_fit_is_not_believed(finished: Path) -> None:
     path = finished / "results/digits-8-standard-s0/manifest.json"
-    path.write_text(path.read_text().replace('"fingerprint": "', '"fingerprint": "0'))
+    change(path, fingerprint="0" * 16)
     counts = jobs(run(finished, "snakemake", "-n", "demo"))
     assert counts == {"train": 1, "prune": 1, "evaluate": 1, "table": 2, "draw": 2, "demo": 1, "total": 8}
 
 
 def test_metrics_of_another_network_are_not_believed(finished: Path) -> None:
     path = finished / "results/digits-8-standard-s0/metrics.json"
-    path.write_text(path.read_text().replace('"model_sha256": "', '"model_sha256": "0'))
+    change(path, model_sha256="0" * 64)
     counts = jobs(run(finished, "snakemake", "-n", "demo"))
     assert counts == {"prune": 1, "evaluate": 1, "table": 2, "draw": 2, "demo": 1, "total": 7}
 

@@ -32,8 +32,8 @@ def running(project: Path, *command: str, until: str) -> Iterator[subprocess.Pop
         env=environment,
         start_new_session=True,
     )
+    assert process.stdout
     try:
-        assert process.stdout
         printed = ""
         for line in process.stdout:
             printed += line
@@ -44,7 +44,8 @@ def running(project: Path, *command: str, until: str) -> Iterator[subprocess.Pop
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+        process.wait()
+        process.stdout.close()
 
 
 def test_the_second_snakemake_names_the_first_and_what_its_kill_leaves_is_released_by_a_guarded_command(

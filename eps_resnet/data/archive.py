@@ -74,7 +74,8 @@ def plain_files(
     source, seen = _Source(file, end), set[str]()
     with reading(path, "a tar"), tarfile.open(fileobj=source, mode="r:") as tar:  # type: ignore[call-overload]
         while (member := tar.next()) is not None:
-            tar.members.clear()  # tarfile would keep all
+            tar.members.clear()  # tarfile would keep all of them, and of the headers for all files
+            tar.pax_headers.clear()
             _refuse_unsafe(path, member, end)
             name = PurePosixPath(member.name).name
             if member.type in PLAIN and is_wanted(name):
