@@ -191,7 +191,7 @@ def print_table(figures: list[str], root: Root = HERE, registry_file: RegistryFi
         view = Table(*columns, title=f"{name}: {module.TITLE}", title_justify="left", box=None, pad_edge=False)
         for row in rows[shown].itertuples(index=False):
             view.add_row(*row)
-        (Console() if sys.stdout.isatty() else Console(width=WIDE)).print(view, "")
+        _plain_console().print(view, "")
 
 
 @app.command()
@@ -212,7 +212,7 @@ def runs(as_json: AsJson = False, root: Root = HERE, registry_file: RegistryFile
     view = Table("run", "state")
     for row in rows:
         view.add_row(str(row["key"]), str(row["state"]))
-    Console().print(view)
+    _plain_console().print(view)
 
 
 @app.command()
@@ -296,7 +296,7 @@ def _print_facts(facts: dict[str, Any], as_json: bool) -> None:
     view = Table(show_header=False)
     for name, value in facts.items():
         view.add_row(name, "–" if value is None else str(value))
-    Console().print(view)
+    _plain_console().print(view)
 
 
 @app.command()
@@ -435,15 +435,15 @@ def reproduction(
         discarded = f"{_number(v.discarded_here)}, {_number(v.discarded_committed)}"
         errors = f"{_percent(v.error_here)}, {_percent(v.error_committed)}"
         view.add_row(v.key, discarded, _number(v.blocks), errors, v.verdict)
-    Console().print(view)
-    Console().print(
+    _plain_console().print(view)
+    _plain_console().print(
         "Discarded blocks and error of the pruned network: here, committed. identical: the same bytes. reproduced: the "
         "error lies within the 95 % binomial interval of the committed one "
         f"and the discarded counts differ by at most {module.BLOCK_SHARE:.0%} of the blocks (at least 2). Equal "
         "bytes are promised on the same machine, versions and number of threads only."
     )
     if remark := experiments.datasets[dataset].remark:
-        Console().print(remark)
+        _plain_console().print(remark)
 
 
 def _percent(value: float | None) -> str:
@@ -477,11 +477,11 @@ def plan(
     titles = {name: data.title for name, data in experiments.datasets.items()}
     _print_plan(items, titles, totals, speed.EXPLANATION)
     if ignored:
-        Console().print(ignored)
+        _plain_console().print(ignored)
 
 
 def _print_plan(items: "list[Item]", titles: dict[str, str], totals: "dict[str, Total]", explanation: str) -> None:
-    console = Console(highlight=False) if sys.stdout.isatty() else Console(width=WIDE, highlight=False)
+    console = _plain_console()
     view = Table(Column("run", no_wrap=True), "state", box=box.SIMPLE_HEAD, show_edge=False)  # 80 columns
     for heading in ("epochs", "hours"):
         view.add_column(heading, justify="right")

@@ -5,20 +5,27 @@ import re
 import shutil
 from collections import Counter
 from collections.abc import Iterator
+from html.parser import HTMLParser
 from pathlib import Path
 from random import Random
+from tempfile import TemporaryDirectory
 from urllib.parse import unquote
+from xml.etree import ElementTree
 
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
 from playwright.sync_api import Browser, Page, sync_playwright
 from typer.testing import CliRunner
 
 from eps_resnet import figures, provenance, registry
 from eps_resnet.cli import app
 from eps_resnet.compare import compare
+from eps_resnet.figures import drawing
+from eps_resnet.files import SEAL, write_sealed
 from eps_resnet.layout import Layout
 from eps_resnet.registry import Registry
 from eps_resnet.report import VERDICTS, charts, markdown, numbers, render, report_path, write_report
@@ -43,7 +50,10 @@ def committed_results(experiments: Registry, root: Path) -> Layout:
 
 
 def change(path: Path, **values: object) -> None:
-    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+    """Other values in a sealed document, sealed anew."""
+    document = {**json.loads(path.read_text()), **values}
+    document.pop(SEAL, None)
+    write_sealed(path, document)
 
 
 @pytest.fixture(scope="module")
@@ -467,3 +477,125 @@ def test_links_of_a_document_become_text() -> None:
     html = markdown.render_document("see [cost](cost.md), [site](https://example.org/) and <https://example.org/>")
     assert "<a" not in html
     assert "see cost, site and" in html
+
+
+# What would run, lead or load something where a page, a table or a drawing took it for more than text.
+MALICE = {
+    "HTML": "<script>document.title = 'taken over'</script></style></title>\"'><img src=x onerror=\"alert(1)\">"
+    "<svg onload=alert(1)><a href='javascript:alert(1)'>a</a> &lt;b&gt;",
+    "Markdown": r"[a](javascript:alert(1)) <javascript:alert(1)> ![b](https://example.org/b.png) [c]: http://a.org "
+    r"\<b> \| x | *d* {{ 7 * 7 }} {% raw %} %s {run}",
+    "formula": r"$x^{ $\frac{ costs $5 and 5$ \$",
+}
+
+
+class Tags(HTMLParser):
+    """The tags of a page with the names of their attributes, and where it leads."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, ...]] = []
+        self.addresses: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, *sorted(name for name, _ in attributes)))
+        self.addresses += [value or "" for name, value in attributes if name in ("href", "src", "action", "srcset")]
+
+
+def report_with(text: str, experiments: Registry, layout: Layout) -> Path:
+    """The report with one text in the place of every free text of registry, results and origin of the data."""
+    digits = experiments.datasets["digits"]
+    archives = tuple(archive.model_copy(update={"name": text, "differs": text}) for archive in digits.archives)
+    digits = digits.model_copy(update={"title": text, "remark": text, "archives": archives})
+    hostile = experiments.model_copy(update={"datasets": {**experiments.datasets, "digits": digits}})
+    manifest = json.loads(layout.manifest(RUN).read_text())
+    change(
+        layout.manifest(RUN),
+        git_commit=text, finished=text, model_sha256=text, machine={text: text, "torch": text},
+        made_from={**manifest["made_from"], "recipe": {text: text}}, seconds={text: 1.5},
+    )  # fmt: skip
+    change(layout.metrics(RUN), model_sha256=text, pruned_sha256=text, data_differs=text, **{text: [text]})
+    origin = json.loads(layout.data_manifest("digits").read_text())
+    layout.data_manifest("digits").write_text(json.dumps({**origin, "copy": text, "differs": text}))
+    figures.write_table(hostile, layout, DRAWN)
+    figures.write_drawing(hostile, layout, DRAWN)
+    return write_report(hostile, layout)
+
+
+@pytest.fixture(scope="module")
+def expected_tags(experiments: Registry, tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, ...]]:
+    """Those of the report whose free texts are harmless."""
+    layout = committed_results(experiments, tmp_path_factory.mktemp("harmless"))
+    return Tags(report_with("harmless", experiments, layout).read_text()).tags
+
+
+@pytest.mark.parametrize("kind", MALICE)
+def test_no_text_of_registry_results_or_data_becomes_more_than_text(
+    experiments: Registry, tmp_path: Path, page: Page, expected_tags: list[tuple[str, ...]], kind: str
+) -> None:
+    layout = committed_results(experiments, tmp_path)
+    report = report_with(MALICE[kind], experiments, layout)
+    found = Tags(report.read_text())
+    assert found.tags == expected_tags
+    assert not any(name.startswith("on") for _, *names in found.tags for name in names)
+    assert [a for a in found.addresses if ":" in a and not a.startswith("data:")] == []
+
+    page.goto(report.as_uri())
+    page.evaluate("document.querySelectorAll('details').forEach(element => element.open = true)")
+    figure, run = page.locator(f"#{DRAWN}"), page.locator(f"#run-{RUN}")
+    figure.locator("img").scroll_into_view_if_needed()
+    assert figure.locator("img").evaluate("async image => { await image.decode(); return image.naturalWidth; }") > 300
+    assert figure.locator("h4").text_content() == MALICE[kind]
+    assert f"Trained on an altered copy of {MALICE[kind]}: {MALICE[kind]}." in (figure.text_content() or "")
+    assert (run.text_content() or "").count(MALICE[kind]) > 10
+    assert page.title() == "eps-resnet: the state of the reproduction"
+    assert page.noticed == []  # type: ignore[attr-defined]
+
+    texts = ElementTree.parse(layout.tables(DRAWN) / "figure.svg").iter("{http://www.w3.org/2000/svg}text")
+    shown = [re.sub(r"\s", "", "".join(text.itertext())) for text in texts]
+    assert any(re.sub(r"\s", "", MALICE[kind]) in text for text in shown)
+    table = MarkdownIt("commonmark").enable("table").parse((layout.tables(DRAWN) / "table.md").read_text())
+    assert {token.type for token in within(table)} <= TABLE_TOKENS
+
+
+TABLE_TOKENS = {
+    *("heading_open", "heading_close", "bullet_list_open", "bullet_list_close", "list_item_open", "list_item_close"),
+    *("table_open", "table_close", "thead_open", "thead_close", "tbody_open", "tbody_close", "tr_open", "tr_close"),
+    *("th_open", "th_close", "td_open", "td_close", "paragraph_open", "paragraph_close", "inline", "text"),
+    *("code_inline", "strong_open", "strong_close", "em_open", "em_close"),
+}
+
+
+def within(tokens: list[Token]) -> Iterator[Token]:
+    """The tokens and those inside of them."""
+    for token in tokens:
+        yield token
+        yield from within(token.children or [])
+
+
+def test_control_characters_in_a_drawings_words_leave_its_svg_readable(tmp_path: Path) -> None:
+    canvas, _ = drawing.canvas(1)
+    drawing.head(canvas, "title \x1b[31m \x08")
+    drawing.save(tmp_path, canvas, ["note \x00\ud800\n\x0c"])
+    words = "".join(ElementTree.parse(tmp_path / "figure.svg").getroot().itertext())
+    assert "title  [31m" in words
+    assert "note" in words
+
+
+@example("a\nb | c\x1b[31m")
+@given(st.text(max_size=40))
+def test_any_text_in_a_table_stays_in_its_cell_and_is_no_html_and_no_link(text: str) -> None:
+    with TemporaryDirectory() as folder:
+        rows = pd.DataFrame({"a": [1, 2]})
+        drawing.write_table(Path(folder), text, rows, pd.DataFrame({"a": [text, "x"], text: ["y", text]}), [text, text])
+        tokens = MarkdownIt("commonmark").enable("table").parse((Path(folder) / "table.md").read_text())
+    types = Counter(token.type for token in within(tokens))
+    assert set(types) <= TABLE_TOKENS
+    assert (types["heading_open"], types["th_open"], types["td_open"], types["list_item_open"]) == (1, 2, 4, 2)
+
+
+def test_pictures_of_a_document_become_text() -> None:
+    html = markdown.render_document("see ![a picture](https://example.org/x.png) and ![b][c]\n\n[c]: x.png")
+    assert "<img" not in html
+    assert "a picture" in html

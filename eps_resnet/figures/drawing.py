@@ -23,6 +23,7 @@ STYLES: dict[str, dict[str, Any]] = {
     "epsilon_side": {"color": "#D55E00", "marker": "o", "label": "ε-ResNet + side head"},
 }
 PAPER: dict[str, Any] = {"linestyle": ":", "linewidth": 1, "markerfacecolor": "white", "markersize": 5}
+BLOCK = re.compile(r"^(\d*)([-+#~=_.)]|`(?=``))")  # what would begin a list, a heading or a block of code in Markdown
 QUIET = "#595959"  # text beside the data
 plt.rcParams.update(
     {
@@ -146,7 +147,7 @@ def write_table(folder: Path, title: str, rows: pd.DataFrame, readable: pd.DataF
     write_text(folder / "table.csv", rows.to_csv(index=False, float_format="%.9g"))
     cells = [list(readable.columns), ["---"] * readable.shape[1], *readable.to_numpy().tolist()]
     lines = ["| " + " | ".join(map(_as_markdown, row)) + " |" for row in cells]
-    items = [f"- {_as_markdown(note)}" for note in notes]
+    items = ["- " + BLOCK.sub(r"\1\\\2", _as_markdown(note).strip()) for note in notes]
     write_text(folder / "table.md", "\n".join([f"# {_as_markdown(title)}", "", *lines, "", *items]) + "\n")
 
 

@@ -51,9 +51,9 @@ def refuse_what_a_clusters_shell_misreads(workflow):
 
 REGISTRY = given("registry", "config/experiments.yaml")
 ROOT = given("root", ".")
-GPUS = int(config.get("gpus", 1))
-if GPUS < 1:
-    raise WorkflowError(f"--config gpus=N takes the number of cards for one training, 1 or more; found {GPUS}.")
+GPUS = config.get("gpus", 1)
+if not isinstance(GPUS, int) or GPUS < 1:
+    raise WorkflowError(f"--config gpus=N takes the number of cards for one training, 1 or more; found {GPUS!a}.")
 OPTIONS = f"--root={shlex.quote(ROOT)} --registry={shlex.quote(REGISTRY)}"
 
 try:
