@@ -73,7 +73,7 @@ def _verify_data(found: Verification, registry: Registry, layout: Layout, name: 
         found.add(path, "names a copy that the registry does not accept", remedy)
     else:
         found.verified.append(str(path))
-        found.expect(layout.store(name), manifest.sha256, f"`dvc checkout` it, or delete it, then {remedy}", True)
+        found.expect(layout.store(name), manifest.sha256, f"delete it, then `dvc checkout` or {remedy}", True)
 
 
 def _verify_training(found: Verification, registry: Registry, layout: Layout, key: str) -> None:
@@ -86,7 +86,7 @@ def _verify_training(found: Verification, registry: Registry, layout: Layout, ke
     remedy = "`git checkout` it, or delete manifest.json and train anew"
     found.expect(layout.history(key), manifest.get("history_sha256"), remedy)
     found.expect(layout.blocks(key), manifest.get("blocks_sha256"), remedy)
-    remedy = "`dvc checkout` it, or delete it; it is trained anew where it is needed"
+    remedy = "delete it, then `dvc checkout` or `dvc pull` it; without DVC it is trained anew where it is needed"
     found.expect(layout.model(key), manifest.get("model_sha256"), remedy, may_be_absent=True)
 
 

@@ -56,6 +56,7 @@ def test_a_clone_is_current_without_a_pull_and_downloads_no_checkpoint_it_does_n
     assert published.run(clone, GIT, "status", "--porcelain") == ""
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("where", ["project", "clone"])
 def test_files_checked_out_again_are_new_and_still_current(published: Published, where: str) -> None:
     project = published.project
@@ -85,6 +86,7 @@ def test_a_damaged_object_is_refused_with_verify_and_without_it_found_by_eps_res
     assert f"{MODEL} was altered" in published.run(clone, "eps-resnet", "verify", expect=1)
 
 
+@pytest.mark.faults
 def test_a_damaged_cache_is_copied_out_by_dvc_and_found_by_eps_resnet(published: Published) -> None:
     clone = published.clone("with a damaged cache")
     published.run(clone, "dvc", "pull", "--remote", "folder")
@@ -98,6 +100,7 @@ def test_a_damaged_cache_is_copied_out_by_dvc_and_found_by_eps_resnet(published:
     assert f"{MODEL} was altered" in published.run(clone, "eps-resnet", "verify", expect=1)
 
 
+@pytest.mark.faults
 def test_dvc_does_not_look_at_a_servers_key_and_a_tunnel_by_ssh_does(published: Published, tmp_path: Path) -> None:
     server, known = published.server, published.base / "home/.ssh/known_hosts"
     name, stranger, host = (f"[127.0.0.1]:{server.port} ", *(

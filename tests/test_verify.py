@@ -77,7 +77,7 @@ def test_the_command_fails_names_the_file_and_says_what_to_do(finished: Path) ->
     flip(finished / RESULT / "model.safetensors")
     printed = run(finished, "eps-resnet", "verify", expect=1)
     assert f"{RESULT}/model.safetensors was altered" in printed
-    assert "`dvc checkout` it, or delete it" in printed
+    assert "delete it, then `dvc checkout` or `dvc pull` it" in printed
     assert json.loads(run(finished, "eps-resnet", "verify", "--json", expect=1))["problems"][0]["path"].endswith(
         "tensors"
     )

@@ -174,6 +174,7 @@ def test_a_damaged_object_of_a_remote_is_refused_named_and_replaced_after_it_was
     damage(stored, kind)
     with fault("object of a DVC remote damaged or missing"):
         assert check(store) == ([] if kind == "missing" else [str(stored.relative_to(store))])
+        published.run(clone, "dvc", "fetch", "--remote", remote)  # drops it, and does not fail
         printed = published.run(clone, "dvc", "pull", "--remote", remote, expect=1)
         assert MODEL in printed.split("Checkout failed for following targets:")[1]
         assert not (clone / MODEL).exists()
@@ -223,15 +224,20 @@ def test_a_damaged_object_of_the_cache_is_found_once_it_was_checked_out_and_repa
         assert is_whole(clone)
 
 
-def test_a_push_sends_a_damaged_object_of_the_cache_even_to_a_remote_that_verifies(published: Published) -> None:
+def test_a_push_sends_damaged_objects_and_leaves_out_missing_ones_even_where_the_remote_verifies(
+    published: Published,
+) -> None:
     clone = published.clone("pushes damage")
     published.run(clone, "dvc", "pull", "--remote", "folder")
     cache = clone / ".dvc/cache/files/md5"
-    damage(object_of(cache, clone, MODEL), "flipped byte")
-    store = new_remote(published, clone, "damaged-push")
-    published.run(clone, "dvc", "remote", "modify", "--local", "damaged-push", "verify", "true")
-    published.run(clone, "dvc", "push", "--remote", "damaged-push")
-    assert check(store) == check(cache) != []
+    cached = object_of(cache, clone, MODEL)
+    for name, kind in (("damaged-push", "flipped byte"), ("incomplete-push", "missing")):
+        damage(cached, kind)
+        store = new_remote(published, clone, name)
+        published.run(clone, "dvc", "remote", "modify", "--local", name, "verify", "true")
+        printed = published.run(clone, "dvc", "push", "--remote", name)
+        assert check(store) == check(cache) == ([] if kind == "missing" else [str(cached.relative_to(cache))])
+        assert ("Missing cache files" in printed) is (kind == "missing")
 
 
 def test_a_changed_run_is_trained_alone_and_no_other_runs_checkpoint_is_downloaded(published: Published) -> None:
