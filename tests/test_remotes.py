@@ -71,6 +71,7 @@ def test_files_checked_out_again_are_new_and_still_current(published: Published,
     assert is_whole(project)
 
 
+@pytest.mark.faults
 def test_a_damaged_object_is_refused_with_verify_and_without_it_found_by_eps_resnet(published: Published) -> None:
     store = published.store("server")
     stored, clone = object_of(store, published.project, MODEL), published.clone("of a damaged remote")

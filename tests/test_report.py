@@ -588,7 +588,8 @@ def test_control_characters_in_a_drawings_words_leave_its_svg_readable(tmp_path:
 def test_any_text_in_a_table_stays_in_its_cell_and_is_no_html_and_no_link(text: str) -> None:
     with TemporaryDirectory() as folder:
         rows = pd.DataFrame({"a": [1, 2]})
-        drawing.write_table(Path(folder), text, rows, pd.DataFrame({"a": [text, "x"], text: ["y", text]}), [text, text])
+        readable = pd.DataFrame([[text, "y"], ["x", text]], columns=["a", text])
+        drawing.write_table(Path(folder), text, rows, readable, [text, text])
         tokens = MarkdownIt("commonmark").enable("table").parse((Path(folder) / "table.md").read_text())
     types = Counter(token.type for token in within(tokens))
     assert set(types) <= TABLE_TOKENS
