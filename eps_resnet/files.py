@@ -29,9 +29,10 @@ class Digests:
         """SHA-256 of a file, in hexadecimal."""
         status = path.stat()
         seen = [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
-        if self._known.get(str(path), [])[:-1] != seen:
-            self._known[str(path)] = [*seen, sha256(path)]
-        return str(self._known[str(path)][-1])
+        known = self._known.get(str(path))
+        if not isinstance(known, list) or known[:-1] != seen:
+            known = self._known[str(path)] = [*seen, sha256(path)]
+        return str(known[-1])
 
     def save(self) -> None:
         """Writes what is known."""

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from eps_resnet import provenance
-from eps_resnet.files import is_sealed, read_json
+from eps_resnet.data.manifest import data_digest
+from eps_resnet.files import is_sealed, read_json, sha256
 from eps_resnet.layout import Layout
 from eps_resnet.registry import Registry
 
@@ -39,6 +40,8 @@ def _data(registry: Registry, layout: Layout, name: str) -> tuple[str, ...]:
         return ("the images are not here",)
     if not provenance.is_fetched(registry, layout, name):
         return ("data/ holds a copy that the registry does not accept",)
+    if sha256(layout.store(name)) != data_digest(layout, name):
+        return ("the images were altered",)
     return ()
 
 

@@ -121,6 +121,13 @@ def test_why_names_the_key_of_the_recipe_that_changed_and_what_follows(finished:
     }
 
 
+def test_why_names_altered_images_where_they_are_needed(finished: Path) -> None:
+    flip(finished / "data/digits.safetensors")
+    assert reasons(finished) == {}
+    (finished / RESULT / "manifest.json").unlink()
+    assert reasons(finished)["fetch digits"] == ("the images were altered",)
+
+
 def test_why_names_the_module_that_changed(finished: Path) -> None:
     edit(finished / "eps_resnet/gate.py", "return largest <=", "return largest <")
     edit(finished / "eps_resnet/evaluate.py", '"settled": facts["settled"]', '"settled": bool(facts["settled"])')
@@ -183,3 +190,5 @@ def test_a_digest_is_read_again_when_the_file_changed_even_to_the_same_size(tmp_
     assert again.sha256(path) == first
     path.write_bytes(b"two")
     assert again.sha256(path) == sha256(path) != first
+    (tmp_path / "digests.json").write_text(json.dumps({str(path): 1}))
+    assert Digests(tmp_path / "digests.json").sha256(path) == sha256(path)
