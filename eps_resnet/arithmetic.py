@@ -1,10 +1,14 @@
 """What could change a result's last digits: the number of CPU threads, and the precision of products on GPUs."""
 
+from typing import Literal
+
 import torch
 
+Precision = Literal["float32", "tf32", "bfloat16"]
 
-def prepare(threads: int) -> None:
-    """Fixes the number of CPU threads, and full float32 precision on GPUs, which round to TF32 otherwise."""
+
+def prepare(threads: int, precision: Precision = "float32") -> None:
+    """Fixes the number of CPU threads, and on GPUs full float32 precision unless TF32 is what the recipe asks for."""
     torch.set_num_threads(threads)
-    torch.backends.cuda.matmul.allow_tf32 = False
-    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+    torch.backends.cudnn.allow_tf32 = precision == "tf32"

@@ -119,7 +119,7 @@ def train(
             checkpoint.remove(layout.work(fingerprint))  # where a kill left them behind the finished training
             print(f"{run} is already trained.", file=sys.stderr)
             return
-        prepare(threads)
+        prepare(threads, registry.recipe_of(experiments, experiments.run(run)).precision)
         train(experiments, layout, run, device.choose(experiments, run), threads, workers)
 
 

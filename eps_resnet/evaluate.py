@@ -31,6 +31,8 @@ def evaluate(
     run = registry.run(key)
     data, recipe = registry.datasets[run.dataset], recipe_of(registry, run)
     network, facts = load_trained(registry, layout, key)
+    if recipe.discarded_in_evaluation == "identity":
+        network.set_discarded(facts["discarded"])
     pruned = load_pruned(registry, layout, key)
     batches = open_batches(registry, layout, run, device, workers=workers)
     gated, plain = (predict(net.to(device), batches) for net in (network, pruned))

@@ -18,12 +18,16 @@ def is_closed(residual: Tensor, epsilon: float) -> bool:
     """
     if residual.numel() == 0:
         return True
+    return float(largest_response(residual)) <= float(np.float32(epsilon))
+
+
+def largest_response(residual: Tensor) -> Tensor:
+    """max |F| over all of (N, C, H, W), a float32 scalar on the same device; NaN if any response is."""
     values = residual.detach()
     if values.dim() == 4 and not values.is_contiguous():
         values = values.permute(0, 2, 3, 1)  # channels_last seen as contiguous: aminmax would copy it otherwise
     low, high = torch.aminmax(values)  # one pass; NaN propagates, and every comparison with NaN is false
-    largest = float(torch.maximum(-low, high))  # exact for every precision up to float32
-    return largest <= float(np.float32(epsilon))
+    return torch.maximum(-low, high).float()  # exact for every precision up to float32
 
 
 def gated_sum(
@@ -41,7 +45,7 @@ def gated_sum(
         return _sum_of_slices(shortcut, residual, epsilon, slices)
     closed = is_closed(residual, epsilon)
     if everywhere:
-        closed = all_closed(closed, residual.device)
+        closed = bool(all_closed(torch.tensor(closed, device=residual.device)))
     return (shortcut if closed else shortcut + residual), closed
 
 
@@ -54,3 +58,19 @@ def _sum_of_slices(shortcut: Tensor, residual: Tensor, epsilon: float, slices: i
         return shortcut + residual, False
     parts = zip(shortcuts, residuals, closed, strict=True)
     return torch.cat([short if is_shut else short + part for short, part, is_shut in parts]), False
+
+
+def masked_sum(
+    shortcut: Tensor, residual: Tensor, epsilon: float, slices: int = 1, everywhere: bool = False
+) -> tuple[Tensor, Tensor]:
+    """What `gated_sum` gives, without waiting for the decision: it stays on the device, a bool scalar.
+
+    For GPUs, where reading a decision holds up everything behind it. The values are the same, and so are the gradients:
+    a closed gate's residual is finite, so that its product with 0 adds nothing. Its backward pass runs on zeros.
+    """
+    limit = float(np.float32(epsilon))
+    closed = torch.stack([largest_response(part) <= limit for part in residual.chunk(slices)])
+    if everywhere:
+        closed = all_closed(closed)
+    is_open = (~closed).to(residual.dtype).repeat_interleave(len(residual) // slices if slices > 1 else len(residual))
+    return shortcut + residual * is_open[:, None, None, None], closed.all()

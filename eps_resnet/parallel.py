@@ -81,13 +81,13 @@ def largest(value: int, device: torch.device) -> int:
     return int(greatest)
 
 
-def all_closed(closed: bool, device: torch.device) -> bool:
+def all_closed(closed: Tensor) -> Tensor:
     """Whether a gate is closed in every process: the decision of `gate_scope: batch`, one synchronisation per block."""
     if not dist.is_initialized():
         return closed
-    flag = torch.tensor(int(closed), device=device)
+    flag = closed.to(torch.uint8)
     dist.all_reduce(flag, dist.ReduceOp.MIN)
-    return bool(flag)
+    return flag.bool()
 
 
 def combine(closed: Tensor, sums: Tensor) -> tuple[Tensor, Tensor]:

@@ -49,7 +49,7 @@ def predict(network: ResNet, batches: Batches, interruptible: bool = False) -> P
         if interruptible:
             interruption.check()
         logits.append(network(inputs.contiguous(memory_format=torch.channels_last))[0])
-        closed.append([block.closed for block in network.blocks])
+        closed.append(network.read_gates())
     network.train(was_training)
     scores, labels = torch.cat(logits), batches.test_labels
     classes = scores.argmax(1)

@@ -24,6 +24,7 @@ PACKAGE = Path(__file__).parent
 # progress are not among them: they change no result.
 TRAINING_CODE = (
     *("arithmetic", "gate", "parallel", "schedule", "streams", "predict", "history", "training", "train"),
+    "certificate",
     *("networks/architecture", "networks/layers", "networks/blocks", "networks/resnet"),
     *("data/batches", "data/augment"),
 )
@@ -99,6 +100,7 @@ def _used(recipe: Recipe, run: Run) -> dict[str, Any]:
     unused: set[str] = {"device", "epsilons"}
     if run.method != "epsilon_side":
         unused |= {"adaptive_steps", "restart_on", "gate_scope", "epsilon_start_epoch"}
+        unused.add("discarded_in_evaluation")
     if run.method == "standard":
         unused.add("side_weight")
     document = recipe.model_dump(mode="json", exclude=unused)

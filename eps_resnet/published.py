@@ -58,6 +58,8 @@ _CIFAR: dict[str, tuple[Any, ...]] = {
     "pixel_divisor": (128.0,),
     "stride_padding": ("same",),
     "initialisation": ("variance_scaling", "gaussian"),  # paper
+    "discarded_in_evaluation": ("identity", "gated"),  # code
+    "precision": ("float32",),
 }
 _SVHN_CHANGES = {"pad": 4, "brightness": 10.0, "contrast": (0.8, 1.2)}
 RECIPES: dict[str, dict[str, tuple[Any, ...]]] = {

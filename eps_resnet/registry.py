@@ -149,9 +149,19 @@ class Recipe(Strict):
     gate_scope: Literal["slice", "batch"] = Field(
         "slice", description="What a gate decides for: each slice (reference code), or the whole mini-batch."
     )
+    discarded_in_evaluation: Literal["identity", "gated"] = Field(
+        "identity",
+        description="What evaluation takes a block for that was discarded in the same epoch: the identity that pruning "
+        "makes of it, or a gate like the others, which may open under running statistics.",
+    )
     epsilon_start_epoch: int = Field(0, ge=0, lt=2**31, description="Epochs during which epsilon is held at 0.")
     discard_window: Count = Field(238, description="Last batches of an epoch in which a discarded block never opened.")
     side_weight: float = Field(0.1, ge=0, description="Weight of the side head's loss.")
+    precision: Literal["float32", "tf32", "bfloat16"] = Field(
+        "float32",
+        description="Of convolutions and linear layers: float32, or on GPUs TF32, or bfloat16. Batch norm, gates and "
+        "loss are always in float32. Anything but float32 is a variant that is never compared with the paper.",
+    )
     augmentation: Augmentation
     pixel_divisor: Positive | None = Field(
         None, description="Pixels are divided by this, after the mean image is subtracted. null: as usual on ImageNet."

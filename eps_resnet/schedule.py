@@ -42,6 +42,14 @@ class RateSchedule:
             return self.recipe.late_rate.rate
         return self.recipe.rate / 10.0 ** self.level(epoch)
 
+    def highest_rate(self, epoch: int, last: int) -> float:
+        """The highest rate that the epochs from `epoch` to `last` can still have, restarts after each included."""
+        rates = [self.rate(later) for later in range(epoch, last + 1)]
+        if self.adaptive and epoch < last:
+            rates.append(self.recipe.rate)
+            rates += [self.recipe.late_rate.rate] if self.recipe.late_rate else []
+        return max(rates, default=0.0)
+
     def _steps(self, epoch: int) -> tuple[tuple[int, ...], int]:
         """The steps that apply in an epoch, and the epochs completed since they began to count."""
         if self.restarted_after is None:

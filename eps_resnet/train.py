@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from eps_resnet import checkpoint, interruption, tensors
+from eps_resnet.certificate import certify
 from eps_resnet.checkpoint import Keeper
 from eps_resnet.data.batches import Batches, open_batches
 from eps_resnet.divergence import DivergenceError, require_finite_loss
@@ -49,6 +50,7 @@ def train(
     network = ResNet(architecture_of(run, registry.datasets[run.dataset], recipe, share.of))
     initialise(network, recipe.initialisation, stream(run.seed, "weights"))
     network.to(device).to(memory_format=torch.channels_last)
+    network.set_late(device.type != "cpu")
     training = Training(run, recipe, network, share)
     keeper = Keeper(layout.work(digest(made_from)), made_from, training, device)
     keeper.resume(machine(device, threads, share.of))
@@ -84,30 +86,36 @@ def train_epoch(training: Training, batches: Batches, after_step: Callable[[], N
     Advances the schedule and the settled network. `after_step` is called where the training can be saved, and may raise
     Interrupted. The test error of the record is process 0's alone to measure; elsewhere it is NaN.
     """
-    recipe, schedule, network = training.recipe, training.schedule, training.network
-    epoch, epsilon = training.epoch + 1, 0.0
+    network, epoch, epsilon = training.network, training.epoch + 1, 0.0
     if training.run.epsilon is not None:
-        epsilon = epsilon_of(recipe, training.run.epsilon, epoch)
+        epsilon = epsilon_of(training.recipe, training.run.epsilon, epoch)
         network.set_epsilon(epsilon)
-    rate = schedule.rate(epoch)
+    rate = training.schedule.rate(epoch)
     network.train()
     for inputs, labels in batches.training(epoch, skip=len(training.gates)):
         loss, logits = train_step(training, inputs, labels, rate)
         wrong = (logits.argmax(1) != labels).sum()
         training.sums.append(torch.stack([loss * len(labels), wrong, labels.new_tensor(len(labels))]).double())
-        training.gates.append(torch.tensor([block.closed for block in network.blocks], dtype=torch.bool))
+        training.gates.append(torch.tensor(network.read_gates(), dtype=torch.bool))
         after_step()
     training.gather()
+    return _finish_epoch(training, batches, rate, epsilon)
+
+
+def _finish_epoch(training: Training, batches: Batches, rate: float, epsilon: float) -> Epoch:
+    recipe, network, epoch = training.recipe, training.network, training.epoch + 1
+    closed_gates = torch.stack(training.gates)
+    gates = Gates.of(closed_gates, recipe.discard_window)
+    discarded = gates.discarded
+    if recipe.discarded_in_evaluation == "identity":
+        network.set_discarded(discarded)
     is_first = training.share.index == 0
     test_error = predict(network, batches, interruptible=training.share.of == 1).error if is_first else math.nan
 
-    closed_gates = torch.stack(training.gates)
     loss_sum, errors, seen = sum(
         training.sums, torch.zeros(3, dtype=torch.float64, device=batches.mean.device)
     ).tolist()
-    gates = Gates.of(closed_gates, recipe.discard_window)
-    discarded = gates.discarded
-    schedule.observe_epoch(epoch, sum(discarded), closed_gates.sum(1).tolist())
+    training.schedule.observe_epoch(epoch, sum(discarded), closed_gates.sum(1).tolist())
     record = Epoch(
         epoch=epoch,
         rate=rate,
@@ -124,6 +132,9 @@ def train_epoch(training: Training, batches: Batches, after_step: Callable[[], N
     if is_gated and rate <= training.settled.rate:
         weights = {name: tensor.clone() for name, tensor in network.state_dict().items()}
         training.settled = Settled(epoch, rate, epsilon, discarded, gates.flickered, weights)
+    if recipe.discarded_in_evaluation == "identity" and training.certifies:
+        certify(training, discarded, batches.size)
+    network.expect_closed(discarded if training.share.of == 1 else [False] * len(discarded))
     return record
 
 
@@ -137,7 +148,7 @@ def train_step(training: Training, batch: Tensor, labels: Tensor, rate: float) -
     for group in training.optimizer.param_groups:
         group["lr"] = rate
         group["weight_decay"] = weight_decay(training.recipe, training.step) if group["decays"] else 0.0
-    logits, side = training.model(batch.contiguous(memory_format=torch.channels_last))
+    logits, side = _forward(training, batch.contiguous(memory_format=torch.channels_last))
     loss = F.cross_entropy(logits, labels)
     total = loss if side is None else loss + training.recipe.side_weight * F.cross_entropy(side, labels)
     require_finite_loss(total.detach(), training.network, batch, training.step)
@@ -146,6 +157,23 @@ def train_step(training: Training, batch: Tensor, labels: Tensor, rate: float) -
     training.optimizer.zero_grad(set_to_none=False)
     training.step += 1
     return loss.detach(), logits.detach()
+
+
+def _forward(training: Training, batch: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Logits of both heads. Late decisions about blocks expected closed are read here, once, at the end of the pass.
+
+    If one of those blocks was open after all, the pass was not the network's and is made again, from the same running
+    statistics, with that block computed like the others.
+    """
+    network = training.network
+    statistics = [buffer.clone() for buffer in network.buffers()] if network.expects_closed() else []
+    while True:
+        with torch.autocast(batch.device.type, torch.bfloat16, enabled=training.recipe.precision == "bfloat16"):
+            logits, side = training.model(batch)
+        if not network.expects_closed() or not network.opened_unexpectedly():
+            return logits.float(), None if side is None else side.float()
+        for buffer, before in zip(network.buffers(), statistics, strict=True):
+            buffer.copy_(before)
 
 
 def _write_results(layout: Layout, key: str, training: Training, made_from: dict[str, Any], mean: Tensor) -> None:

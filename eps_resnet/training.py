@@ -40,6 +40,7 @@ class Training:
         self.model = distributed(network, share, has_gates=run.epsilon is not None)
         self.optimizer = _optimizer(network, recipe)
         self.schedule = RateSchedule.of(recipe, run)
+        self.certifies = True  # False: no block is ever certified, for comparison
         self.epoch = self.step = 0
         self.gates: list[Tensor] = []
         self.sums: list[Tensor] = []
@@ -80,6 +81,7 @@ class Training:
         facts = {
             **{name: getattr(self, name) for name in PLAIN},
             "schedule": self.schedule.state(),
+            "certified": [block.certified for block in self.network.blocks],
             "settled": {name: value for name, value in vars(self.settled).items() if name != "weights"},
             "history": [asdict(epoch) for epoch in self.history],
         }
@@ -100,6 +102,8 @@ class Training:
         self.settled = Settled(**facts["settled"], weights=_below("settled", tensors))
         self.history = [Epoch(**epoch) for epoch in facts["history"]]
         vars(self.schedule).update(facts["schedule"])
+        for block, is_certified in zip(self.network.blocks, facts["certified"], strict=True):
+            block.certified = is_certified
         for name in PLAIN:
             setattr(self, name, facts[name])
         for name in ROWS:

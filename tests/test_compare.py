@@ -279,6 +279,8 @@ UNFAITHFUL: dict[str, Any] = {
     "pixel_divisor": 255.0,
     "stride_padding": "symmetric",
     "initialisation": "zeros",
+    "discarded_in_evaluation": "opened",
+    "precision": "bfloat16",
 }
 
 
@@ -307,6 +309,7 @@ def test_a_recipe_of_our_own_is_not_comparable_and_its_key_and_values_are_named(
         ("cifar10", {"weight_decay_factor": 1}),
         ("cifar10", {"gate_scope": "batch"}),
         ("cifar10", {"initialisation": "gaussian"}),
+        ("cifar10", {"discarded_in_evaluation": "gated"}),
         ("svhn", {"epochs": {"standard": 200, "epsilon": 200}}),
         ("svhn", {"augmentation": {"pad": 4, "flip": True}}),
         ("imagenet", {"nesterov": False}),

@@ -19,9 +19,13 @@ TEST_BATCH = 128  # Sec. 4 evaluates as it trains: batches of 128 in stored orde
 
 
 class Batches(Protocol):
-    """A data set as normalised batches, on the device of training. `mean` is what is subtracted from raw pixels."""
+    """A data set as normalised batches, on the device of training.
+
+    `mean` is what is subtracted from raw pixels, `size` the images' height and width.
+    """
 
     mean: Tensor
+    size: int
     test_labels: Tensor
 
     def training(self, epoch: int, skip: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
@@ -65,7 +69,7 @@ class TensorBatches:
         self.recipe, self.seed, self.share = recipe, seed, share
         self.train_images, self.train_labels = images.train_images.to(device), images.train_labels.to(device).long()
         self.test_images, self.test_labels = images.test_images.to(device), images.test_labels.to(device).long()
-        self.mean = mean_image(self.train_images)
+        self.mean, self.size = mean_image(self.train_images), self.train_images.shape[-1]
 
     def training(self, epoch: int, skip: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """One epoch, counted from 1: inputs (B, C, H, W) and labels (B,), this process's share of each mini-batch.

@@ -51,7 +51,7 @@ class JpegBatches:
         self._train, self._test = listing["train"], listing["test"]
         if len(self._train) < recipe.batch:
             raise UserError(f"A batch has {recipe.batch} images, but there are only {len(self._train)} to train on.")
-        self._recipe, self._size, self._seed, self._device, self._share = recipe, data.size, seed, device, share
+        self._recipe, self.size, self._seed, self._device, self._share = recipe, data.size, seed, device, share
         self._workers = workers or cores()
         self._labels = self._train.labels.to(device).long()
         self.test_labels = self._test.labels.to(device).long()
@@ -81,12 +81,12 @@ class JpegBatches:
         images = []
         for place, index in enumerate(batches[step][rows].tolist(), step * self._recipe.batch + rows.start):
             draw = stream(self._seed, f"image {place}", epoch)
-            images.append(training_image(decoded(self._train, index), augmentation, self._size, draw))
+            images.append(training_image(decoded(self._train, index), augmentation, self.size, draw))
         return torch.stack(images)
 
     def _test_images(self, batches: Sequence[Tensor], step: int) -> Tensor:
         area = _area(self._recipe.augmentation)
-        return torch.stack([test_image(decoded(self._test, i), area, self._size) for i in batches[step].tolist()])
+        return torch.stack([test_image(decoded(self._test, i), area, self.size) for i in batches[step].tolist()])
 
     def _in_workers(self, work: Callable[[int], Tensor], steps: range, workers: int) -> Iterator[Tensor]:
         return in_workers(work, steps, max(1, workers), pin=self._device.type == "cuda")

@@ -56,6 +56,11 @@ class Architecture:
             return self.outputs[stage]
         return self.outputs[stage - 1] if stage > 0 else self.widths[0]
 
+    def side(self, stage: int, image_size: int) -> int:
+        """Height and width of the maps that leave a stage, for square images of so many pixels."""
+        halvings = stage if self.family == "cifar" else stage + 2  # ImageNet: twice in the stem
+        return -(-image_size >> halvings)
+
     def stem(self) -> ConvShape:
         """3x3 for small images; 7x7 with stride 2, before max-pooling, for ImageNet (Sec. 4)."""
         kernel, stride = (3, 1) if self.family == "cifar" else (7, 2)

@@ -2,10 +2,11 @@
 
 from typing import cast
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from eps_resnet.gate import gated_sum
+from eps_resnet.gate import gated_sum, masked_sum
 from eps_resnet.networks.architecture import Architecture
 from eps_resnet.networks.layers import BatchNorm, Conv, PoolAndPad
 
@@ -35,13 +36,21 @@ class Skip(nn.Module):
 
 
 class Block(Skip):
-    """H(x) = shortcut(x) + S(F(x)), with F = BN-ReLU-convolution, two or three times (Sec. 3.1)."""
+    """H(x) = shortcut(x) + S(F(x)), with F = BN-ReLU-convolution, two or three times (Sec. 3.1).
+
+    F is left out where the result does not depend on it: in training if the block is `certified` to stay closed
+    (eps_resnet/certificate.py), in evaluation if it is `discarded` (docs/fidelity.md).
+
+    `late`: decisions stay on the device, as tensors, until ResNet.read_gates. A block that is then `expected_closed` is
+    computed without gradients and left out; whoever trains must look whether it was closed (eps_resnet/train.py).
+    """
 
     def __init__(self, architecture: Architecture, stage: int, index: int) -> None:
         super().__init__(architecture, stage, index)
         self.epsilon = architecture.epsilon
         self.gate_scope, self.slices = architecture.gate_scope, architecture.slices
-        self.closed = False  # the gate's decision for the latest mini-batch; of several slices, whether all closed
+        self.closed: bool | Tensor = False  # the decision for the latest mini-batch; of several slices, whether all
+        self.certified = self.discarded = self.late = self.expected_closed = False
         shapes, channels = architecture.residual(stage, index), architecture.norms(stage, index)
         self.convs = nn.ModuleList(Conv(shape, architecture.stride_padding) for shape in shapes)
         self.norms = nn.ModuleList(BatchNorm(count, architecture.slices) for count in channels)
@@ -63,15 +72,18 @@ class Block(Skip):
     def forward(self, x: Tensor) -> Tensor:
         """H(x): (N, inputs, H, W) to (N, outputs, H/stride, W/stride)."""
         x = self.enter(x)
-        shortcut, residual = self.shortcut(x), self.residual(x)
+        shortcut = self.shortcut(x)
+        if self.certified if self.training else self.discarded:
+            self.closed = True
+            return cast(Tensor, shortcut)
         if self.epsilon is None:
-            return cast(Tensor, shortcut + residual)
+            return cast(Tensor, shortcut + self.residual(x))
         whole_batch = self.gate_scope == "batch" or not self.training  # evaluation knows no slices
-        result, self.closed = gated_sum(
-            shortcut,
-            residual,
-            self.epsilon,
-            1 if whole_batch else self.slices,
-            everywhere=whole_batch and self.training,
-        )
+        slices, everywhere = 1 if whole_batch else self.slices, whole_batch and self.training
+        gated = masked_sum if self.late else gated_sum
+        if self.expected_closed and self.training:
+            with torch.no_grad():
+                _, self.closed = gated(shortcut, self.residual(x), self.epsilon, slices, everywhere)
+            return cast(Tensor, shortcut)
+        result, self.closed = gated(shortcut, self.residual(x), self.epsilon, slices, everywhere)
         return result

@@ -48,7 +48,8 @@ class MaxPool(nn.Module):
 class BatchNorm(nn.BatchNorm2d):
     """Batch norm of each of `slices` equal parts of a mini-batch alone, as the devices of a data-parallel training do.
 
-    The running statistics are the first slice's, as the first device's are kept there.
+    The running statistics are the first slice's, as the first device's are kept there. Always in float32, whatever the
+    precision of the convolution before it.
     """
 
     def __init__(self, channels: int, slices: int) -> None:
@@ -57,6 +58,7 @@ class BatchNorm(nn.BatchNorm2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to the same."""
+        x = x.float()
         if self.slices == 1 or not self.training:
             return super().forward(x)
         first, *others = x.chunk(self.slices)

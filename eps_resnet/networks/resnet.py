@@ -61,6 +61,40 @@ class ResNet(nn.Module):
         for block in self.blocks:
             block.epsilon = epsilon
 
+    def set_discarded(self, discarded: Sequence[bool]) -> None:
+        """Says, one flag per block, which blocks evaluation takes as the identity."""
+        for block, is_discarded in zip(self.blocks, discarded, strict=True):
+            block.discarded = is_discarded
+
+    def set_late(self, late: bool) -> None:
+        """Says whether gates leave their decisions on the device until they are read (for GPUs)."""
+        for block in self.blocks:
+            block.late = late
+
+    def expect_closed(self, expected: Sequence[bool]) -> None:
+        """Says, one flag per block, which late gates are expected to be closed in the mini-batches that come."""
+        for block, is_expected in zip(self.blocks, expected, strict=True):
+            block.expected_closed = block.late and is_expected and not block.certified
+
+    def expects_closed(self) -> bool:
+        """Whether there are such blocks."""
+        return any(block.expected_closed for block in self.blocks)
+
+    def opened_unexpectedly(self) -> bool:
+        """Whether a block was open that was expected to be closed; it is then no longer expected to."""
+        opened = [b for b, closed in zip(self.blocks, self.read_gates(), strict=True) if b.expected_closed > closed]
+        for block in opened:
+            block.expected_closed = False
+        return bool(opened)
+
+    def read_gates(self) -> list[bool]:
+        """Per block, the gate's decision for the latest mini-batch. Waits for a GPU once, not for each block."""
+        waiting = {block: block.closed for block in self.blocks if isinstance(block.closed, Tensor)}
+        if waiting:
+            for block, closed in zip(waiting, torch.stack(list(waiting.values())).tolist(), strict=True):
+                block.closed = closed
+        return [bool(block.closed) for block in self.blocks]
+
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
         """Images (N, C, H, W) to logits (N, classes), and in training mode to the side head's logits, if it exists."""
         side = None
