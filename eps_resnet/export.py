@@ -146,8 +146,8 @@ def _failing_clearly(key: str, path: Path) -> Iterator[None]:
 
 def program_of(classifier: Classifier, images: Tensor) -> ExportedProgram:
     """The classifier as a graph for any number of images of this size."""
-    batch = torch.export.Dim("batch", min=1)
-    program = torch.export.export(classifier, (images[:2],), dynamic_shapes={"images": {0: batch}})
+    free = {"images": {0: torch.export.Dim("batch")}}
+    program = torch.export.export(classifier, (images[:2],), dynamic_shapes=free)
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)  # names the files of this machine
     return program
