@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from eps_resnet import cli, registry, tensors
 from eps_resnet import export as module
-from eps_resnet import registry, tensors
 from eps_resnet.data import store
 from eps_resnet.data.batches import open_batches
 from eps_resnet.data.fetch import fetch
@@ -75,6 +75,14 @@ def test_a_program_puts_raw_images_into_the_classes_of_the_evaluation_however_ma
         found = torch.cat([run(batch) for batch in torch.split(images, size)])
         assert torch.equal(found.argmax(1), expected.classes)
         assert not found.requires_grad
+
+
+def test_the_command_says_what_it_compared(
+    finished: Finished, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = finished[1].root
+    cli.export(KEY, tmp_path / "network.pt2", root, root / "experiments.yaml")
+    assert capsys.readouterr().err.startswith(f"{tmp_path}/network.pt2: 128 test images, in one batch and alone: the ")
 
 
 @SUFFIXES
