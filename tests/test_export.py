@@ -17,7 +17,7 @@ from eps_resnet.data.batches import open_batches
 from eps_resnet.data.fetch import fetch
 from eps_resnet.data.jpeg import MEAN
 from eps_resnet.errors import UserError
-from eps_resnet.export import Classifier, compare, export
+from eps_resnet.export import FORMATS, Classifier, compare, export
 from eps_resnet.files import sha256, write_json
 from eps_resnet.layout import Layout
 from eps_resnet.networks.architecture import architecture_of
@@ -33,7 +33,7 @@ from tests.data.imagenet_copies import accepting, make_folder
 KEY = "digits-8-epsilon_side-2p5-s0"
 CPU = torch.device("cpu")
 Finished = tuple[Registry, Layout]
-SUFFIXES = pytest.mark.parametrize("suffix", [".onnx", ".pt2"])
+SUFFIXES = pytest.mark.parametrize("suffix", list(FORMATS))
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +50,15 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     return experiments, layout
 
 
+@pytest.fixture(scope="module")
+def written(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The run's program by suffix, each alone in its folder."""
+    paths = {suffix: tmp_path_factory.mktemp("written") / f"network{suffix}" for suffix in FORMATS}
+    for path in paths.values():
+        assert export(*finished, KEY, path).startswith("128 test images, in one batch and alone: the classes are")
+    return paths
+
+
 def opened(path: Path) -> Callable[[Tensor], Tensor]:
     """The program in a file, without anything of this package."""
     if path.suffix == ".pt2":
@@ -60,15 +69,13 @@ def opened(path: Path) -> Callable[[Tensor], Tensor]:
 
 @SUFFIXES
 def test_a_program_puts_raw_images_into_the_classes_of_the_evaluation_however_many_at_once(
-    finished: Finished, tmp_path: Path, suffix: str
+    finished: Finished, written: dict[str, Path], suffix: str
 ) -> None:
     experiments, layout = finished
     network = load_pruned(experiments, layout, KEY)
     assert network.architecture.kept == ((0,), (), (0,))
-    path = tmp_path / f"network{suffix}"
-    assert export(experiments, layout, KEY, path).startswith("128 test images, in one batch and alone")
-    assert list(tmp_path.iterdir()) == [path]  # the weights are inside
-    run, images = opened(path), store.load(layout, "digits").test_images
+    assert list(written[suffix].parent.iterdir()) == [written[suffix]]  # the weights are inside
+    run, images = opened(written[suffix]), store.load(layout, "digits").test_images
     expected = predict(network, open_batches(experiments, layout, experiments.run(KEY), CPU))
     assert images.dtype == torch.uint8
     for size in (1, 7, 360):
@@ -86,16 +93,14 @@ def test_the_command_says_what_it_compared(
 
 
 @SUFFIXES
-def test_an_exported_file_names_no_folder_of_the_machine(finished: Finished, tmp_path: Path, suffix: str) -> None:
-    export(*finished, KEY, tmp_path / f"network{suffix}")
-    content = (tmp_path / f"network{suffix}").read_bytes()
+def test_an_exported_file_names_no_folder_of_the_machine(written: dict[str, Path], suffix: str) -> None:
+    content = written[suffix].read_bytes()
     for folder in (PROJECT, Path(torch.__file__).parent):
         assert str(folder).encode() not in content
 
 
-def test_the_batch_of_an_onnx_file_is_its_only_free_size(finished: Finished, tmp_path: Path) -> None:
-    export(*finished, KEY, tmp_path / "network.onnx")
-    session = onnxruntime.InferenceSession(tmp_path / "network.onnx")
+def test_the_batch_of_an_onnx_file_is_its_only_free_size(written: dict[str, Path]) -> None:
+    session = onnxruntime.InferenceSession(written[".onnx"])
     (images,), (logits,) = session.get_inputs(), session.get_outputs()
     assert (images.name, images.type, images.shape) == ("images", "tensor(uint8)", ["batch", 1, 8, 8])
     assert (logits.name, logits.type, logits.shape) == ("logits", "tensor(float)", ["batch", 10])
@@ -130,12 +135,12 @@ def with_other_mean(load: Callable[..., Classifier]) -> Callable[..., Classifier
 def test_a_program_that_disagrees_is_not_written_and_what_was_there_stays(
     finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "network.onnx").write_text("as it was")
+    (tmp_path / "network.pt2").write_text("as it was")
     monkeypatch.setattr(module, "load", with_other_mean(module.load))
-    for name in ("network.onnx", "other.onnx"):
+    for name in ("network.pt2", "other.pt2"):
         with pytest.raises(UserError, match=r"was not written.*was expected, but of 128 test images.*make setup"):
             export(*finished, KEY, tmp_path / name)
-    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("network.onnx", "as it was")]
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("network.pt2", "as it was")]
 
 
 @pytest.mark.parametrize("broken", ["export", "onnxruntime"])
