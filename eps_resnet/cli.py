@@ -156,6 +156,19 @@ def evaluate(
 
 
 @app.command()
+def export(run: str, file: Path, root: Root = HERE, registry_file: RegistryFile = EXPERIMENTS) -> None:
+    """Write a run's pruned network as ONNX (FILE.onnx) or for torch.export (FILE.pt2), checked on its test images.
+
+    The program takes raw images, uint8 (N, C, H, W), any number of them, and returns logits.
+    """
+    from eps_resnet.export import export
+
+    experiments = registry.load(registry_file)
+    experiments.run(run)
+    print(f"{file}: {export(experiments, Layout(root), run, file)}.", file=sys.stderr)
+
+
+@app.command()
 def table(figures: Figures = None, root: Root = HERE, registry_file: RegistryFile = EXPERIMENTS) -> None:
     """Write the tables of figures from the runs there are; the others show as "not run"."""
     from eps_resnet.figures import write_table

@@ -90,6 +90,8 @@ def test_compare_has_a_row_for_every_published_number(tmp_path: Path) -> None:
         (("table", "figure2-cifar10"), "No figure is called 'figure2-cifar10'.*did you mean figure"),
         (("runs", "--registry", "nowhere.yaml"), r"No registry at nowhere\.yaml"),
         (("prune", "digits-20-standard-s0"), "There is no file"),
+        (("export", "digits-20-standard-s0", "network.txt"), r"network\.txt ends in none of \.onnx, \.pt2"),
+        (("export", "digits-20-standard-s0", "network.onnx"), "There is no file .*run `eps-resnet train"),
         (("train", "digits-20-standard-s0"), "Data set digits is not at .*run `eps-resnet fetch digits`"),
     ],
 )

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from eps_resnet.cli import app
 from eps_resnet.figures import MODULES
 from eps_resnet.registry import Recipe, Registry
 from tests.conftest import PROJECT
@@ -38,6 +39,12 @@ def test_the_documented_commands_run(command: str) -> None:
 @pytest.mark.parametrize("command", [c for c in commands() if c.startswith("snakemake")])
 def test_the_documented_snakemake_calls_can_be_planned(command: str) -> None:
     shown(*command.replace("snakemake ", "snakemake -n ").replace("PATH_OR_URL", "archive.tar.gz").split())
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_every_command_that_a_sentence_names_exists(name: str) -> None:
+    known = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
+    assert set(re.findall(r"`eps-resnet (\w+)", (PROJECT / name).read_text())) <= known
 
 
 def test_the_other_documented_commands_name_what_exists() -> None:
