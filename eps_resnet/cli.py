@@ -105,7 +105,7 @@ def train(
     registry_file: RegistryFile = EXPERIMENTS,
 ) -> None:
     """Train one run; resumes by itself."""
-    from eps_resnet import checkpoint, device, lock
+    from eps_resnet import checkpoint, device, lock, memory
     from eps_resnet.arithmetic import prepare
     from eps_resnet.prune import require_unaltered
     from eps_resnet.train import train
@@ -119,6 +119,7 @@ def train(
             checkpoint.remove(layout.work(fingerprint))  # where a kill left them behind the finished training
             print(f"{run} is already trained.", file=sys.stderr)
             return
+        memory.keep_freed()
         prepare(threads, registry.recipe_of(experiments, experiments.run(run)).precision)
         train(experiments, layout, run, device.choose(experiments, run), threads, workers)
 

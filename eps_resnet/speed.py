@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import torch
 
-from eps_resnet import device
+from eps_resnet import device, memory
 from eps_resnet.arithmetic import prepare
 from eps_resnet.cost import (
     CPU_MULTIPLY_ADDS_PER_SECOND,
@@ -118,6 +118,7 @@ def calibrate(registry: Registry, layout: Layout, runs: list[Run]) -> None:
     UserError if every card is claimed by a training, or the machine is too busy for the times to mean anything.
     """
     prepare(THREADS)
+    memory.keep_freed()  # as training does
     timings = read_timings(layout)[0]
     networks = {network_name(run): run for run in runs}
     wants_card = device.has_gpu() and any(recipe_of(registry, run).device == "gpu" for run in networks.values())
