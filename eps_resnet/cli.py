@@ -1,6 +1,7 @@
 """The command line, `eps-resnet`: parses, calls, prints. With --json: one JSON document on standard output, no more."""
 
 import errno
+import gc
 import json
 import sys
 from collections.abc import Iterable
@@ -14,17 +15,17 @@ from rich.console import Console, Group
 from rich.padding import Padding
 from rich.table import Column, Table
 
-from eps_resnet import provenance, registry
 from eps_resnet.errors import UserError
-from eps_resnet.files import read_json
 from eps_resnet.interruption import Interrupted
 from eps_resnet.layout import Layout
 
 if TYPE_CHECKING:
     from eps_resnet.compare import Comparison
     from eps_resnet.plan import Item, Total
+    from eps_resnet.registry import Registry
 
-# torch takes seconds to import, so the commands that need it import it themselves.
+# torch takes seconds to import and pydantic, for the registry, as long as all the rest: who asks for help waits for
+# neither, since each command imports itself what it needs.
 app = typer.Typer(
     help="Reproduces epsilon-ResNet (CVPR 2018): fetch, train, prune, evaluate, draw, compare. "
     "Snakemake runs the same steps for all experiments.",
@@ -73,6 +74,18 @@ def _fail(message: str, code: int = 1) -> None:
     raise SystemExit(code)
 
 
+def _load(path: Path) -> "Registry":
+    """The registry; what comes with it lasts as long as the process, so that no search for garbage need look at it."""
+    gc.disable()
+    try:
+        from eps_resnet import registry
+
+        return registry.load(path)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
 def _print_json(document: Any) -> None:
     print(json.dumps(document, indent=2, allow_nan=False))
 
@@ -87,7 +100,7 @@ def fetch(
     """Get a data set, check its SHA-256, store it in a form that loads at once."""
     from eps_resnet.data.fetch import fetch
 
-    manifest = fetch(registry.load(registry_file), Layout(root), dataset, source)
+    manifest = fetch(_load(registry_file), Layout(root), dataset, source)
     differs = f"; it differs from the official release: {manifest.differs}" if manifest.differs else ""
     print(
         f"{dataset}: {manifest.train_images} training and {manifest.test_images} test images, copy "
@@ -105,12 +118,13 @@ def train(
     registry_file: RegistryFile = EXPERIMENTS,
 ) -> None:
     """Train one run; resumes by itself."""
-    from eps_resnet import checkpoint, device, lock, memory
+    from eps_resnet import checkpoint, device, lock, memory, provenance
     from eps_resnet.arithmetic import prepare
     from eps_resnet.prune import require_unaltered
+    from eps_resnet.registry import recipe_of
     from eps_resnet.train import train
 
-    experiments, layout = registry.load(registry_file), Layout(root)
+    experiments, layout = _load(registry_file), Layout(root)
     experiments.run(run)
     fingerprint = provenance.training_fingerprint(experiments, layout, run)
     with lock.held_by_first(layout.training_lock(fingerprint), f"{run} is being trained already"):
@@ -120,7 +134,7 @@ def train(
             print(f"{run} is already trained.", file=sys.stderr)
             return
         memory.keep_freed()
-        prepare(threads, registry.recipe_of(experiments, experiments.run(run)).precision)
+        prepare(threads, recipe_of(experiments, experiments.run(run)).precision)
         train(experiments, layout, run, device.choose(experiments, run), threads, workers)
 
 
@@ -129,7 +143,7 @@ def prune(run: str, root: Root = HERE, registry_file: RegistryFile = EXPERIMENTS
     """Cut a trained run's discarded blocks out."""
     from eps_resnet.prune import prune_run
 
-    experiments = registry.load(registry_file)
+    experiments = _load(registry_file)
     experiments.run(run)
     prune_run(experiments, Layout(root), run)
 
@@ -149,7 +163,7 @@ def evaluate(
     from eps_resnet.arithmetic import prepare
     from eps_resnet.evaluate import evaluate
 
-    experiments = registry.load(registry_file)
+    experiments = _load(registry_file)
     experiments.run(run)
     prepare(threads)
     where = device.choose(experiments, run) if device.has_gpu() else torch.device("cpu")
@@ -164,7 +178,7 @@ def export(run: str, file: Path, root: Root = HERE, registry_file: RegistryFile 
     """
     from eps_resnet.export import export
 
-    experiments = registry.load(registry_file)
+    experiments = _load(registry_file)
     experiments.run(run)
     print(f"{file}: {export(experiments, Layout(root), run, file)}.", file=sys.stderr)
 
@@ -174,7 +188,7 @@ def table(figures: Figures = None, root: Root = HERE, registry_file: RegistryFil
     """Write the tables of figures from the runs there are; the others show as "not run"."""
     from eps_resnet.figures import write_table
 
-    experiments = registry.load(registry_file)
+    experiments = _load(registry_file)
     for name in figures or experiments.figures:
         write_table(experiments, Layout(root), name)
 
@@ -184,7 +198,7 @@ def draw(figures: Figures = None, root: Root = HERE, registry_file: RegistryFile
     """Draw figures from the runs there are."""
     from eps_resnet.figures import write_drawing
 
-    experiments = registry.load(registry_file)
+    experiments = _load(registry_file)
     for name in figures or experiments.figures:
         write_drawing(experiments, Layout(root), name)
 
@@ -195,7 +209,7 @@ def print_table(figures: list[str], root: Root = HERE, registry_file: RegistryFi
     from eps_resnet.figures import module_of
     from eps_resnet.figures.results import NOTHING
 
-    experiments, layout = registry.load(registry_file), Layout(root)
+    experiments, layout = _load(registry_file), Layout(root)
     for name in figures:
         module = module_of(experiments, name)
         rows = module.readable(module.table(experiments, layout, name))
@@ -211,7 +225,9 @@ def print_table(figures: list[str], root: Root = HERE, registry_file: RegistryFi
 @app.command()
 def runs(as_json: AsJson = False, root: Root = HERE, registry_file: RegistryFile = EXPERIMENTS) -> None:
     """List every run and its state: done, partial, stale or missing."""
-    experiments, layout = registry.load(registry_file), Layout(root)
+    from eps_resnet import provenance
+
+    experiments, layout = _load(registry_file), Layout(root)
     rows = [
         {
             "key": key,
@@ -234,7 +250,7 @@ def why(run: str, as_json: AsJson = False, root: Root = HERE, registry_file: Reg
     """Say what would be redone for a run, and because of what."""
     from eps_resnet import why as module
 
-    steps = module.why(registry.load(registry_file), Layout(root), run)
+    steps = module.why(_load(registry_file), Layout(root), run)
     if as_json:
         _print_json([asdict(step) for step in steps])
         return
@@ -249,7 +265,7 @@ def verify(as_json: AsJson = False, root: Root = HERE, registry_file: RegistryFi
     """Compare all data, results and tables with their records; fail if one is stale, altered or lost."""
     from eps_resnet.verify import verify
 
-    found = verify(registry.load(registry_file), Layout(root))
+    found = verify(_load(registry_file), Layout(root))
     if as_json:
         _print_json(asdict(found))
     else:
@@ -276,13 +292,16 @@ def describe(run: str, as_json: AsJson = False, registry_file: RegistryFile = EX
     """Say what a run's network is before training: parameters, blocks, multiply-adds."""
     from eps_resnet.networks.size import describe
 
-    _print_facts(describe(registry.load(registry_file), run), as_json)
+    _print_facts(describe(_load(registry_file), run), as_json)
 
 
 @app.command()
 def show(run: str, as_json: AsJson = False, root: Root = HERE, registry_file: RegistryFile = EXPERIMENTS) -> None:
     """Show a run's result: what was discarded, errors, size."""
-    experiments, layout = registry.load(registry_file), Layout(root)
+    from eps_resnet import provenance
+    from eps_resnet.files import read_json
+
+    experiments, layout = _load(registry_file), Layout(root)
     experiments.run(run)
     metrics = read_json(layout.metrics(run)) or {}
     error, agreement = metrics.get("error", {}), metrics.get("agreement")
@@ -324,7 +343,7 @@ def compare(
     """Set every published number beside ours, with a verdict (docs/verdicts.md)."""
     from eps_resnet import compare as module
 
-    comparisons = module.compare(registry.load(registry_file), Layout(root))
+    comparisons = module.compare(_load(registry_file), Layout(root))
     if as_json:
         _print_json([asdict(comparison) for comparison in comparisons])
     else:
@@ -377,7 +396,7 @@ def claims(as_json: AsJson = False, root: Root = HERE, registry_file: RegistryFi
     """Check the paper's claims in words on every data set (docs/verdicts.md)."""
     from eps_resnet import claims as module
 
-    found = module.claims(registry.load(registry_file), Layout(root))
+    found = module.claims(_load(registry_file), Layout(root))
     if as_json:
         _print_json([asdict(claim) for claim in found])
         return
@@ -390,9 +409,9 @@ def claims(as_json: AsJson = False, root: Root = HERE, registry_file: RegistryFi
 def consistency(as_json: AsJson = False, registry_file: RegistryFile = EXPERIMENTS) -> None:
     """Check the paper against itself: its figures, its text and exact sizes of its networks (docs/verdicts.md)."""
     from eps_resnet import consistency as module
-    from eps_resnet import published
+    from eps_resnet import provenance, published
 
-    found = module.checks(published.read(provenance.published_csv(), registry.load(registry_file)))
+    found = module.checks(published.read(provenance.published_csv(), _load(registry_file)))
     if as_json:
         _print_json([asdict(check) for check in found])
         return
@@ -410,7 +429,7 @@ def _print_findings(findings: Iterable[tuple[str, str, str]]) -> None:
 
 def _plain_console() -> Console:
     """A console that takes text as it is, wide where no terminal says how wide it is."""
-    return Console(width=None if sys.stdout.isatty() else WIDE, markup=False, highlight=False)
+    return Console(width=None if sys.stdout.isatty() else WIDE, markup=False, emoji=False, highlight=False)
 
 
 def _number(value: float | None) -> str:
@@ -422,7 +441,7 @@ def report(root: Root = HERE, registry_file: RegistryFile = EXPERIMENTS) -> None
     """Write paper_tables/index.html: one page with every verdict, figure, claim and run, readable offline."""
     from eps_resnet.report import write_report
 
-    print(write_report(registry.load(registry_file), Layout(root)), file=sys.stderr)
+    print(write_report(_load(registry_file), Layout(root)), file=sys.stderr)
 
 
 @app.command()
@@ -436,7 +455,7 @@ def reproduction(
     """Compare results made here with the committed ones. A difference is a verdict, not a failure."""
     from eps_resnet import reproduction as module
 
-    experiments = registry.load(registry_file)
+    experiments = _load(registry_file)
     experiments.dataset(dataset)
     keys = [key for key, run in experiments.runs.items() if run.dataset == dataset]
     verdicts = module.reproduce(keys, Layout(root), Layout(committed))
@@ -476,11 +495,13 @@ def plan(
     from eps_resnet import plan as module
     from eps_resnet import speed
 
-    experiments, layout = registry.load(registry_file), Layout(root)
+    experiments, layout = _load(registry_file), Layout(root)
     keys = module.runs_of(experiments, targets or [module.ALL])
     if calibrate:
         unfinished = [item.key for item in module.plan(experiments, layout, keys, {}) if item.epochs_left]
-        speed.calibrate(experiments, layout, [experiments.run(key) for key in unfinished])
+        from eps_resnet.calibration import calibrate as time_networks
+
+        time_networks(experiments, layout, [experiments.run(key) for key in unfinished])
     timings, ignored = speed.read_timings(layout)
     items = module.plan(experiments, layout, keys, timings)
     totals = module.totals(experiments, layout, items)
@@ -538,7 +559,7 @@ def generate() -> None:
     """Write what is generated from the registry: dvc.yaml and Snakemake's JSON schema."""
     from eps_resnet.generated import FILES
 
-    experiments = registry.load(EXPERIMENTS)
+    experiments = _load(EXPERIMENTS)
     for path, content in FILES.items():
         path.write_text(content(experiments))
         print(path, file=sys.stderr)

@@ -1,17 +1,15 @@
 """What a training costs: multiply-adds, memory, disk; and the speeds that are assumed where none is measured.
 
-How each is reckoned, and what is left out: docs/cost.md.
+How each is reckoned, and what is left out: docs/cost.md. No torch in here: a plan is asked for often.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 
-import torch
-
 from eps_resnet.data import manifest
 from eps_resnet.layout import Layout
-from eps_resnet.networks.architecture import Architecture, architecture_of, blocks_of
-from eps_resnet.networks.resnet import ResNet
+from eps_resnet.networks.architecture import Architecture, ConvShape, architecture_of, blocks_of
 from eps_resnet.networks.size import size_of
 from eps_resnet.registry import Registry, Run, recipe_of
 from eps_resnet.schedule import epochs_of
@@ -23,10 +21,10 @@ CPU_MULTIPLY_ADDS_PER_SECOND = 3.9e10
 GPU_MULTIPLY_ADDS_PER_SECOND = 2.5e12
 SECONDS_PER_HOUR, SECONDS_PER_DAY = 3_600, 86_400
 FLOAT_BYTES = 4
+COUNTER_BYTES = 8  # of the mini-batches that a batch norm has seen
 COPIES_IN_MEMORY = 4  # of the parameters: weights, gradients, momentum, and the settled network
 CHECKPOINTS = 3  # two are kept, and a third is there while it is written
 BLOCK_ROW_BYTES = 16  # of blocks.parquet, per block and epoch: the committed run of digits, depth 110
-SMALL_DEPTHS = (8, 14)  # CIFAR-style networks with one and two blocks per stage
 # Bytes of the official files, as their servers stated them.
 DOWNLOAD_BYTES = {
     "cifar-10-binary.tar.gz": 170_052_171,
@@ -48,54 +46,98 @@ class NetworkCost:
 
 
 def network_cost(registry: Registry, run: Run, batch: int | None = None) -> NetworkCost:
-    """The cost of a run's network with mini-batches of `batch` images, by default the recipe's.
-
-    CIFAR-style networks of two depths differ by equal blocks, so two small ones give every other depth exactly: to
-    count those of 752 layers takes seconds each.
-    """
-    if registry.datasets[run.dataset].recipe.network == "imagenet":
-        return _counted(registry, run, batch)
-    shallow, deeper = (_counted(registry, run.model_copy(update={"depth": depth}), batch) for depth in SMALL_DEPTHS)
-    blocks = (run.depth - SMALL_DEPTHS[0]) // (SMALL_DEPTHS[1] - SMALL_DEPTHS[0])
-    totals = {name: count + blocks * (vars(deeper)[name] - count) for name, count in vars(shallow).items()}
-    return NetworkCost(**totals)
-
-
-def _counted(registry: Registry, run: Run, batch: int | None) -> NetworkCost:
+    """The cost of a run's network with mini-batches of `batch` images, by default the recipe's."""
     data, recipe = registry.datasets[run.dataset], recipe_of(registry, run)
-    # Gates compare numbers, and here are none; slices keep as much as the whole mini-batch does.
-    architecture = replace(architecture_of(run, data, recipe), epsilon=None, slices=1)
+    # Gates and slices change none of it: seeds and epsilons of one network share what is counted.
+    architecture = replace(architecture_of(run, data, recipe), epsilon=None, gate_scope="slice", slices=1)
     return _count(architecture, data.size, batch or recipe.batch)
 
 
 @cache
 def _count(architecture: Architecture, size: int, batch: int) -> NetworkCost:
-    """Counts by one forward pass without numbers; autograd says which tensors it keeps."""
-    with torch.device("meta"):
-        network = ResNet(architecture).train()
-        images = torch.empty(batch, architecture.channels, size, size)
-    kept: dict[int, torch.Tensor] = {}  # by storage, as several of them may be views of one
-
-    def keep(tensor: torch.Tensor) -> torch.Tensor:
-        kept[tensor.untyped_storage()._cdata] = tensor
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        outputs = network(images)  # held: what autograd keeps lives as long
-    own = {parameter.untyped_storage()._cdata for parameter in network.parameters()}
-    activations = sum(tensor.untyped_storage().nbytes() for key, tensor in kept.items() if key not in own)
-    del outputs
+    """Counts from shapes alone."""
+    norms, parameters = list(_norms(architecture)), size_of(architecture, size).parameters
+    maps = sum(channels * width**2 for channels, width in _kept_maps(architecture, size))
     return NetworkCost(
-        parameters=sum(parameter.numel() for parameter in network.parameters()),
-        multiply_adds=_multiply_adds(architecture.plain(), size),
-        file_bytes=sum(tensor.nbytes for tensor in network.state_dict().values()),
-        activation_bytes=activations,
+        parameters=parameters,
+        multiply_adds=size_of(architecture.plain(), size).multiply_adds,
+        file_bytes=(parameters + 2 * sum(norms)) * FLOAT_BYTES + len(norms) * COUNTER_BYTES,
+        # Of each batch norm also mean and deviation, those of the mini-batch and the running ones.
+        activation_bytes=(batch * maps + 4 * sum(norms)) * FLOAT_BYTES,
     )
 
 
-@cache
-def _multiply_adds(architecture: Architecture, size: int) -> int:
-    return size_of(architecture, size).multiply_adds
+def _blocks(architecture: Architecture) -> Iterator[tuple[int, int]]:
+    """Stage and index of every block, input to output."""
+    return ((stage, index) for stage, kept in enumerate(architecture.kept) for index in kept)
+
+
+def _norms(architecture: Architecture) -> Iterator[int]:
+    """Channels of every batch norm."""
+    yield architecture.widths[0]
+    for stage, index in _blocks(architecture):
+        if architecture.shares_activation(stage, index):
+            yield architecture.inputs(stage, index)
+        yield from architecture.norms(stage, index)
+        if architecture.side_after == (stage, index):
+            yield architecture.outputs[stage]
+    yield architecture.outputs[-1]
+
+
+def _kept_maps(architecture: Architecture, size: int) -> Iterator[tuple[int, int]]:
+    """Channels and width of every map that autograd keeps of one image in a training step.
+
+    A convolution keeps its input, padded if it pads that itself; a batch norm its input; ReLU, which works in place,
+    its output; pooling its input and, of a maximum, where it was; a linear layer its input. A sum keeps nothing.
+    """
+    stem, width = architecture.stem(), _divided(size, architecture.stem().stride)
+    yield stem.inputs, _padded(architecture, stem, size) or size
+    yield stem.outputs, width
+    if architecture.family == "imagenet":
+        pool = ConvShape(stem.outputs, stem.outputs, 3, 2)
+        yield stem.outputs, width
+        yield stem.outputs, _padded(architecture, pool, width)
+        width = _divided(width, pool.stride)
+        yield 2 * stem.outputs, width  # where the maximum was: integers twice as long as floats
+    for stage, index in _blocks(architecture):
+        yield from _kept_in_block(architecture, stage, index, width)
+        width = _divided(width, 2 if stage > 0 and index == 0 else 1)
+        if architecture.side_after == (stage, index):
+            yield from _kept_in_head(architecture.outputs[stage], width)
+    yield architecture.outputs[-1], width
+    yield from _kept_in_head(architecture.outputs[-1], width)
+
+
+def _kept_in_block(architecture: Architecture, stage: int, index: int, width: int) -> Iterator[tuple[int, int]]:
+    shapes = architecture.residual(stage, index)
+    first_norm = len(shapes) - len(architecture.norms(stage, index))
+    yield shapes[0].inputs, width
+    if architecture.shares_activation(stage, index):
+        yield shapes[0].inputs, width
+    for place, shape in enumerate(shapes):
+        if place > 0:
+            yield shape.inputs, width  # what the convolution before gave
+        if place >= first_norm:
+            yield shape.inputs, width
+        yield shape.inputs, _padded(architecture, shape, width)
+        width = _divided(width, shape.stride)
+
+
+def _kept_in_head(channels: int, width: int) -> Iterator[tuple[int, int]]:
+    """All but the map that enters it."""
+    yield channels, width
+    yield channels, 1
+
+
+def _padded(architecture: Architecture, shape: ConvShape, width: int) -> int:
+    """The width of the padded copy that is made of a map, TensorFlow's SAME at stride 2; 0 if none is made."""
+    if shape.stride == 1 or shape.kernel == 1 or architecture.stride_padding == "symmetric":
+        return 0
+    return max((_divided(width, shape.stride) - 1) * shape.stride + shape.kernel, width)
+
+
+def _divided(width: int, stride: int) -> int:
+    return -(-width // stride)
 
 
 def step_multiply_adds(registry: Registry, run: Run, batch: int | None = None) -> int:

@@ -4,19 +4,24 @@ import fcntl
 import os
 import tempfile
 from pathlib import Path
-from typing import IO
-
-import torch
+from typing import IO, TYPE_CHECKING
 
 from eps_resnet.cost import cpu_core_days, training_multiply_adds
 from eps_resnet.errors import UserError
 from eps_resnet.registry import Registry
 
+if TYPE_CHECKING:
+    import torch
+
+# torch takes seconds to import, and says alone for sure whether it can use a card: it is asked where a training that
+# needs one is due. Snakemake's guard, and what it says where there is none, need it for nothing else.
 _claims: list[IO[str]] = []  # open lock files: a card stays claimed as long as its process lives
 
 
 def has_gpu() -> bool:
     """Whether PyTorch sees a CUDA device."""
+    import torch
+
     return torch.cuda.is_available()
 
 
@@ -36,11 +41,13 @@ def cpu_is_allowed() -> bool:
     return os.environ.get("EPS_RESNET_ALLOW_CPU") == "1"
 
 
-def choose(registry: Registry, key: str) -> torch.device:
+def choose(registry: Registry, key: str) -> "torch.device":
     """The device a run trains on: the CPU if its recipe says so, else a free card, else the CPU if the user allows it.
 
     Raises UserError where the recipe needs a GPU and there is none, or every card is claimed by another training.
     """
+    import torch
+
     if registry.datasets[registry.run(key).dataset].recipe.device == "cpu":
         return torch.device("cpu")
     if has_gpu():

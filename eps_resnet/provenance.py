@@ -34,6 +34,7 @@ TABLE_CODE = ("published", "figures/__init__", "figures/results", "figures/remar
 
 CHECKPOINTS = "epoch-*.safetensors"  # the files of an unfinished training
 SHOWN = 60  # characters of a value in a message
+STATEMENTS = (ast.stmt, ast.excepthandler, ast.match_case)  # the nodes that statements are below
 
 State = Literal["done", "partial", "stale", "missing"]
 
@@ -50,16 +51,17 @@ def _code_digest(module: str) -> str:
 
 def _meaning(source: str) -> str:
     tree = ast.parse(source)
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if (
-            isinstance(body, list)
-            and body
-            and isinstance(body[0], ast.Expr)
-            and isinstance(body[0].value, ast.Constant)
-        ):
-            body.pop(0)  # a docstring
+    _remove_docstrings(tree)
     return ast.dump(tree)
+
+
+def _remove_docstrings(node: ast.AST) -> None:
+    body = getattr(node, "body", None)
+    if isinstance(body, list) and body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
+        body.pop(0)
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, STATEMENTS):  # not into expressions, most of a tree: this is done at every start
+            _remove_docstrings(child)
 
 
 def training_code(data: DataSet) -> tuple[str, ...]:

@@ -60,6 +60,7 @@ _CIFAR: dict[str, tuple[Any, ...]] = {
     "initialisation": ("variance_scaling", "gaussian"),  # paper
     "discarded_in_evaluation": ("identity", "gated"),  # code
     "precision": ("float32",),
+    "compiled": (False,),
 }
 _SVHN_CHANGES = {"pad": 4, "brightness": 10.0, "contrast": (0.8, 1.2)}
 RECIPES: dict[str, dict[str, tuple[Any, ...]]] = {

@@ -8,12 +8,14 @@ import json
 import re
 import reprlib
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from yaml.composer import Composer
 
 from eps_resnet.errors import UserError
 
@@ -28,6 +30,7 @@ LARGEST_FILE = 2**20  # bytes
 MOST_NODES = 50_000  # keys, values, lists and mappings, with every alias written out; the project's own has 1,500
 DEEPEST = 20  # lists and mappings inside one another
 LONGEST_TEXT, LONGEST_NUMBER = 2000, 40  # characters
+READ_OTHERWISE = set("\t!\ufeff")  # tabs, tags, byte order marks: libyaml takes them otherwise than PyYAML
 LONGEST_LINE, MOST_MISTAKES = 400, 20  # of a message: characters in a line, mistakes that are named
 
 # Snakemake's --config has these names of its own beside those of data sets.
@@ -161,6 +164,11 @@ class Recipe(Strict):
         "float32",
         description="Of convolutions and linear layers: float32, or on GPUs TF32, or bfloat16. Batch norm, gates and "
         "loss are always in float32. Anything but float32 is a variant that is never compared with the paper.",
+    )
+    compiled: bool = Field(
+        False,
+        description="Compile the blocks' layers by torch.compile, which rounds otherwise: a variant that is never "
+        "compared with the paper.",
     )
     augmentation: Augmentation
     pixel_divisor: Positive | None = Field(
@@ -467,6 +475,10 @@ def _line_of(error: yaml.MarkedYAMLError) -> int:
 
 
 def _parse(text: str) -> Any:
+    """Reads by libyaml, which is faster; what it refuses is read again by PyYAML's own parser, for its messages."""
+    if yaml.__with_libyaml__ and not READ_OTHERWISE & set(text):
+        with suppress(yaml.YAMLError):
+            return _FastLoader(text).get_single_data()
     loader = _Loader(text)
     try:
         return loader.get_single_data()
@@ -477,14 +489,14 @@ def _parse(text: str) -> Any:
         loader.dispose()
 
 
-class _Loader(yaml.SafeLoader):
-    """The safe loader, for documents of a bounded size without dates, tags, control characters and repeated keys."""
+class _Composer(Composer):
+    """For documents of a bounded size without dates, tags, control characters and repeated keys."""
 
     PLAIN = "tag:yaml.org,2002:"
     SCALARS = ("str", "int", "float", "bool", "null", "merge")
 
-    def __init__(self, text: str) -> None:
-        super().__init__(text)
+    def __init__(self) -> None:
+        Composer.__init__(self)  # not the next of a loader's several bases, whose constructors do not call one another
         self._nodes = 0  # so far, with aliases written out
         self._level = 0  # of lists and mappings around the present place
         self._deepest = 0  # level inside the present list or mapping
@@ -492,7 +504,7 @@ class _Loader(yaml.SafeLoader):
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         """Counts nodes and levels; what an alias stands for counts each time."""
-        event = self.peek_event()  # type: ignore[no-untyped-call]
+        event = self.peek_event()  # type: ignore[attr-defined]  # of the loader
         before, deepest_around = self._nodes, self._deepest
         self._level += 1
         self._count(1, 0, event)
@@ -518,24 +530,24 @@ class _Loader(yaml.SafeLoader):
     def compose_scalar_node(self, anchor: Any) -> yaml.ScalarNode:
         """Refuses what is no short, printable text, number, boolean or null."""
         node = super().compose_scalar_node(anchor)
-        kind, found = node.tag.removeprefix(self.PLAIN), _REPR.repr(node.value)
+        kind, value, shown = node.tag.removeprefix(self.PLAIN), node.value, _REPR.repr
         if kind not in self.SCALARS:
             raise _Refusal(
-                f"{found} is of type {_REPR.repr(kind)}; expected a text (in quotes), a number, true, false or null",
+                f"{shown(value)} is of type {shown(kind)}; expected a text (in quotes), a number, true, false or null",
                 node.start_mark,
             )
-        if not node.value.isprintable():
+        if not value.isprintable():
             raise _Refusal(
-                f"{found}: a text is one line of printable characters; where it is folded, begin it with >-",
+                f"{shown(value)}: a text is one line of printable characters; where it is folded, begin it with >-",
                 node.start_mark,
             )
-        if len(node.value) > (LONGEST_NUMBER if kind in ("int", "float") else LONGEST_TEXT):
-            raise _Refusal(f"{found} is too long, it has {len(node.value):,} characters", node.start_mark)
+        if len(value) > (LONGEST_NUMBER if kind in ("int", "float") else LONGEST_TEXT):
+            raise _Refusal(f"{shown(value)} is too long, it has {len(value):,} characters", node.start_mark)
         if kind != "merge":
             try:
-                self.construct_object(node)
+                self.construct_object(node)  # type: ignore[attr-defined]  # of the loader
             except (ValueError, LookupError, ArithmeticError):
-                raise _Refusal(f"{found} is no {kind}", node.start_mark) from None
+                raise _Refusal(f"{shown(value)} is no {kind}", node.start_mark) from None
         return node
 
     def compose_sequence_node(self, anchor: Any) -> yaml.SequenceNode:
@@ -560,6 +572,24 @@ class _Loader(yaml.SafeLoader):
     def _refuse_tag(self, node: yaml.CollectionNode, kind: str) -> None:
         if node.tag != self.PLAIN + kind:
             raise _Refusal(f"a list or mapping has no tag here, found {_REPR.repr(node.tag)}", node.start_mark)
+
+
+class _Loader(_Composer, yaml.SafeLoader):
+    """The safe loader."""
+
+    def __init__(self, text: str) -> None:
+        yaml.SafeLoader.__init__(self, text)
+        _Composer.__init__(self)
+
+
+if yaml.__with_libyaml__:
+
+    class _FastLoader(_Composer, yaml.CSafeLoader):
+        """The safe loader with libyaml's scanner and parser."""
+
+        def __init__(self, text: str) -> None:
+            yaml.CSafeLoader.__init__(self, text)
+            _Composer.__init__(self)
 
 
 _REPR = reprlib.Repr()  # cuts off what is long or deep

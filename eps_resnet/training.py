@@ -38,6 +38,8 @@ class Training:
     def __init__(self, run: Run, recipe: Recipe, network: ResNet, share: Share = Share()) -> None:
         self.run, self.recipe, self.network, self.share = run, recipe, network, share
         self.model = distributed(network, share, has_gates=run.epsilon is not None)
+        if recipe.compiled:
+            network.compile_residuals()
         self.optimizer = _optimizer(network, recipe)
         self.schedule = RateSchedule.of(recipe, run)
         self.certifies = True  # False: no block is ever certified, for comparison

@@ -24,6 +24,39 @@ def eps(*arguments: str, expect: int = 0, **environment: str) -> subprocess.Comp
     return process
 
 
+HEAVY = {"torch", "numpy", "pandas", "pyarrow", "scipy", "sklearn", "matplotlib", "requests", "snakemake", "dvc"}
+
+
+def imported(*command: str) -> set[str]:
+    """The packages that a program of Python imports, what it prints aside."""
+    process = subprocess.run([sys.executable, "-X", "importtime", *command], capture_output=True, text=True, check=True)
+    lines = [line for line in process.stderr.splitlines() if line.startswith("import time:")]
+    return {line.rsplit("|", 1)[-1].strip().split(".")[0] for line in lines}
+
+
+@pytest.mark.parametrize("command", [["--help"], ["runs", "--json"], ["show", "digits-20-standard-s0"], ["plan"]])
+def test_what_only_looks_imports_no_library_of_numbers(command: list[str], tmp_path: Path) -> None:
+    root = [] if "--help" in command else ["--root", str(tmp_path)]
+    packages = imported("-m", "eps_resnet", *command, *root)
+    assert "typer" in packages
+    assert not packages & HEAVY
+
+
+def test_help_does_not_wait_for_the_registry() -> None:
+    assert not imported("-m", "eps_resnet", "--help") & {"pydantic", "yaml"}
+
+
+def test_the_refusal_of_a_paper_sized_run_is_worded_without_torch() -> None:
+    program = (
+        "from pathlib import Path; from eps_resnet import device, registry;"
+        "experiments = registry.load(Path('config/experiments.yaml'));"
+        "print(device.refusal(experiments, ['imagenet-152-epsilon_side-1p8-s0']))"
+    )
+    packages = imported("-c", program)
+    assert "pydantic" in packages
+    assert not packages & HEAVY
+
+
 def test_runs_lists_every_run_with_its_state(experiments: Registry, tmp_path: Path) -> None:
     rows = json.loads(eps("runs", "--json", "--root", str(tmp_path)).stdout)
     assert [row["key"] for row in rows] == list(experiments.runs)

@@ -281,6 +281,7 @@ UNFAITHFUL: dict[str, Any] = {
     "initialisation": "zeros",
     "discarded_in_evaluation": "opened",
     "precision": "bfloat16",
+    "compiled": True,
 }
 
 

@@ -105,6 +105,8 @@ UNSAFE_NAMES = {
 }
 SAFE_YAML = {
     *("safe_load", "safe_dump", "SafeLoader", "YAMLError", "MarkedYAMLError", "reader.ReaderError", "reader"),
+    *("CSafeLoader", "CSafeLoader.__init__", "SafeLoader.__init__", "__with_libyaml__"),
+    *("composer.Composer", "composer.Composer.__init__"),
     *("Node", "ScalarNode", "SequenceNode", "MappingNode", "CollectionNode", "AliasEvent"),
 }
 SAFE_ONLY_AS_FALSE = {"shell", "allow_pickle"}

@@ -1,5 +1,7 @@
 """Gates that leave their decisions on the device until they are read, as on a GPU; shown here on the CPU."""
 
+from functools import partial
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -94,3 +96,18 @@ def test_in_bfloat16_batch_norm_gates_and_loss_stay_in_float32(experiments: Regi
     assert seen == {"conv": {torch.bfloat16}, "norm": {torch.float32}}
     assert loss.dtype == logits.dtype == torch.float32
     assert all(parameter.dtype == torch.float32 for parameter in network.parameters())
+
+
+def test_a_compiled_network_trains_what_the_plain_one_does(
+    experiments: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the last step, code for this processor, which takes a minute."""
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
+    plain, compiled = (new_training(experiments, 6.0, compiled=compiled) for compiled in (False, True))
+    for training in (plain, compiled):
+        training.network.train()
+        for _ in range(2):
+            train_step(training, torch.linspace(-1, 1, 16 * 64).reshape(16, 1, 8, 8), torch.arange(16) % 10, 0.1)
+    assert plain.network.read_gates() == compiled.network.read_gates()
+    for name, tensor in plain.network.state_dict().items():
+        torch.testing.assert_close(tensor, compiled.network.state_dict()[name], msg=name)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from eps_resnet import checkpoint, cost, device, plan, provenance, registry, speed
+from eps_resnet import calibration, checkpoint, cost, device, plan, provenance, registry, speed
 from eps_resnet.cli import app
 from eps_resnet.errors import UserError
 from eps_resnet.files import read_json, write_json
@@ -115,12 +116,27 @@ def test_a_trained_run_takes_the_disk_that_was_planned(small: tuple[Registry, La
     assert planned.disk_bytes == pytest.approx(found, rel=0.1)  # file headers, and the mean image
 
 
-@pytest.mark.parametrize(
-    "key", ["cifar10-110-standard-s0", "svhn-110-epsilon_side-1p5-s0", "digits-56-standard_side-s0"]
+KEPT_BY_A_STEP = (
+    *("digits-20-standard-s0", "cifar10-110-epsilon_side-2p5-s0", "svhn-110-standard_side-s0"),
+    *("imagenet-101-standard-s0", "imagenet-152-epsilon_side-1p8-s0"),
 )
-def test_the_cost_taken_from_two_small_networks_is_that_of_the_network_itself(experiments: Registry, key: str) -> None:
+
+
+@pytest.mark.parametrize("padding", ["same", "symmetric"])
+@pytest.mark.parametrize("key", KEPT_BY_A_STEP)
+def test_the_cost_counted_from_shapes_is_that_of_the_real_network(
+    experiments: Registry, key: str, padding: Literal["same", "symmetric"]
+) -> None:
     run = experiments.run(key)
-    assert cost.network_cost(experiments, run) == cost._counted(experiments, run, None)
+    data = experiments.datasets[run.dataset]
+    architecture = architecture_of(run, data, data.recipe.model_copy(update={"stride_padding": padding, "slices": 1}))
+    with torch.device("meta"):  # shapes without numbers; gates compare numbers, so that there are none
+        network = ResNet(replace(architecture, epsilon=None)).train()
+        images = torch.empty(2, data.channels, data.size, data.size)
+    counted = cost._count(architecture, data.size, 2)
+    assert counted.activation_bytes == _kept_bytes(network, images)
+    assert counted.parameters == sum(parameter.numel() for parameter in network.parameters())
+    assert counted.file_bytes == sum(tensor.nbytes for tensor in network.state_dict().values())
 
 
 @pytest.mark.parametrize("key", ["digits-20-standard-s0", "digits-20-standard_side-s0"])
@@ -128,20 +144,25 @@ def test_the_counted_cost_is_that_of_a_real_training_step(experiments: Registry,
     run = experiments.run(key)
     data, recipe = experiments.datasets[run.dataset], recipe_of(experiments, run)
     network = ResNet(architecture_of(run, data, recipe)).train()
-    kept: dict[int, torch.Tensor] = {}
+    real = _kept_bytes(network, torch.randn(recipe.batch, data.channels, data.size, data.size))
+    counted = cost.network_cost(experiments, run)
+    assert counted.activation_bytes == pytest.approx(real, rel=0.05)  # CPU kernels keep a little otherwise
+
+
+def _kept_bytes(network: ResNet, images: torch.Tensor) -> int:
+    """What autograd keeps for the backward pass beside the parameters; several of its tensors may be views of one."""
+    kept: dict[int, torch.UntypedStorage] = {}
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:
-        kept[tensor.untyped_storage().data_ptr()] = tensor
+        kept[tensor.untyped_storage()._cdata] = tensor.untyped_storage()
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        output = network(torch.randn(recipe.batch, data.channels, data.size, data.size))
-    own = {parameter.data_ptr() for parameter in network.parameters()}
-    real = sum(tensor.untyped_storage().nbytes() for pointer, tensor in kept.items() if pointer not in own)
-    counted = cost.network_cost(experiments, run)
-    assert counted.activation_bytes == pytest.approx(real, rel=0.05)  # CPU kernels keep a little otherwise
-    assert counted.parameters == sum(parameter.numel() for parameter in network.parameters())
-    del output
+        outputs = network(images)  # held: what autograd keeps lives as long
+    own = {parameter.untyped_storage()._cdata for parameter in network.parameters()}
+    bytes_kept = sum(storage.nbytes() for key, storage in kept.items() if key not in own)
+    del outputs
+    return bytes_kept
 
 
 @given(st.sampled_from(["cifar10-110-standard-s0", "imagenet-101-standard-s0"]), st.integers(1, 1000))
@@ -161,13 +182,13 @@ def test_times_on_a_line_are_extended_along_it(
     """In fractions, so that equal means equal."""
     work = [first, first + more]
     seconds = [fixed + each * amount for amount in work]
-    assert speed.extended(work, seconds, whole) == fixed + each * whole  # type: ignore[arg-type]
-    assert speed.extended([first], [fixed], whole) == fixed
+    assert calibration.extended(work, seconds, whole) == fixed + each * whole  # type: ignore[arg-type]
+    assert calibration.extended([first], [fixed], whole) == fixed
 
 
 def test_times_that_do_not_grow_with_the_network_are_refused() -> None:
     with pytest.raises(UserError, match="such times say nothing"):
-        speed.extended([100, 200], [2.0, 1.9], 1000)
+        calibration.extended([100, 200], [2.0, 1.9], 1000)
 
 
 @pytest.mark.parametrize(
@@ -183,10 +204,10 @@ def test_a_core_is_given_smaller_networks_where_a_step_would_be_long(
     experiments: Registry, key: str, timed: tuple[tuple[int, int], ...]
 ) -> None:
     run = experiments.run(key)
-    assert speed.what_is_timed(experiments, run, CPU) == timed
+    assert calibration.what_is_timed(experiments, run, CPU) == timed
     for depth, batch in timed:
         smaller = run.model_copy(update={"depth": depth})
-        assert cost.memory_bytes(experiments, smaller, batch) < speed.CPU_ROOM
+        assert cost.memory_bytes(experiments, smaller, batch) < calibration.CPU_ROOM
 
 
 def _timing(experiments: Registry, key: str, seconds: float) -> speed.Timing:
@@ -267,19 +288,19 @@ def test_two_networks_that_are_too_large_share_the_timing_of_their_stand_ins(
     experiments: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(device, "has_gpu", lambda: False)
-    monkeypatch.setattr(speed, "STAND_INS", {"cifar": (8, 14)})
-    monkeypatch.setattr(speed, "STEP_SECONDS", 0.01)
+    monkeypatch.setattr(calibration, "STAND_INS", {"cifar": (8, 14)})
+    monkeypatch.setattr(calibration, "STEP_SECONDS", 0.01)
     timed = []
 
     def count(training: Training, batch: torch.Tensor, labels: torch.Tensor, rate: float) -> object:
         timed.append(training.run.depth)
         return train_step(training, batch, labels, rate)
 
-    monkeypatch.setattr(speed, "train_step", count)
-    monkeypatch.setattr(speed, "_now", lambda where: float(sum(timed)))  # a clock that no other process slows down
+    monkeypatch.setattr(calibration, "train_step", count)
+    monkeypatch.setattr(calibration, "_now", lambda where: float(sum(timed)))  # no other process slows this clock
     runs = [experiments.run(f"digits-{depth}-standard-s0") for depth in (56, 110)]
-    speed.calibrate(experiments, Layout(tmp_path), runs)
-    steps = speed.WARM_UP + speed.TIMED
+    calibration.calibrate(experiments, Layout(tmp_path), runs)
+    steps = calibration.WARM_UP + calibration.TIMED
     assert timed == [8] * steps + [14] * steps
     small, large = (speed.read_timings(Layout(tmp_path))[0][f"digits-{depth}-standard"] for depth in (56, 110))
     assert small.timed == large.timed

@@ -498,3 +498,18 @@ def test_no_key_of_a_run_or_figure_differs_from_the_one_that_follows_from_its_va
         document[part][key] = values
         with TemporaryDirectory() as folder:
             assert message_of(written(Path(folder), dumped(document)))
+
+
+@pytest.mark.parametrize(
+    "text", ["!", "a: ! ''", "\ufeffa: 1", "b\t", "a: [1, 2.5e-3, 'x', yes, ~]", "a: &x {b: 1}\nc: *x"]
+)
+def test_libyaml_changes_nothing_of_what_is_read(text: str) -> None:
+    """Beside the small ones, the project's own registry."""
+    for document in (text, Path("config/experiments.yaml").read_text()):
+        outcomes = []
+        for read in (registry._parse, lambda document: registry._Loader(document).get_single_data()):
+            try:
+                outcomes.append(repr(read(document)))
+            except yaml.YAMLError as error:
+                outcomes.append(str(error))
+        assert outcomes[0] == outcomes[1]

@@ -12,6 +12,8 @@ from eps_resnet.networks.architecture import Architecture
 from eps_resnet.networks.blocks import Block, Skip
 from eps_resnet.networks.layers import BatchNorm, Conv, MaxPool
 
+RESIDUALS = 64  # compiled versions of a block: its shapes, in training and evaluation, with and without gradients
+
 
 class Head(nn.Module):
     """BN-ReLU, global average pooling, linear with bias: (N, C, H, W) to logits (N, classes)."""
@@ -86,6 +88,14 @@ class ResNet(nn.Module):
         for block in opened:
             block.expected_closed = False
         return bool(opened)
+
+    def compile_residuals(self) -> None:
+        """Compiles every block's F by torch.compile; gates stay outside, as they decide what is computed."""
+        import torch._dynamo as dynamo  # takes seconds, for a variant
+
+        dynamo.config.recompile_limit = RESIDUALS  # the default of 8 is less than there are shapes of blocks
+        for block in self.blocks:
+            block.residual = torch.compile(block.residual)  # type: ignore[method-assign]
 
     def read_gates(self) -> list[bool]:
         """Per block, the gate's decision for the latest mini-batch. Waits for a GPU once, not for each block."""
