@@ -13,6 +13,7 @@ from eps_resnet.data import digits
 from eps_resnet.data.batches import TensorBatches
 from eps_resnet.networks.architecture import ConvShape
 from eps_resnet.networks.layers import BatchNorm, Conv
+from eps_resnet.prune import prune
 from eps_resnet.registry import Recipe, Registry, Run
 from eps_resnet.schedule import RateSchedule
 from eps_resnet.train import train_epoch
@@ -242,3 +243,21 @@ def test_only_discarded_blocks_are_certified(experiments: Registry) -> None:
                 training.optimizer.state[weight]["momentum_buffer"].zero_()
     certify(training, [True, False] * 3, batches.size)
     assert [block.certified for block in training.network.blocks] == [True, False] * 3
+
+
+@pytest.mark.parametrize("takes", ["identity", "gated"])
+def test_evaluation_takes_discarded_blocks_as_the_identity_or_gates_them_as_the_recipe_says(
+    experiments: Registry, takes: str
+) -> None:
+    training, batches = closing(experiments, True, discarded_in_evaluation=takes)
+    training.network.set_epsilon(1e9)
+    training.run = training.run.model_copy(update={"epsilon": 1e9})
+    train_epoch(training, batches)  # every gate is closed: every block is discarded
+    network = training.network.eval()
+    network.set_epsilon(0.0)  # now every gate is open
+    images = next(iter(batches.test()))
+    with torch.no_grad():
+        as_pruned = torch.equal(network(images)[0], prune(network, [True] * 6)(images)[0])
+    assert as_pruned == (takes == "identity")
+    assert network.read_gates() == [takes == "identity"] * 6
+    assert certified(training) == (6 if takes == "identity" else 0)

@@ -1,0 +1,45 @@
+"""Trainings of CIFAR-10's networks on drawn images, ready for a step."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from eps_resnet import registry
+from eps_resnet.networks.architecture import architecture_of
+from eps_resnet.networks.resnet import ResNet, initialise
+from eps_resnet.registry import Method, recipe_of
+from eps_resnet.streams import stream
+from eps_resnet.train import train_step
+from eps_resnet.training import Training
+
+REGISTRY = registry.load(Path("config/experiments.yaml"))
+DATASET, BATCH, CHANNELS, SIZE, CLASSES = "cifar10", 128, 3, 32, 10
+
+
+def training_of(depth: int, method: Method = "epsilon_side", gated: bool = True) -> Training:
+    """A training of a network of so many layers as the registry has it, all its gates open, or with none at all."""
+    key = "cifar10-110-epsilon_side-2p5-s0" if method == "epsilon_side" else f"cifar10-110-{method}-s0"
+    run = REGISTRY.run(key).model_copy(update={"depth": depth})
+    if not gated:
+        run = run.model_copy(update={"epsilon": None})
+    recipe = recipe_of(REGISTRY, run)
+    network = ResNet(architecture_of(run, REGISTRY.datasets[DATASET], recipe))
+    initialise(network, recipe.initialisation, stream(0, "weights"))
+    network.to(memory_format=torch.channels_last).train()
+    if run.epsilon is not None:
+        network.set_epsilon(0.0)
+    return Training(run, recipe, network)
+
+
+def batch(images: int = BATCH) -> tuple[Tensor, Tensor]:
+    """Drawn inputs and labels: a step's time does not depend on what is in them."""
+    draw = stream(0, "images")
+    return torch.randn(images, CHANNELS, SIZE, SIZE, generator=draw), torch.randint(CLASSES, (images,), generator=draw)
+
+
+def step_of(training: Training, images: int = BATCH) -> Callable[[], object]:
+    """One step with a rate of 0, so that gates stay as they are."""
+    inputs, labels = batch(images)
+    return lambda: train_step(training, inputs, labels, 0.0)
