@@ -1,5 +1,6 @@
 # make demo: trains and prunes the demo networks and compares them with the committed results.
 # make tables: writes all tables, drawings and the report from the results there are.
+# make bench: measures how fast all of it is, against goals (docs/speed.md).
 # make test: runs the tests; make test-faults those that kill, damage and flood for up to half an hour. All set up .venv from the lock file first if it is missing.
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -7,15 +8,22 @@ BIN := .venv/bin
 FIGURES := figure6-digits figure7-digits figure8-digits
 CORES ?= 2
 # The longest trainings go first, so that no core is idle at the end.
-LONGEST := $(patsubst %,demo/results/digits-110-%-s0/metrics.json,standard standard_side epsilon_side-2p5)
+DEMO ?= demo
+LONGEST := $(patsubst %,$(DEMO)/results/digits-110-%-s0/metrics.json,standard standard_side epsilon_side-2p5)
 
-.PHONY: demo tables test test-faults check setup lock
+.PHONY: demo demo-runs bench tables test test-faults check setup lock
 
-demo: setup
-	@$(BIN)/snakemake --cores $(CORES) --quiet rules --prioritize $(LONGEST) --config root=demo -- demo
+demo: demo-runs
 	@$(BIN)/eps-resnet print --root demo $(FIGURES)
 	@$(BIN)/eps-resnet reproduction --root demo
 	@echo "All of it on one page: demo/paper_tables/index.html. Tables and figures lie beside it, results in demo/results/."
+
+demo-runs: setup
+	@$(BIN)/snakemake --cores $(CORES) --quiet rules --prioritize $(LONGEST) --config root=$(DEMO) -- demo
+
+# Measures every goal of speed in under 20 minutes and writes benchmarks/results/ (docs/speed.md).
+bench: setup
+	@$(BIN)/python -m benchmarks
 
 # Writes all tables, drawings and the report anew from the results there are; trains nothing.
 tables: setup

@@ -9,7 +9,7 @@ from benchmarks.trainings import step_of, training_of
 from eps_resnet.training import Training
 
 DEPTH, CLOSED = 110, 0.8
-GATED_DEPTHS = {20: 15, 110: 5}  # and how many pairs
+GATED_DEPTHS = {20: 15, 110: 7}  # and how many pairs
 PAIRS = 5
 STATES = ("open", "closed", "certified")
 NEVER_OPEN = 1e30  # epsilon
@@ -23,7 +23,7 @@ def lines(cores: int) -> list[Line]:
     what = f"as fast as with all gates open, ResNet-{DEPTH}, {CLOSED:.0%} of its gates"
     found.append(line("3 closed gates", f"{what} closed", closed, cores, at_least=1.8))
     found.append(line("4 certified blocks", f"{what} certified", certified, cores, at_least=4))
-    whole, part = (_peak_mib(state) for state in STATES[:2])
+    whole, part = (peak_mib(state, DEPTH) for state in STATES[:2])
     memory = (
         f"peak memory of a step beyond the network's own, {CLOSED:.0%} of the gates closed / all open, ResNet-{DEPTH}"
     )
@@ -39,9 +39,9 @@ def _open(depth: int, pairs: int, cores: int) -> Line:
     return line("2 gate", what, in_turns(gated, bare, pairs), cores, at_most=1.03)
 
 
-def _training(state: str) -> Training:
+def _training(state: str, depth: int = DEPTH) -> Training:
     """All gates open, or four of every five blocks closed or certified: as many in each stage."""
-    training = training_of(DEPTH)
+    training = training_of(depth)
     for index, block in enumerate(training.network.blocks):
         if index % 5 and state == "closed":
             block.epsilon = NEVER_OPEN
@@ -49,9 +49,9 @@ def _training(state: str) -> Training:
     return training
 
 
-def _peak_mib(state: str) -> float:
+def peak_mib(state: str, depth: int) -> float:
     """Peak memory of a process that makes two steps, less what it had before the first."""
-    command = [sys.executable, "-m", "benchmarks.gates", state]
+    command = [sys.executable, "-m", "benchmarks.gates", state, str(depth)]
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
@@ -68,4 +68,4 @@ def _status(name: str) -> int:
 
 
 if __name__ == "__main__":
-    print(_own_peak(step_of(_training(sys.argv[1]))))
+    print(_own_peak(step_of(_training(sys.argv[1], int(sys.argv[2])))))

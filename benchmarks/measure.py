@@ -27,15 +27,16 @@ class Ratio:
 class Line:
     """One line of the table: a figure with its spread, and the goal it is held to.
 
-    `figure` is a ratio unless `unit` says otherwise; `low` and `high` are its smallest and largest value. No goal: the
-    figure is only reported. `note` says what bounds it, or what else a reader should know.
+    `figure` is a ratio unless `unit` says otherwise, None if it could not be measured here; `low` and `high` are its
+    smallest and largest value. No goal: the figure is only reported. `note` says what bounds it, or
+    what else a reader should know.
     """
 
     item: str
     what: str
-    figure: float
-    low: float
-    high: float
+    figure: float | None
+    low: float | None
+    high: float | None
     cores: int
     at_most: float | None = None
     at_least: float | None = None
@@ -51,7 +52,9 @@ class Line:
 
     @property
     def met(self) -> bool | None:
-        """Whether the figure reaches the goal; None without one."""
+        """Whether the figure reaches the goal; None without one of them."""
+        if self.figure is None:
+            return None
         if self.at_most is not None:
             return self.figure <= self.at_most
         return None if self.at_least is None else self.figure >= self.at_least

@@ -1,16 +1,15 @@
 """What pruning saves: a ResNet-110 for 32x32 images against the same network with every fifth block kept.
 
-A speed-up is held to the ratio of multiply-adds: 1 says that the time went down as much as the work. Memory is that of
-a process of its own, as which this file is run: python -m benchmarks.pruned memory STEP CORES, one in STEP blocks kept.
+A speed-up is held to the ratio of multiply-adds: 1 says that the time went down as much as the work. Freed memory is
+kept, as `eps-resnet evaluate` does; otherwise page faults take a tenth from large batches' speed-up. Memory is that of
+a process of its own, as which this file is run: python -m benchmarks.pruned STEP CORES, one in STEP blocks kept.
 """
 
-import json
-import os
 import statistics
 import subprocess
 import sys
 from collections.abc import Callable, Collection
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -34,9 +33,6 @@ BATCHES = {1: (15, 10), 128: (7, 1)}  # pairs that are timed, and calls in each:
 FIXED_PAIRS = 5  # of the parts that stay, which are only told
 PROCESSES = 3  # whose memory is measured
 MIB = 2**20
-REFETCHED = "; memory freed by one layer is taken from the system anew by the next, but where it is kept"
-# glibc otherwise gives large blocks back to the system, which clears each page anew when it is next asked for.
-KEEPING = {"MALLOC_TRIM_THRESHOLD_": "4000000000", "MALLOC_MMAP_THRESHOLD_": "4000000000"}
 
 
 def lines(cores: int) -> list[Line]:
@@ -44,7 +40,7 @@ def lines(cores: int) -> list[Line]:
     with torch.inference_mode():
         speed = [_speed_up(batch, cores) for batch in BATCHES]
         onnx = [_onnx(batch, cores) for batch in BATCHES]
-    return [*speed, _speed_up_keeping_memory(cores), *_memory(cores), *onnx]
+    return [*speed, *_memory(cores), *onnx]
 
 
 def network(kept: Collection[int]) -> ResNet:
@@ -87,26 +83,19 @@ def _speed_up(batch: int, cores: int) -> Line:
         line(ITEM, f"{what}: speed-up by 80 % pruned blocks / ratio of multiply-adds", share, cores, at_least=GOAL),
         note=f"{before:.1f} ms and {after:.1f} ms; {saved:.2f} times fewer multiply-adds. Stem, shortcuts and head, "
         f"which stay, take {fixed.median:.1%} of the pruned network's time with {work[2] / work[1]:.1%} of its "
-        f"multiply-adds{REFETCHED if batch > 1 else ''}",
+        "multiply-adds.",
     )
 
 
-def _speed_up_keeping_memory(cores: int) -> Line:
-    """The throughput's line from a process that keeps the memory it frees: what is missing to 1 without page faults."""
-    found = Line(**json.loads(_own_process("speed", 128, cores, KEEPING)))
-    what = f"{found.what}, freed memory kept ({', '.join(KEEPING)})"
-    return replace(found, what=what, note=found.note.removesuffix(REFETCHED), at_least=None)
-
-
-def _own_process(what: str, number: int, cores: int, environment: dict[str, str]) -> str:
-    command = [sys.executable, "-m", "benchmarks.pruned", what, str(number), str(cores)]
-    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=os.environ | environment).stdout
+def _own_process(step: int, cores: int) -> str:
+    command = [sys.executable, "-m", "benchmarks.pruned", str(step), str(cores)]
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 def _memory(cores: int) -> list[Line]:
     found = []
     for name, step in (("all blocks", 1), ("20 % of the blocks", STEP)):
-        peaks = [float(_own_process("memory", step, cores, {})) / MIB for _ in range(PROCESSES)]
+        peaks = [float(_own_process(step, cores)) / MIB for _ in range(PROCESSES)]
         what = f"memory that a forward pass of 128 images adds, {name}"
         note = "at its peak; of activations, those of one block at a time, however many blocks there are"
         middle = statistics.median(peaks)
@@ -156,10 +145,5 @@ def _onnx(batch: int, cores: int) -> Line:
 
 
 if __name__ == "__main__":
-    number, threads = int(sys.argv[2]), int(sys.argv[3])
-    torch.set_num_threads(threads)
-    if sys.argv[1] == "memory":
-        print(_peak_of_a_forward(number))
-    else:
-        with torch.inference_mode():
-            print(json.dumps(asdict(_speed_up(number, threads))))
+    torch.set_num_threads(int(sys.argv[2]))
+    print(_peak_of_a_forward(int(sys.argv[1])))

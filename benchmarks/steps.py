@@ -8,12 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from benchmarks.elsewhere import elsewhere
 from benchmarks.measure import Line, in_turns, line
 from benchmarks.trainings import BATCH, batch, step_of, training_of
 from eps_resnet.networks.architecture import Architecture, ConvShape
 
 ITEM, DEPTHS = "1 step", (20, 56, 110)
-PAIRS = {20: 9, 56: 5, 110: 5}
+PAIRS = {20: 9, 56: 3, 110: 3}
 LAYOUTS = (torch.channels_last, torch.contiguous_format)
 TRIES = 3  # of each shape and layout, to find the better one
 
@@ -37,19 +38,28 @@ def lines(cores: int) -> list[Line]:
         seconds = f"{ratio.seconds[0]:.3f} s against {ratio.seconds[1]:.3f} s"
         what = f"step / its bare convolutions, each in its best layout, ResNet-{depth}"
         found.append(replace(line(ITEM, what, ratio, cores, at_most=1.5), note=seconds))
-        del limit
-        plain = in_turns(plain_step(depth), step, PAIRS[depth])
-        found.append(line(ITEM, f"as fast as a plain eager NCHW step, ResNet-{depth}", plain, cores, at_least=1.5))
+        nchw = bare_convolutions(training.network.architecture, LAYOUTS[1:])
+        ratio = in_turns(nchw, limit, PAIRS[depth])
+        found.append(line(ITEM, f"bare convolutions in NCHW / each in its best layout, ResNet-{depth}", ratio, cores))
+        del limit, nchw
+        what = f"as fast as a plain eager NCHW step, ResNet-{depth}"
+        with elsewhere(f"benchmarks.steps.plain_step({depth})", cores) as plain:
+            found.append(line(ITEM, what, in_turns(plain, step, PAIRS[depth]), cores, at_least=1.5))
     return found
 
 
-def bare_convolutions(architecture: Architecture) -> Callable[[], object]:
+def bare_convolutions(
+    architecture: Architecture, layouts: tuple[torch.memory_format, ...] = LAYOUTS
+) -> Callable[[], object]:
     """All convolutions of a network, forward and backward, nothing else: what a step cannot be faster than.
 
-    Each in the memory layout that is faster for it. The first one has no gradient of its inputs, as in training.
+    Each in the one of the memory layouts that is fastest for it. The first has no gradient of its inputs, as in
+    training.
     """
     places = _places(architecture)
-    calls = {place: _convolution(place) for place in set(places)}
+    calls = {
+        place: min((_in_layout(place, layout) for layout in layouts), key=_fastest) for place in dict.fromkeys(places)
+    }
     return lambda: [calls[place]() for place in places]
 
 
@@ -61,10 +71,6 @@ def _places(architecture: Architecture) -> list[Place]:
                 places.append(Place(shape, side, True))
                 side //= shape.stride
     return places
-
-
-def _convolution(place: Place) -> Callable[[], object]:
-    return min((_in_layout(place, layout) for layout in LAYOUTS), key=_fastest)
 
 
 def _fastest(work: Callable[[], object]) -> float:
@@ -101,7 +107,7 @@ def plain_step(depth: int) -> Callable[[], object]:
     source = training_of(depth)
     network = source.network.to(memory_format=torch.contiguous_format)
     for block in network.blocks:
-        block.forward = _plain_block(block)  # type: ignore[method-assign]
+        block.forward = _plain_block(block)  # type: ignore[method-assign, assignment]
     optimizer = torch.optim.SGD(network.parameters(), lr=0.0, momentum=0.9, weight_decay=2e-4)
     inputs, labels = batch()
 
@@ -109,7 +115,8 @@ def plain_step(depth: int) -> Callable[[], object]:
         optimizer.zero_grad()
         logits, side = network(inputs)
         assert side is not None
-        (F.cross_entropy(logits, labels) + 0.1 * F.cross_entropy(side, labels)).backward()
+        loss = F.cross_entropy(logits, labels) + 0.1 * F.cross_entropy(side, labels)
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
 
     return step

@@ -159,12 +159,13 @@ def evaluate(
     """Measure a trained and pruned run on its test images."""
     import torch
 
-    from eps_resnet import device
+    from eps_resnet import device, memory
     from eps_resnet.arithmetic import prepare
     from eps_resnet.evaluate import evaluate
 
     experiments = _load(registry_file)
     experiments.run(run)
+    memory.keep_freed()
     prepare(threads)
     where = device.choose(experiments, run) if device.has_gpu() else torch.device("cpu")
     evaluate(experiments, Layout(root), run, where, workers)

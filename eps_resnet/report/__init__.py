@@ -35,7 +35,7 @@ METRICS = {
     "kept_fraction": "blocks kept",
     "param_size_mb": "size of the parameters",
 }
-FIDELITY = Path("docs/fidelity.md")  # belongs to the project, whatever the root of the results is
+DOCS = Path("docs")  # belongs to the project, whatever the root of the results is
 
 
 def report_path(layout: Layout) -> Path:
@@ -73,9 +73,16 @@ def render(registry: Registry, layout: Layout) -> str:
         figure_names=set(registry.figures),
         claims=claims(registry, layout),
         checks=checks(published.read(provenance.published_csv(), registry)),
-        fidelity=render_document(FIDELITY.read_text()) if FIDELITY.exists() else None,
+        fidelity=_page("fidelity"),
+        speed=_page("speed"),
         runs=run_views(registry, layout, states),
     )
+
+
+def _page(name: str) -> str | None:
+    """A page of docs/ as HTML, None if it is not there."""
+    path = DOCS / f"{name}.md"
+    return render_document(path.read_text()) if path.exists() else None
 
 
 def _environment() -> Environment:
