@@ -114,6 +114,7 @@ def train(
     run: str,
     threads: Threads = 1,
     workers: Workers = None,
+    sharing: Annotated[int, typer.Option(min=1, help="Trainings that may use one GPU at a time.")] = 1,
     root: Root = HERE,
     registry_file: RegistryFile = EXPERIMENTS,
 ) -> None:
@@ -135,7 +136,7 @@ def train(
             return
         memory.keep_freed()
         prepare(threads, recipe_of(experiments, experiments.run(run)).precision)
-        train(experiments, layout, run, device.choose(experiments, run), threads, workers)
+        train(experiments, layout, run, device.choose(experiments, run, sharing), threads, workers)
 
 
 @app.command()

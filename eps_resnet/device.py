@@ -3,6 +3,7 @@
 import fcntl
 import os
 import tempfile
+from itertools import product
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -41,9 +42,10 @@ def cpu_is_allowed() -> bool:
     return os.environ.get("EPS_RESNET_ALLOW_CPU") == "1"
 
 
-def choose(registry: Registry, key: str) -> "torch.device":
+def choose(registry: Registry, key: str, sharing: int = 1) -> "torch.device":
     """The device a run trains on: the CPU if its recipe says so, else a free card, else the CPU if the user allows it.
 
+    `sharing`: how many trainings may use one card; the processes of a data-parallel one never share theirs.
     Raises UserError where the recipe needs a GPU and there is none, or every card is claimed by another training.
     """
     import torch
@@ -51,7 +53,7 @@ def choose(registry: Registry, key: str) -> "torch.device":
     if registry.datasets[registry.run(key).dataset].recipe.device == "cpu":
         return torch.device("cpu")
     if has_gpu():
-        card = torch.device("cuda", claim_card(torch.cuda.device_count()))
+        card = torch.device("cuda", claim_card(torch.cuda.device_count(), sharing))
         torch.cuda.set_device(card)  # what the processes of a data-parallel training talk through
         return card
     if not cpu_is_allowed():
@@ -59,23 +61,42 @@ def choose(registry: Registry, key: str) -> "torch.device":
     return torch.device("cpu")
 
 
-def claim_card(count: int) -> int:
-    """The index of a card no other process on this machine has claimed. Raises UserError if there is none.
+def claim_card(count: int, sharing: int = 1) -> int:
+    """The index of a card that this process may use, one of `count`, together with at most `sharing` - 1 others.
 
-    Snakemake counts cards but assigns none, so each training locks a file per card for as long as it lives.
-    CUDA_VISIBLE_DEVICES (set by a cluster, for instance) is part of the file's name: indices count from it.
+    Snakemake counts cards but assigns none, so each training locks a file per card for as long as it lives: alone, or
+    where cards are shared, along with others, and one of the card's places for itself. Cards fill up evenly.
+    CUDA_VISIBLE_DEVICES (set by a cluster, for instance) is part of the file's name: indices count from it. Raises
+    UserError if there is no card left.
     """
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "all").replace("/", "_")
-    for index in range(count):
-        file = _lock_file(Path(tempfile.gettempdir(), f"eps-resnet-gpu-{visible}-{index}.lock"))
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+    for place, index in product(range(sharing), range(count)):
+        card = f"eps-resnet-gpu-{visible}-{index}"
+        held = [_locked(f"{card}.lock", fcntl.LOCK_SH if sharing > 1 else fcntl.LOCK_EX)]
+        if sharing > 1 and held[0]:
+            held.append(_locked(f"{card}-{place}.lock", fcntl.LOCK_EX))
+        files = [file for file in held if file]
+        if len(files) == len(held):
+            _claims.extend(files)
+            return index
+        for file in files:
             file.close()
-            continue
-        _claims.append(file)
-        return index
-    raise UserError(f"All {count} GPUs are claimed by other trainings; start snakemake with `--resources gpu={count}`.")
+    shared = f", each by {sharing}" if sharing > 1 else ""
+    raise UserError(
+        f"All {count} GPUs are claimed by other trainings{shared}; start snakemake with "
+        f"`--resources gpu={count * sharing}`."
+    )
+
+
+def _locked(name: str, how: int) -> IO[str] | None:
+    """The file, locked until it is closed; None if another process holds it otherwise."""
+    file = _lock_file(Path(tempfile.gettempdir(), name))
+    try:
+        fcntl.flock(file, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        return None
+    return file
 
 
 def _lock_file(path: Path) -> IO[str]:

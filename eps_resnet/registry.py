@@ -34,7 +34,7 @@ READ_OTHERWISE = set("\t!\ufeff")  # tabs, tags, byte order marks: libyaml takes
 LONGEST_LINE, MOST_MISTAKES = 400, 20  # of a message: characters in a line, mistakes that are named
 
 # Snakemake's --config has these names of its own beside those of data sets.
-RESERVED = ("root", "registry", "gpus")
+RESERVED = ("root", "registry", "gpus", "sharing")
 
 
 def _is_not_reserved(name: str) -> str:

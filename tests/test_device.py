@@ -67,3 +67,20 @@ def test_a_lock_file_of_another_user_can_be_claimed_and_is_respected(
     assert device.claim_card(1) == 0
     with pytest.raises(UserError, match="All 1 GPUs are claimed"):
         device.claim_card(1)
+
+
+def test_trainings_that_share_cards_fill_them_evenly_and_never_join_one_that_has_its_own(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Locks of one process exclude each other too, as each opens the file anew."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(device, "_claims", [])
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "test-of-sharing")
+    assert device.claim_card(3) == 0  # alone
+    assert [device.claim_card(3, sharing=2) for _ in range(4)] == [1, 2, 1, 2]
+    with pytest.raises(
+        UserError, match=r"All 3 GPUs are claimed .* each by 2; start snakemake with `--resources gpu=6`"
+    ):
+        device.claim_card(3, sharing=2)
+    with pytest.raises(UserError, match="All 3 GPUs are claimed by other trainings; "):
+        device.claim_card(3)

@@ -465,7 +465,7 @@ def _place(document: Any, path: tuple[Any, ...]) -> Any:
 
 UNSAFE = (
     *("a b", "a'b", 'a"b', "a$(touch pwned)", "a`touch pwned`", "a;b", "a\n", "a\nb", "a/b", "../a", ".", ""),
-    *("-a", "--root", "a{b}", "a\\b", "é", "a*", "a\x1b", "A", "a.b", "a" * 65, "root", "registry", "gpus"),
+    *("-a", "--root", "a{b}", "a\\b", "é", "a*", "a\x1b", "A", "a.b", "a" * 65, "root", "registry", "gpus", "sharing"),
 )
 
 

@@ -51,9 +51,18 @@ def refuse_what_a_clusters_shell_misreads(workflow):
 
 REGISTRY = given("registry", "config/experiments.yaml")
 ROOT = given("root", ".")
-GPUS = config.get("gpus", 1)
-if not isinstance(GPUS, int) or GPUS < 1:
-    raise WorkflowError(f"--config gpus=N takes the number of cards for one training, 1 or more; found {GPUS!a}.")
+
+
+def count_given(name, what):
+    """The number that --config NAME=N gives, 1 without it."""
+    value = config.get(name, 1)
+    if not isinstance(value, int) or value < 1:
+        raise WorkflowError(f"--config {name}=N takes the number of {what}, 1 or more; found {value!a}.")
+    return value
+
+
+GPUS = count_given("gpus", "cards for one training")
+SHARING = count_given("sharing", "trainings on one card")
 OPTIONS = f"--root={shlex.quote(ROOT)} --registry={shlex.quote(REGISTRY)}"
 
 try:
@@ -91,6 +100,11 @@ def cards(run):
     if recipe(run).device == "cpu":
         return 0
     return max(n for n in range(1, GPUS + 1) if recipe(run).slices % n == 0)
+
+
+def places(run):
+    """How many of the places on all cards a run takes: one, or those of all its cards if it has several."""
+    return cards(run) * (SHARING if cards(run) > 1 else 1)
 
 
 def launch(processes):

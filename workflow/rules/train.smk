@@ -19,13 +19,14 @@ rule train:
         "../../environment.yml"
     threads: lambda w: 8 * cards(w.run) if decodes(w.run) else 1
     resources:
-        gpu=lambda w: cards(w.run),
+        gpu=lambda w: places(w.run),
         mem_mb=lambda w: 16000 if recipe(w.run).device == "gpu" else 2000,
         runtime=lambda w: 10080 if recipe(w.run).device == "gpu" else 60,
     params:
         launch=lambda w: launch(cards(w.run)),
         options=OPTIONS,
+        sharing=lambda w: SHARING if cards(w.run) == 1 else 1,
     message:
         "Training {wildcards.run}; progress in {log}"
     shell:
-        "{params.launch} train {wildcards.run} {params.options} --threads 1 --workers {threads} 2> {log:q}"
+        "{params.launch} train {wildcards.run} {params.options} --threads 1 --workers {threads} --sharing {params.sharing} 2> {log:q}"
