@@ -15,7 +15,8 @@ from tests.conftest import BIN, PROJECT, jobs, run, small_registry
 def test_the_whole_paper_is_planned_and_refused_before_anything_starts_where_there_is_no_gpu(
     experiments: Registry, tmp_path: Path
 ) -> None:
-    plan = run(PROJECT, "snakemake", "-n", "--config", f"root={tmp_path}", "--", "all")
+    plan = run(PROJECT, "snakemake", "-n", "-p", "--config", f"root={tmp_path}", "sharing=3", "--", "all")
+    assert plan.count("--sharing 3 ") == 50
     assert jobs(plan)["train"] == sum(run.dataset != "digits" for run in experiments.runs.values()) == 50
     for target in ("all", f"{tmp_path}/data/cifar10.safetensors"):
         output = run(
