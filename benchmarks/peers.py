@@ -39,13 +39,23 @@ ITEM = "10 peers"
 CIFAR, IMAGENET, DEMO = "cifar10-110-standard-s0", "imagenet-101-standard-s0", "digits-20-standard-s0"
 IMAGES = 1280  # ten batches an epoch: a step and its batch cost the same in a larger data set
 PAIRS, IMAGENET_PAIRS, IMAGENET_BATCH = 3, 2, 8
+ROOM = 3 * 2**30  # bytes: what steps of two of these networks hold between them
 SECONDS = 18.0  # after which a training is stopped that has not reached the demo's error
 
 
 def lines(cores: int) -> list[Line]:
     """Steps on CIFAR's and ImageNet's sizes, and on one core, as the demo trains, the time to the demo's error."""
+    _have_memory()
     found = [*_cifar(cores), _imagenet(cores)]
     return [*found, _time_to_error()] if cores == 1 else found
+
+
+def _have_memory() -> None:
+    """Takes from the system, once, what steps will need, where freed memory is kept (eps_resnet/memory.py).
+
+    Otherwise a network's first steps after another's would find its memory in pieces, and pay for fetching more.
+    """
+    torch.ones(ROOM, dtype=torch.uint8)
 
 
 class PlainBlock(nn.Module):
