@@ -1,0 +1,241 @@
+"""Training here against independent code that does the same: pytorchcv, torchvision, and a network written plainly."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from itertools import count
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from pytorchcv.models.preresnet_cifar import preresnet20_cifar10, preresnet110_cifar10
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from torchvision.models import resnet101
+
+from benchmarks.inputs import (
+    CPU,
+    REGISTRY,
+    Batch,
+    Pictures,
+    drawn_images,
+    endless,
+    training_of,
+    usual_inputs,
+    usual_loader,
+)
+from benchmarks.measure import Line, in_turns, line
+from eps_resnet.data import digits
+from eps_resnet.data.batches import TEST_BATCH, TensorBatches
+from eps_resnet.data.store import Images
+from eps_resnet.layout import Layout
+from eps_resnet.registry import Recipe, recipe_of
+from eps_resnet.schedule import RateSchedule, epochs_of
+from eps_resnet.streams import stream
+from eps_resnet.train import train_epoch, train_step
+
+ITEM = "10 peers"
+CIFAR, IMAGENET, DEMO = "cifar10-110-standard-s0", "imagenet-101-standard-s0", "digits-20-standard-s0"
+IMAGES = 1280  # ten batches an epoch: a step and its batch cost the same in a larger data set
+PAIRS, IMAGENET_PAIRS, IMAGENET_BATCH = 3, 2, 8
+ROOM = 3 * 2**30  # bytes: what steps of two of these networks hold between them
+SECONDS = 18.0  # after which a training is stopped that has not reached the demo's error
+
+
+def lines(cores: int) -> list[Line]:
+    """Steps on CIFAR's and ImageNet's sizes, and on one core, as the demo trains, the time to the demo's error."""
+    _have_memory()
+    found = [*_cifar(cores), _imagenet(cores)]
+    return [*found, _time_to_error()] if cores == 1 else found
+
+
+def _have_memory() -> None:
+    """Takes from the system, once, what steps will need, where freed memory is kept (eps_resnet/memory.py).
+
+    Otherwise a network's first steps after another's would find its memory in pieces, and pay for fetching more.
+    """
+    torch.ones(ROOM, dtype=torch.uint8)
+
+
+class PlainBlock(nn.Module):
+    """BN-ReLU-convolution twice beside the shortcut, which pools and pads where the stage changes."""
+
+    def __init__(self, inputs: int, outputs: int, is_first: bool) -> None:
+        super().__init__()
+        self.extra = (outputs - inputs) // 2
+        self.norm1 = nn.Identity() if is_first else nn.Sequential(nn.BatchNorm2d(inputs), nn.ReLU())
+        stride, pad = (2, 0) if self.extra else (1, 1)
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, pad, bias=False)
+        self.norm2 = nn.Sequential(nn.BatchNorm2d(outputs), nn.ReLU())
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, inputs, H, W) to (N, outputs, H/stride, W/stride)."""
+        residual, shortcut = self.norm1(x), x
+        if self.extra:
+            residual = F.pad(residual, (0, 1, 0, 1))  # TensorFlow's SAME padding, as ours has it
+            shortcut = F.pad(F.avg_pool2d(x, 2), (0, 0, 0, 0, self.extra, self.extra))
+        made: Tensor = shortcut + self.conv2(self.norm2(self.conv1(residual)))
+        return made
+
+
+class PlainResNet(nn.Module):
+    """The network that ours is without gates and side head, for 32x32 images, as one writes it down first."""
+
+    def __init__(self, blocks: int, classes: int) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 16, 3, 1, 1, bias=False), nn.BatchNorm2d(16), nn.ReLU())
+        shapes = [(16, 16)] * blocks + [(16, 32)] + [(32, 32)] * (blocks - 1) + [(32, 64)] + [(64, 64)] * (blocks - 1)
+        self.blocks = nn.Sequential(*(PlainBlock(*shape, index == 0) for index, shape in enumerate(shapes)))
+        self.norm = nn.Sequential(nn.BatchNorm2d(64), nn.ReLU())
+        self.linear = nn.Linear(64, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Images (N, 3, H, W) to logits (N, classes)."""
+        logits: Tensor = self.linear(self.norm(self.blocks(self.stem(x))).mean((2, 3)))
+        return logits
+
+
+def plain_step(network: nn.Module, recipe: Recipe, rate: float = 0.0) -> Callable[[Tensor, Tensor], None]:
+    """A step of the plain eager loop: the optimiser with its defaults, everything decays."""
+    optimizer = torch.optim.SGD(
+        network.train().parameters(), rate, recipe.momentum, weight_decay=recipe.weight_decay, nesterov=recipe.nesterov
+    )
+    return lambda inputs, labels: _step(network, optimizer, inputs, labels)
+
+
+def _step(network: nn.Module, optimizer: torch.optim.SGD, inputs: Tensor, labels: Tensor) -> None:
+    optimizer.zero_grad()
+    F.cross_entropy(network(inputs), labels).backward()  # type: ignore[no-untyped-call]
+    optimizer.step()
+
+
+def _feeding(step: Callable[[Tensor, Tensor], object], batches: Iterator[Batch]) -> Callable[[], object]:
+    return lambda: step(*next(batches))
+
+
+def _cifar(cores: int) -> list[Line]:
+    """A step with its batch, at a rate of 0, so that random images leave every weight a number."""
+    run = REGISTRY.run(CIFAR)
+    data, recipe = REGISTRY.datasets[run.dataset], recipe_of(REGISTRY, run)
+    images, training = drawn_images(IMAGES, data.channels, data.size, data.classes), training_of(run)
+    usual = usual_loader(images.train_images, images.train_labels, recipe)
+    ours = _feeding(
+        lambda inputs, labels: train_step(training, inputs, labels, 0.0),
+        endless(TensorBatches(images, recipe, run.seed, CPU).training),
+    )
+    networks = {
+        f"pytorchcv's preresnet{run.depth}_cifar10": preresnet110_cifar10(),
+        "the same network written plainly in NCHW": PlainResNet((run.depth - 2) // 6, data.classes),
+    }
+    found = []
+    for name, network in networks.items():
+        theirs = _feeding(plain_step(network, recipe), endless(lambda epoch: usual))
+        what = f"training step of ResNet-{run.depth} with its batch of {recipe.batch}: times as fast as {name}"
+        found.append(_compared(what, theirs, ours, recipe.batch, PAIRS, cores))
+    return found
+
+
+def _imagenet(cores: int) -> Line:
+    run = REGISTRY.run(IMAGENET)
+    data, recipe = REGISTRY.datasets[run.dataset], recipe_of(REGISTRY, run)
+    draw = stream(0, "images")
+    inputs = torch.randn(IMAGENET_BATCH, data.channels, data.size, data.size, generator=draw)
+    labels = torch.randint(data.classes, (IMAGENET_BATCH,), generator=draw)
+    training, network = training_of(run), plain_step(resnet101(), recipe)
+    what = f"training step of ResNet-{run.depth}, batch {IMAGENET_BATCH}: times as fast as torchvision's resnet101"
+    found = _compared(
+        what,
+        lambda: network(inputs, labels),
+        lambda: train_step(training, inputs, labels, 0.0),
+        IMAGENET_BATCH,
+        IMAGENET_PAIRS,
+        cores,
+    )
+    other = f"torchvision's is post-activation; ours normalises each of the recipe's {recipe.slices} slices alone"
+    return replace(found, note=f"{found.note}; {other}")
+
+
+def _compared(
+    what: str, theirs: Callable[[], object], ours: Callable[[], object], batch: int, pairs: int, cores: int
+) -> Line:
+    ratio = in_turns(theirs, ours, pairs)
+    speeds = [batch / seconds for seconds in ratio.seconds]
+    note = f"{speeds[1]:.1f} images/s against {speeds[0]:.1f}"
+    return replace(line(ITEM, what, ratio, cores), note=note)
+
+
+@dataclass(frozen=True)
+class Reached:
+    """When a training's test error first was the demo's, or that it had not been when the training ended."""
+
+    seconds: float
+    epoch: int
+    is_there: bool
+
+    def __str__(self) -> str:
+        outcome = f"in epoch {self.epoch}" if self.is_there else f"error not reached in {self.epoch} epochs"
+        return f"{self.seconds:.1f} s ({outcome})"
+
+
+def _time_to_error() -> Line:
+    """The demo's training and the same recipe in a plain loop, until both have the error the demo ends with."""
+    run = REGISTRY.run(DEMO)
+    data = REGISTRY.datasets[run.dataset]
+    target = json.loads(Layout().metrics(DEMO).read_text())["error"]["settled"]
+    images, last = digits.read(data.archives[0]), epochs_of(recipe_of(REGISTRY, run), run)
+    ours, theirs = (_reached(work(images), target, last) for work in (_our_epochs, _plain_epochs))
+    ratio = theirs.seconds / ours.seconds
+    what = f"time to the demo's test error of {target:.2%}, ResNet-{run.depth}: times as fast as pytorchcv's network"
+    note = f"{ours} against {theirs}; one training of each, with its start"
+    return Line(ITEM, what, ratio, ratio, ratio, 1, note=note)
+
+
+def _reached(epochs: Iterator[float], target: float, last: int) -> Reached:
+    started = time.perf_counter()
+    for epoch, error in enumerate(epochs, 1):
+        seconds = time.perf_counter() - started
+        if error <= target or epoch == last or seconds > SECONDS:
+            return Reached(seconds, epoch, error <= target)
+    raise AssertionError("trainings here have no end of their own")
+
+
+def _our_epochs(images: Images) -> Iterator[float]:
+    """Test errors, epoch by epoch."""
+    run = REGISTRY.run(DEMO)
+    training = training_of(run)
+    batches = TensorBatches(images, training.recipe, run.seed, CPU)
+    while True:
+        yield train_epoch(training, batches).test_error
+
+
+def _plain_epochs(images: Images) -> Iterator[float]:
+    """Test errors, epoch by epoch, of pytorchcv's network with the demo's rates, decay on weights, and crops."""
+    run = REGISTRY.run(DEMO)
+    recipe = recipe_of(REGISTRY, run)
+    torch.manual_seed(run.seed)
+    network = preresnet20_cifar10(in_channels=images.train_images.shape[1], in_size=images.train_images.shape[2:])
+    network.features.final_pool = nn.AdaptiveAvgPool2d(1)  # its own, of 8x8, asks for images of 32x32 after all
+    weights, others = ([p for p in network.parameters() if (p.dim() > 1) == is_weight] for is_weight in (True, False))
+    groups: list[dict[str, Any]] = [{"params": weights, "weight_decay": recipe.weight_decay}, {"params": others}]
+    optimizer, schedule = torch.optim.SGD(groups, recipe.rate, recipe.momentum), RateSchedule.of(recipe, run)
+    usual, test = usual_loader(images.train_images, images.train_labels, recipe), _test_loader(images, recipe)
+    for epoch in count(1):
+        for group in optimizer.param_groups:
+            group["lr"] = schedule.rate(epoch)
+        network.train()
+        for inputs, labels in usual:
+            _step(network, optimizer, inputs, labels)
+        yield _error(network.eval(), test)
+
+
+def _test_loader(images: Images, recipe: Recipe) -> "DataLoader[Any]":
+    pictures = Pictures(images.test_images, images.test_labels, usual_inputs(images.train_images, recipe))
+    return DataLoader(pictures, TEST_BATCH)
+
+
+@torch.no_grad()
+def _error(network: nn.Module, test: "DataLoader[Any]") -> float:
+    wrong = [network(inputs).argmax(1) != labels for inputs, labels in test]
+    return int(torch.cat(wrong).sum()) / sum(map(len, wrong))
