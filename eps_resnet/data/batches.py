@@ -78,7 +78,8 @@ class TensorBatches:
         """
         draw = stream(self.seed, "batches", epoch)
         for step, chosen in enumerate(order(len(self.train_labels), self.recipe, draw)):
-            batch = augmented(self.train_images[chosen.to(self.mean.device)], self.recipe.augmentation, draw)
+            images = self.train_images.index_select(0, chosen.to(self.mean.device))  # whole images at a time
+            batch = augmented(images, self.recipe.augmentation, draw)
             if step < skip:  # made all the same: the draws of the others come after its own
                 continue
             rows = self.share.rows(len(chosen))
