@@ -4,7 +4,6 @@ import io
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 import numpy
@@ -18,19 +17,15 @@ from torchvision.transforms import InterpolationMode
 
 from benchmarks import loader
 from benchmarks.measure import Line, in_turns, line
-from eps_resnet import registry
+from benchmarks.trainings import REGISTRY, new_training
 from eps_resnet.data.batches import TensorBatches
 from eps_resnet.data.jpeg import MEAN, STD, training_image
 from eps_resnet.data.store import Images
-from eps_resnet.networks.architecture import architecture_of
-from eps_resnet.networks.resnet import ResNet, initialise
-from eps_resnet.registry import Recipe, Run, recipe_of
+from eps_resnet.registry import Recipe, Run
 from eps_resnet.streams import stream
 from eps_resnet.train import train_step
-from eps_resnet.training import Training
 
 ITEM = "5 input"
-REGISTRY = registry.load(Path("config/experiments.yaml"))
 CPU = torch.device("cpu")
 IMAGES, DEPTH = 5000, 20  # of CIFAR-10's size; layers of the network that they are fed to
 EPOCH_PAIRS, STEP_PAIRS, JPEG_PAIRS = 7, 15, 5
@@ -56,17 +51,6 @@ def drawn_images(number: int, channels: int, size: int, classes: int) -> Images:
     pixels = torch.randint(256, (number, channels, size, size), dtype=torch.uint8, generator=draw)
     labels = torch.randint(classes, (number,), dtype=torch.uint8, generator=draw)
     return Images(pixels, labels, pixels[:1], labels[:1])
-
-
-def training_of(run: Run) -> Training:
-    """The training of a run before its first step, its gates, if any, all open."""
-    data, recipe = REGISTRY.datasets[run.dataset], recipe_of(REGISTRY, run)
-    network = ResNet(architecture_of(run, data, recipe))
-    initialise(network, recipe.initialisation, stream(run.seed, "weights"))
-    network.to(memory_format=torch.channels_last).train()
-    if run.epsilon is not None:
-        network.set_epsilon(0.0)
-    return Training(run, recipe, network)
 
 
 def usual_loader(images: Tensor, labels: Tensor, recipe: Recipe) -> "DataLoader[Any]":
@@ -127,7 +111,7 @@ def _speed(batches: TensorBatches, images: Images, recipe: Recipe, cores: int) -
 
 def _share_of_step(batches: TensorBatches, run: Run, cores: int) -> Line:
     """One batch after one step, as in training: what the step leaves in the caches is not the batch's."""
-    made, training = endless(batches.training), training_of(run.model_copy(update={"depth": DEPTH}))
+    made, training = endless(batches.training), new_training(run.model_copy(update={"depth": DEPTH}))
     inputs, labels = next(made)
     ratio = in_turns(lambda: next(made), lambda: train_step(training, inputs, labels, 0.0), STEP_PAIRS)
     what = f"our batch / a training step of ResNet-{DEPTH}, {run.method}"

@@ -16,16 +16,15 @@ from torchvision.models import resnet101
 
 from benchmarks.inputs import (
     CPU,
-    REGISTRY,
     Batch,
     Pictures,
     drawn_images,
     endless,
-    training_of,
     usual_inputs,
     usual_loader,
 )
 from benchmarks.measure import Line, in_turns, line
+from benchmarks.trainings import REGISTRY, new_training
 from eps_resnet.data import digits
 from eps_resnet.data.batches import TEST_BATCH, TensorBatches
 from eps_resnet.data.store import Images
@@ -119,7 +118,7 @@ def _cifar(cores: int) -> list[Line]:
     """A step with its batch, at a rate of 0, so that random images leave every weight a number."""
     run = REGISTRY.run(CIFAR)
     data, recipe = REGISTRY.datasets[run.dataset], recipe_of(REGISTRY, run)
-    images, training = drawn_images(IMAGES, data.channels, data.size, data.classes), training_of(run)
+    images, training = drawn_images(IMAGES, data.channels, data.size, data.classes), new_training(run)
     usual = usual_loader(images.train_images, images.train_labels, recipe)
     ours = _feeding(
         lambda inputs, labels: train_step(training, inputs, labels, 0.0),
@@ -143,7 +142,7 @@ def _imagenet(cores: int) -> Line:
     draw = stream(0, "images")
     inputs = torch.randn(IMAGENET_BATCH, data.channels, data.size, data.size, generator=draw)
     labels = torch.randint(data.classes, (IMAGENET_BATCH,), generator=draw)
-    training, network = training_of(run), plain_step(resnet101(), recipe)
+    training, network = new_training(run), plain_step(resnet101(), recipe)
     what = f"training step of ResNet-{run.depth}, batch {IMAGENET_BATCH}: times as fast as torchvision's resnet101"
     found = _compared(
         what,
@@ -204,7 +203,7 @@ def _reached(epochs: Iterator[float], target: float, last: int) -> Reached:
 def _our_epochs(images: Images) -> Iterator[float]:
     """Test errors, epoch by epoch."""
     run = REGISTRY.run(DEMO)
-    training = training_of(run)
+    training = new_training(run)
     batches = TensorBatches(images, training.recipe, run.seed, CPU)
     while True:
         yield train_epoch(training, batches).test_error

@@ -9,13 +9,13 @@ from torch import Tensor
 from eps_resnet import registry
 from eps_resnet.networks.architecture import architecture_of
 from eps_resnet.networks.resnet import ResNet, initialise
-from eps_resnet.registry import Method, recipe_of
+from eps_resnet.registry import Method, Run, recipe_of
 from eps_resnet.streams import stream
 from eps_resnet.train import train_step
 from eps_resnet.training import Training
 
 REGISTRY = registry.load(Path("config/experiments.yaml"))
-DATASET, BATCH, CHANNELS, SIZE, CLASSES = "cifar10", 128, 3, 32, 10
+BATCH, CHANNELS, SIZE, CLASSES = 128, 3, 32, 10
 
 
 def training_of(depth: int, method: Method = "epsilon_side", gated: bool = True) -> Training:
@@ -24,9 +24,14 @@ def training_of(depth: int, method: Method = "epsilon_side", gated: bool = True)
     run = REGISTRY.run(key).model_copy(update={"depth": depth})
     if not gated:
         run = run.model_copy(update={"epsilon": None})
+    return new_training(run)
+
+
+def new_training(run: Run) -> Training:
+    """The training of a run before its first step, its gates, if any, all open."""
     recipe = recipe_of(REGISTRY, run)
-    network = ResNet(architecture_of(run, REGISTRY.datasets[DATASET], recipe))
-    initialise(network, recipe.initialisation, stream(0, "weights"))
+    network = ResNet(architecture_of(run, REGISTRY.datasets[run.dataset], recipe))
+    initialise(network, recipe.initialisation, stream(run.seed, "weights"))
     network.to(memory_format=torch.channels_last).train()
     if run.epsilon is not None:
         network.set_epsilon(0.0)

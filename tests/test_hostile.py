@@ -76,7 +76,7 @@ def test_what_a_clusters_shell_would_misread_is_refused_before_a_job_is_submitte
 
 def test_shells_get_names_of_the_registry_and_quoted_words_only() -> None:
     safe = {"wildcards.dataset", "wildcards.run", "wildcards.figure", "threads", "log:q", "OPTIONS"}
-    safe |= {"params.launch", "params.options", "params.source"}  # quoted where they are made
+    safe |= {"params.launch", "params.options", "params.source", "params.sharing"}  # quoted where they are made
     commands = [
         command
         for path in (PROJECT / "Snakefile", *PROJECT.glob("workflow/rules/*.smk"))

@@ -84,9 +84,9 @@ def test_a_lock_of_another_machine_is_left_alone(finished: Path) -> None:
 
 
 def test_a_second_training_of_a_run_waits_for_the_first_and_finds_it_done(project: Path) -> None:
-    small_registry(project / "config/experiments.yaml", {"epochs": {"standard": 40, "epsilon": 2}})
+    small_registry(project / "config/experiments.yaml", {"epochs": {"standard": 150, "epsilon": 2}})
     run(project, "eps-resnet", "fetch", "digits")
-    with running(project, "eps-resnet", "train", KEY, until="epoch 1/40") as first:
+    with running(project, "eps-resnet", "train", KEY, until="epoch 1/150") as first:
         second = run(project, "eps-resnet", "train", KEY)
         assert f"{KEY} is being trained already: waiting for process {first.pid} on" in second
         assert f"{KEY} is already trained" in second

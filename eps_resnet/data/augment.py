@@ -95,7 +95,8 @@ def deformed(images: Tensor, field: Tensor) -> Tensor:
 def random_crops(images: Tensor, pad: int, rows: Tensor, columns: Tensor) -> Tensor:
     """Crops back to (N, C, H, W) after zero padding, image i shifted by rows[i] and columns[i] in [0, 2 pad].
 
-    Whole rows are copied, each from the place in the padded images where it begins: pixel by pixel takes thrice as long.
+    Whole rows are copied, each from the place in the padded images where it begins: pixel by pixel takes three times
+    as long.
     """
     count, channels, height, width = images.shape
     padded = F.pad(images, (pad,) * 4)
