@@ -1,5 +1,6 @@
 """What surrounds the training: the demo as a whole, loading, checkpoints."""
 
+import json
 import resource
 import subprocess
 import sys
@@ -8,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import pandas as pd
 import torch
 
 from benchmarks.measure import Line, in_turns
@@ -39,16 +39,23 @@ def _demo(folder: Path, cores: int) -> list[Line]:
     command = ["make", "--silent", "demo-runs", f"CORES={cores}", f"DEMO={folder}"]
     subprocess.run(command, check=True, stdout=sys.stderr, stderr=subprocess.DEVNULL)
     minutes, processor = (time.perf_counter() - started) / 60, _processor_seconds() - before
-    accounts = [
-        pd.read_csv(path, sep="\t") for path in folder.glob("logs/train/*.tsv")
-    ]  # Snakemake's, of each training
-    trainings = sum(float(account["cpu_time"].iloc[0]) for account in accounts)
+    manifests = [json.loads(path.read_text()) for path in folder.glob("results/*/manifest.json")]
+    trainings = sum(manifest["seconds"]["training"] for manifest in manifests)  # of one thread each, on a core each
     share = trainings * _share_of_steps(folder) / processor
-    what = f"the demo ({len(accounts)} trainings, tables, drawings, report)"
+    what = f"the demo ({len(manifests)} trainings, tables, drawings, report)"
     note = f"{trainings:.0f} of {processor:.0f} s in trainings, of which the steps are counted in {SMALL}"
     return [
         Line(ITEM, what, minutes, minutes, minutes, cores, at_most=6, unit="minutes", note="one run"),
-        Line(ITEM, "share of the demo's processor time in steps", share, share, share, cores, at_least=0.85, note=note),
+        Line(
+            ITEM,
+            "share of the demo's processor time in training steps",
+            share,
+            share,
+            share,
+            cores,
+            at_least=0.85,
+            note=note,
+        ),
     ]
 
 
@@ -58,7 +65,7 @@ def _processor_seconds() -> float:
 
 
 def _share_of_steps(folder: Path) -> float:
-    """The part of a training process's time in its steps: start, evaluation, records and checkpoints are the rest."""
+    """The part of a training's time in its steps: batches, evaluation, records and checkpoints are the rest."""
     for path in Layout(folder).result(SMALL).iterdir():
         path.unlink()
     command = [sys.executable, "-m", "benchmarks.around", str(folder)]
@@ -67,7 +74,7 @@ def _share_of_steps(folder: Path) -> float:
 
 
 def _train(folder: Path) -> float:
-    """Trains the small run and returns the share of this process's time so far that its steps took."""
+    """Trains the small run and returns the share of its processor time that its steps took."""
     spent, really = [0.0], train_module.train_step
 
     def timed(*arguments: object) -> object:
@@ -79,8 +86,9 @@ def _train(folder: Path) -> float:
     train_module.train_step = timed  # type: ignore[assignment]
     torch.set_num_threads(1)
     memory.keep_freed()
+    started = time.process_time()
     train(REGISTRY, Layout(folder), SMALL, CPU, 1)
-    return spent[0] / time.process_time()
+    return spent[0] / (time.process_time() - started)
 
 
 def _loading(folder: Path, cores: int) -> Line:
