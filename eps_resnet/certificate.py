@@ -81,5 +81,6 @@ def reach(value: Tensor, momentum: Tensor, coasting: float) -> Reach:
 
 
 def _reach(training: Training, parameter: torch.nn.Parameter, coasting: float) -> Reach:
-    momentum = training.optimizer.state[parameter]["momentum_buffer"]
+    buffer = training.optimizer.state[parameter].get("momentum_buffer")  # none without momentum
+    momentum = torch.zeros_like(parameter) if buffer is None else buffer
     return reach(parameter.detach().double(), momentum.double(), coasting)

@@ -50,7 +50,7 @@ def train(
     network = ResNet(architecture_of(run, registry.datasets[run.dataset], recipe, share.of))
     initialise(network, recipe.initialisation, stream(run.seed, "weights"))
     network.to(device).to(memory_format=torch.channels_last)
-    network.set_late(device.type != "cpu")
+    network.set_late(device.type != "cpu" and share.of == 1)
     training = Training(run, recipe, network, share)
     keeper = Keeper(layout.work(digest(made_from)), made_from, training, device)
     keeper.resume(machine(device, threads, share.of))
@@ -134,7 +134,7 @@ def _finish_epoch(training: Training, batches: Batches, rate: float, epsilon: fl
         training.settled = Settled(epoch, rate, epsilon, discarded, gates.flickered, weights)
     if recipe.discarded_in_evaluation == "identity" and training.certifies:
         certify(training, discarded, batches.size)
-    network.expect_closed(discarded if training.share.of == 1 else [False] * len(discarded))
+    network.expect_closed(discarded)
     return record
 
 

@@ -261,3 +261,11 @@ def test_evaluation_takes_discarded_blocks_as_the_identity_or_gates_them_as_the_
     assert as_pruned == (takes == "identity")
     assert network.read_gates() == [takes == "identity"] * 6
     assert certified(training) == (6 if takes == "identity" else 0)
+
+
+def test_without_momentum_a_block_can_be_certified_too(experiments: Registry) -> None:
+    training, batches = closing(experiments, True, momentum=0.0)
+    training.network.set_epsilon(1e9)
+    training.run = training.run.model_copy(update={"epsilon": 1e9})
+    train_epoch(training, batches)
+    assert certified(training) == 6
