@@ -38,14 +38,12 @@ def coasting_of(training: Training) -> float | None:
     """k: how far, per unit of its momentum buffer, a parameter without gradient can still move. None: no bound holds.
 
     k = r mu / (1 - mu), with r the highest rate that can still come; valid where r x decay <= (1 - sqrt(mu))^2, and for
-    float32 alone, as the margin is no room for coarser rounding.
+    float32 and PyTorch's own kernels alone, as the margin is no room for other rounding.
     """
     recipe = training.recipe
     rate = training.schedule.highest_rate(training.epoch + 1, epochs_of(recipe, training.run))
-    if (
-        recipe.precision != "float32"
-        or rate * weight_decay(recipe, training.step) > (1 - math.sqrt(recipe.momentum)) ** 2
-    ):
+    swings = rate * weight_decay(recipe, training.step) > (1 - math.sqrt(recipe.momentum)) ** 2
+    if swings or recipe.precision != "float32" or recipe.compiled:
         return None
     return rate * recipe.momentum / (1 - recipe.momentum)
 

@@ -218,7 +218,7 @@ def test_a_certificate_survives_a_checkpoint(experiments: Registry) -> None:
         assert torch.equal(tensor, resumed.network.state_dict()[name]), name
 
 
-@pytest.mark.parametrize("changes", [{"precision": "bfloat16"}, {"weight_decay": 0.03}])
+@pytest.mark.parametrize("changes", [{"precision": "bfloat16"}, {"compiled": True}, {"weight_decay": 0.03}])
 def test_there_is_no_certificate_where_the_bound_does_not_hold(
     experiments: Registry, changes: dict[str, object]
 ) -> None:
