@@ -39,6 +39,7 @@ RegistryFile = Annotated[Path, typer.Option("--registry", help="Lists data sets,
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Threads = Annotated[int, typer.Option(min=1, help="CPU threads; results are only equal at equal numbers.")]
 Workers = Annotated[int | None, typer.Option(min=1, help="Processes that decode images (ImageNet); else all cores.")]
+Sharing = Annotated[int, typer.Option(min=1, help="Trainings and evaluations that may use one GPU at a time.")]
 Figures = Annotated[list[str] | None, typer.Argument(help="All of them if none is named.")]
 UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 # Columns of a figure's table that `print` shows.
@@ -114,7 +115,7 @@ def train(
     run: str,
     threads: Threads = 1,
     workers: Workers = None,
-    sharing: Annotated[int, typer.Option(min=1, help="Trainings that may use one GPU at a time.")] = 1,
+    sharing: Sharing = 1,
     root: Root = HERE,
     registry_file: RegistryFile = EXPERIMENTS,
 ) -> None:
@@ -154,6 +155,7 @@ def evaluate(
     run: str,
     threads: Threads = 1,
     workers: Workers = None,
+    sharing: Sharing = 1,
     root: Root = HERE,
     registry_file: RegistryFile = EXPERIMENTS,
 ) -> None:
@@ -168,7 +170,7 @@ def evaluate(
     experiments.run(run)
     memory.keep_freed()
     prepare(threads)
-    where = device.choose(experiments, run) if device.has_gpu() else torch.device("cpu")
+    where = device.choose(experiments, run, sharing) if device.has_gpu() else torch.device("cpu")
     evaluate(experiments, Layout(root), run, where, workers)
 
 

@@ -62,7 +62,7 @@ def choose(registry: Registry, key: str, sharing: int = 1) -> "torch.device":
 
 
 def claim_card(count: int, sharing: int = 1) -> int:
-    """The index of a card that this process may use, one of `count`, together with at most `sharing` - 1 others.
+    """The index of one of `count` cards that this process may use, with `sharing` - 1 others that say so too.
 
     Snakemake counts cards but assigns none, so each training locks a file per card for as long as it lives: alone, or
     where cards are shared, along with others, and one of the card's places for itself. Cards fill up evenly.

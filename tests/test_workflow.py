@@ -16,7 +16,7 @@ def test_the_whole_paper_is_planned_and_refused_before_anything_starts_where_the
     experiments: Registry, tmp_path: Path
 ) -> None:
     plan = run(PROJECT, "snakemake", "-n", "-p", "--config", f"root={tmp_path}", "sharing=3", "--", "all")
-    assert plan.count("--sharing 3 ") == 50
+    assert plan.count("--sharing 3 ") == 2 * 50  # evaluations share cards too
     assert jobs(plan)["train"] == sum(run.dataset != "digits" for run in experiments.runs.values()) == 50
     for target in ("all", f"{tmp_path}/data/cifar10.safetensors"):
         output = run(
@@ -29,6 +29,11 @@ def test_the_whole_paper_is_planned_and_refused_before_anything_starts_where_the
         assert "Traceback" not in output
     assert not (tmp_path / "data").exists()
     assert not (tmp_path / "results").exists()
+
+
+def test_shared_cards_and_trainings_of_several_cards_are_not_for_one_call() -> None:
+    output = run(PROJECT, "snakemake", "-n", "--config", "gpus=2", "sharing=3", "--", "all", expect=1)
+    assert "gpus=N or sharing=N, not both" in output
 
 
 def test_the_report_follows_a_call_that_succeeded_and_one_that_failed(demo: tuple[Path, str], project: Path) -> None:

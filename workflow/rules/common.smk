@@ -63,6 +63,8 @@ def count_given(name, what):
 
 GPUS = count_given("gpus", "cards for one training")
 SHARING = count_given("sharing", "trainings on one card")
+if GPUS > 1 and SHARING > 1:  # a training of several cards would wait for cards that others hold in part
+    raise WorkflowError("--config takes gpus=N or sharing=N, not both: start two calls, one after the other.")
 OPTIONS = f"--root={shlex.quote(ROOT)} --registry={shlex.quote(REGISTRY)}"
 
 try:
@@ -100,11 +102,6 @@ def cards(run):
     if recipe(run).device == "cpu":
         return 0
     return max(n for n in range(1, GPUS + 1) if recipe(run).slices % n == 0)
-
-
-def places(run):
-    """How many of the places on all cards a run takes: one, or those of all its cards if it has several."""
-    return cards(run) * (SHARING if cards(run) > 1 else 1)
 
 
 def launch(processes):

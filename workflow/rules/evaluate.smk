@@ -43,7 +43,8 @@ rule evaluate:
         runtime=60,
     params:
         options=OPTIONS,
+        sharing=SHARING,
     message:
         "Evaluating {wildcards.run}"
     shell:
-        "eps-resnet evaluate {wildcards.run} {params.options} --threads 1 --workers {threads} 2> {log:q}"
+        "eps-resnet evaluate {wildcards.run} {params.options} --threads 1 --workers {threads} --sharing {params.sharing} 2> {log:q}"

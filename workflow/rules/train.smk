@@ -19,13 +19,13 @@ rule train:
         "../../environment.yml"
     threads: lambda w: 8 * cards(w.run) if decodes(w.run) else 1
     resources:
-        gpu=lambda w: places(w.run),
+        gpu=lambda w: cards(w.run),
         mem_mb=lambda w: 16000 if recipe(w.run).device == "gpu" else 2000,
         runtime=lambda w: 10080 if recipe(w.run).device == "gpu" else 60,
     params:
         launch=lambda w: launch(cards(w.run)),
         options=OPTIONS,
-        sharing=lambda w: SHARING if cards(w.run) == 1 else 1,
+        sharing=SHARING,
     message:
         "Training {wildcards.run}; progress in {log}"
     shell:
