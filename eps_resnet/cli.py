@@ -3,6 +3,7 @@
 import errno
 import gc
 import json
+import os
 import sys
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -71,7 +72,8 @@ def main() -> None:
 
 
 def _fail(message: str, code: int = 1) -> None:
-    print(f"eps-resnet: {message}", file=sys.stderr)
+    process = f", process {os.environ['RANK']}" if "RANK" in os.environ else ""  # of those that torchrun started
+    print(f"eps-resnet{process}: {message}", file=sys.stderr)
     raise SystemExit(code)
 
 

@@ -291,7 +291,8 @@ def _measured_at(metrics: dict[str, Any], layout: Layout, key: str, metric: str,
         return None
     if metric == "discarded_ratio":
         return float(history["discarded"].loc[epoch]) / float(sum(metrics["blocks"]))
-    return float(history["test_error"].loc[epoch])
+    error = float(history["test_error"].loc[epoch])
+    return None if math.isnan(error) else error
 
 
 def _scale(point: _Point, metrics: dict[str, Any]) -> Scale:

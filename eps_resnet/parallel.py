@@ -1,6 +1,8 @@
 """Data-parallel training: the processes that torchrun started, and each one's share of a mini-batch."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -42,16 +44,31 @@ def share_of(recipe: Recipe) -> Share:
     return share
 
 
-def join(share: Share, device: torch.device) -> None:
-    """Joins the other processes, if there are any."""
-    if share.of > 1:
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
+@contextmanager
+def joined(share: Share, device: torch.device) -> Iterator[None]:
+    """Within, this process works with the others, if there are any.
+
+    Raises UserError where another one was lost: none can go on without it.
+    """
+    if share.of == 1:
+        yield
+        return
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
+    try:
+        yield
+    except RuntimeError as error:
+        if not _is_of_the_connection(error):
+            raise
+        words = str(error).splitlines()[0].split("] ", 1)[-1]  # without the place in gloo's source
+        raise UserError(
+            f"another of the {share.of} processes of this training was lost ({words:.80}). None can go on without it; "
+            "the same command, with the same number of processes, resumes from the last checkpoint."
+        ) from None
+    dist.destroy_process_group()
 
 
-def leave(share: Share) -> None:
-    """Leaves the other processes."""
-    if share.of > 1:
-        dist.destroy_process_group()
+def _is_of_the_connection(error: RuntimeError) -> bool:
+    return isinstance(error, dist.DistError) or "gloo" in str(error)  # gloo has no exception of its own
 
 
 def distributed(network: nn.Module, share: Share, has_gates: bool) -> nn.Module:

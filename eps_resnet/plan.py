@@ -15,7 +15,7 @@ from eps_resnet.cost import (
 )
 from eps_resnet.errors import UserError
 from eps_resnet.layout import Layout
-from eps_resnet.registry import Registry, recipe_of
+from eps_resnet.registry import Registry, Run, recipe_of
 from eps_resnet.schedule import epochs_of
 from eps_resnet.speed import Device, Source, Timing, speed_of
 
@@ -76,6 +76,23 @@ def _runs_of(registry: Registry, target: str) -> Iterable[str]:
     near = get_close_matches(target, [ALL, DEMO, *registry.figures, *registry.runs], n=3, cutoff=0.4)
     hint = f"; did you mean {' or '.join(near)}?" if near else "."
     raise UserError(f"No target is called {target!r}. There are {ALL}, {DEMO}, the figures and the runs{hint}")
+
+
+def in_order_of_worth(registry: Registry) -> list[str]:
+    """Every run, those first that tell most for what they cost: first seeds before further ones, cheap before dear.
+
+    So that, however far a sweep has come, as much as possible can be compared.
+    """
+    seeds: dict[Run, list[int]] = {}
+    for run in registry.runs.values():
+        seeds.setdefault(run.model_copy(update={"seed": 0}), []).append(run.seed)
+
+    def worth(key: str) -> tuple[int, float]:
+        run = registry.runs[key]
+        rank = sorted(seeds[run.model_copy(update={"seed": 0})]).index(run.seed)
+        return rank, training_multiply_adds(registry, key)
+
+    return sorted(registry.runs, key=worth)
 
 
 def plan(registry: Registry, layout: Layout, keys: list[str], timings: dict[str, Timing]) -> list[Item]:

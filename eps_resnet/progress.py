@@ -1,5 +1,6 @@
 """Progress of a training: a live bar when a person watches, one plain line an epoch in a log."""
 
+import math
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,8 +27,8 @@ def reporting(key: str, epochs: int, completed: int, blocks: int, silent: bool =
         return
 
     def text(e: Epoch) -> str:
-        errors = f"loss {e.loss:.3f} train {e.train_error:.1%} test {e.test_error:.1%}"
-        return f"{errors} discarded {e.discarded}/{blocks} rate {e.rate:g}"
+        tested = "" if math.isnan(e.test_error) else f" test {e.test_error:.1%}"
+        return f"loss {e.loss:.3f} train {e.train_error:.1%}{tested} discarded {e.discarded}/{blocks} rate {e.rate:g}"
 
     if not sys.stderr.isatty():
         yield lambda e: print(f"{key}  epoch {e.epoch}/{epochs}  {text(e)}", file=sys.stderr, flush=True)

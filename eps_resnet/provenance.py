@@ -29,7 +29,7 @@ TRAINING_CODE = (
     *("data/batches", "data/augment"),
 )
 JPEG_CODE = ("data/jpeg",)  # for data sets whose images are JPEG files
-EVALUATION_CODE = ("networks/size", "prune", "evaluate")
+EVALUATION_CODE = ("networks/size", "prune", "evaluate", "metrics")
 TABLE_CODE = ("published", "figures/__init__", "figures/results", "figures/remarks", "figures/drawing")
 
 CHECKPOINTS = "epoch-*.safetensors"  # the files of an unfinished training

@@ -52,6 +52,7 @@ _CIFAR: dict[str, tuple[Any, ...]] = {
     "slices": (1,),
     "gate_scope": ("slice", "batch"),  # paper
     "epsilon_start_epoch": (0, 150),  # code, last commit
+    "test_every": (1,),
     "discard_window": (238,),
     "side_weight": (0.1,),
     "augmentation": ({"pad": 4, "flip": True},),

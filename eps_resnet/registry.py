@@ -158,6 +158,9 @@ class Recipe(Strict):
         "makes of it, or a gate like the others, which may open under running statistics.",
     )
     epsilon_start_epoch: int = Field(0, ge=0, lt=2**31, description="Epochs during which epsilon is held at 0.")
+    test_every: Count = Field(
+        1, description="Epochs from one test error to the next; the last epoch has one too. It changes no training."
+    )
     discard_window: Count = Field(238, description="Last batches of an epoch in which a discarded block never opened.")
     side_weight: float = Field(0.1, ge=0, description="Weight of the side head's loss.")
     precision: Literal["float32", "tf32", "bfloat16"] = Field(

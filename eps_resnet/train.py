@@ -22,7 +22,7 @@ from eps_resnet.layout import Layout
 from eps_resnet.machine import machine
 from eps_resnet.networks.architecture import architecture_of
 from eps_resnet.networks.resnet import ResNet, initialise
-from eps_resnet.parallel import join, leave, share_of
+from eps_resnet.parallel import joined, share_of
 from eps_resnet.predict import predict
 from eps_resnet.progress import reporting
 from eps_resnet.provenance import git_commit, training_parts
@@ -40,25 +40,24 @@ def train(
     """Trains a run to its end and writes its results, all of them or none. Resumes from work/ if it can.
 
     Started by torchrun, the processes share each mini-batch; process 0 evaluates and writes. Raises UserError if the
-    data set is missing, the processes cannot share the recipe's slices, a checkpoint is of another training, or loss
-    or weights are no longer finite; Interrupted, after saving, if a signal asks to stop.
+    data set is missing, the processes cannot share the recipe's slices, one of them is lost, a checkpoint is of another
+    training, or loss or weights are no longer finite; Interrupted, after saving, if a signal asks to stop.
     """
     run, made_from = registry.run(key), training_parts(registry, layout, key)
     recipe, share = recipe_of(registry, run), share_of(recipe_of(registry, run))
     batches = open_batches(registry, layout, run, device, share, workers)
-    join(share, device)
-    network = ResNet(architecture_of(run, registry.datasets[run.dataset], recipe, share.of))
-    initialise(network, recipe.initialisation, stream(run.seed, "weights"))
-    network.to(device).to(memory_format=torch.channels_last)
-    network.set_late(device.type != "cpu" and share.of == 1)
-    training = Training(run, recipe, network, share)
-    keeper = Keeper(layout.work(digest(made_from)), made_from, training, device)
-    keeper.resume(machine(device, threads, share.of))
-    try:
-        _train_epochs(training, batches, keeper, key)
-    except DivergenceError as error:
-        raise UserError(f"{error} {keeper.last_good()} The rate may be too high for this network.") from None
-    leave(share)
+    with joined(share, device):
+        network = ResNet(architecture_of(run, registry.datasets[run.dataset], recipe, share.of))
+        initialise(network, recipe.initialisation, stream(run.seed, "weights"))
+        network.to(device).to(memory_format=torch.channels_last)
+        network.set_late(device.type != "cpu" and share.of == 1)
+        training = Training(run, recipe, network, share)
+        keeper = Keeper(layout.work(digest(made_from)), made_from, training, device)
+        keeper.resume(machine(device, threads, share.of))
+        try:
+            _train_epochs(training, batches, keeper, key)
+        except DivergenceError as error:
+            raise UserError(f"{error} {keeper.last_good()} The rate may be too high for this network.") from None
     if share.index == 0:
         _write_results(layout, key, training, made_from, batches.mean)
         checkpoint.remove(keeper.folder)
@@ -84,7 +83,8 @@ def train_epoch(training: Training, batches: Batches, after_step: Callable[[], N
     """One epoch of steps, or what is left of it, then one evaluation; returns the record.
 
     Advances the schedule and the settled network. `after_step` is called where the training can be saved, and may raise
-    Interrupted. The test error of the record is process 0's alone to measure; elsewhere it is NaN.
+    Interrupted. The test error of the record is process 0's alone to measure; elsewhere, and in epochs that the recipe
+    does not test, it is NaN.
     """
     network, epoch, epsilon = training.network, training.epoch + 1, 0.0
     if training.run.epsilon is not None:
@@ -109,8 +109,10 @@ def _finish_epoch(training: Training, batches: Batches, rate: float, epsilon: fl
     discarded = gates.discarded
     if recipe.discarded_in_evaluation == "identity":
         network.set_discarded(discarded)
-    is_first = training.share.index == 0
-    test_error = predict(network, batches, interruptible=training.share.of == 1).error if is_first else math.nan
+    is_tested = epoch % recipe.test_every == 0 or epoch == epochs_of(recipe, training.run)
+    test_error = math.nan
+    if is_tested and training.share.index == 0:
+        test_error = predict(network, batches, interruptible=training.share.of == 1).error
 
     loss_sum, errors, seen = sum(
         training.sums, torch.zeros(3, dtype=torch.float64, device=batches.mean.device)
@@ -188,7 +190,8 @@ def _write_results(layout: Layout, key: str, training: Training, made_from: dict
     }
     tensors.write(layout.model(key), {**settled.weights, "mean_image": mean}, facts)
     write_history(layout.history(key), training.history)
-    write_blocks(layout.blocks(key), torch.stack(training.closed), training.window, torch.stack(training.percentiles))
+    closed, percentiles = torch.stack(training.closed), torch.stack(training.percentiles)
+    write_blocks(layout.blocks(key), closed.numpy(), training.window, percentiles.numpy())
     *earlier, last = training.machines
     manifest = {
         "key": key,

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
@@ -81,11 +81,11 @@ class Bench:
         write_text(self.layout.history(key), "\n".join(["epoch,discarded", *rows]) + "\n")
 
     def write_weights(self, key: str, blocks: int, left: dict[int, float]) -> None:
-        largest = torch.ones(2, blocks)
+        largest = np.ones((2, blocks))
         for block, share in left.items():
             largest[1, block] = share
-        percentiles = torch.stack([-largest, -largest, largest, largest, largest], dim=2)
-        write_blocks(self.layout.blocks(key), torch.zeros(2, blocks, dtype=torch.int64), 1, percentiles)
+        percentiles = np.stack([-largest, -largest, largest, largest, largest], axis=2)
+        write_blocks(self.layout.blocks(key), np.zeros((2, blocks), dtype=np.int64), 1, percentiles)
 
     def claim(self, number: int, dataset: str = "cifar10", against: str = "") -> Claim:
         [claim, *others] = [

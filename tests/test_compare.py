@@ -273,6 +273,7 @@ UNFAITHFUL: dict[str, Any] = {
     "slices": 2,
     "gate_scope": "image",
     "epsilon_start_epoch": 900,
+    "test_every": 5,
     "discard_window": 1,
     "side_weight": 0.0,
     "augmentation": {},

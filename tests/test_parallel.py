@@ -1,7 +1,10 @@
 """Data-parallel training: two real processes (gloo) against one that splits the batch into the same slices."""
 
 import os
+import signal
+import socket
 import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -17,7 +20,7 @@ from eps_resnet.gate import gated_sum, is_closed
 from eps_resnet.history import read_blocks, read_history
 from eps_resnet.layout import Layout
 from eps_resnet.parallel import Share
-from tests.conftest import BIN, PROJECT, run, small_registry
+from tests.conftest import OFTEN, PROJECT, run, small_registry
 
 GATED = "digits-8-epsilon_side-5p5-s0"
 # A low rate: rounding, which differs between one process and two, then grows little from step to step.
@@ -38,20 +41,36 @@ def options(folder: Path) -> list[str]:
     return ["--registry", str(folder / "experiments.yaml"), "--root", str(folder)]
 
 
+ONE_NODE = ("--standalone", "--nproc-per-node", "2")
+SAVING = f"""
+import sys
+sys.path.insert(0, {str(PROJECT)!r})
+{OFTEN}
+"""
+
+
+def start(folder: Path, *how: str) -> subprocess.Popen[str]:
+    """Starts the training of the gated run by several processes, with a checkpoint after every step."""
+    program = folder / "saving_often.py"
+    program.write_text(SAVING)
+    launch = [sys.executable, "-m", "eps_resnet.torchrun", *how, str(program), "train", GATED, *options(folder)]
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(launch, cwd=PROJECT, stdout=-1, stderr=-2, text=True, env=environment)
+
+
 def torchrun(folder: Path, processes: int, expect: int = 0) -> str:
     """Trains the gated run by so many processes and returns what they printed."""
-    launch = [str(BIN / "torchrun"), "--nproc-per-node", str(processes), "--rdzv-backend", "c10d"]
-    process = subprocess.run(
-        [*launch, "--rdzv-endpoint", "localhost:0", "-m", "eps_resnet", "train", GATED, *options(folder)],
-        cwd=PROJECT,
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1"},
-        check=False,
-    )
-    output = process.stdout + process.stderr
-    assert (process.returncode == 0) == (expect == 0), output
+    process = start(folder, "--standalone", "--nproc-per-node", str(processes))
+    output, _ = process.communicate()
+    assert process.returncode == expect, output
     return output
+
+
+def trained(layout: Layout) -> dict[str, bytes]:
+    """The bytes that a training leaves, but for those that tell of its machine and hours."""
+    return {
+        path.name: path.read_bytes() for path in map(Path, layout.result(GATED).iterdir()) if path.suffix != ".json"
+    }
 
 
 @pytest.mark.parametrize("scope", ["slice", "batch"])
@@ -68,6 +87,40 @@ def test_two_processes_train_what_one_process_trains_in_the_same_slices(tmp_path
     weights = [tensors.read(layout.model(GATED), "")[0] for layout in (one, two)]
     for name, tensor in weights[0].items():
         torch.testing.assert_close(tensor, weights[1][name], rtol=1e-3, atol=1e-4)
+
+
+def test_a_training_that_lost_a_process_says_so_and_goes_on_to_the_bytes_of_one_left_alone(tmp_path: Path) -> None:
+    whole, broken = (prepare(tmp_path / name, epochs={"standard": 6, "epsilon": 6}) for name in ("whole", "broken"))
+    torchrun(whole.root, 2)
+    process = start(broken.root, *ONE_NODE)
+    assert process.stdout
+    while "epoch 2/6" not in process.stdout.readline():
+        assert process.poll() is None
+    workers = subprocess.check_output(["pgrep", "-P", str(process.pid)], text=True).split()
+    second = next(pid for pid in workers if b"\0RANK=1\0" in Path(f"/proc/{pid}/environ").read_bytes())
+    os.kill(int(second), signal.SIGKILL)
+    output, _ = process.communicate()
+    assert process.returncode == 128 + signal.SIGKILL
+    assert "process 0: another of the 2 processes of this training was lost" in output
+    assert "process 1 of this training was ended by SIGKILL" in output.splitlines()[-1]
+    assert "resumes from the last checkpoint" in output.splitlines()[-1]
+    assert "Traceback" not in output
+
+    assert "epoch 1/6" not in torchrun(broken.root, 2)  # it went on
+    assert trained(broken) == trained(whole)
+
+
+def test_two_nodes_of_one_process_train_the_bytes_of_one_node_of_two(tmp_path: Path) -> None:
+    one, two = (prepare(tmp_path / name) for name in ("one", "two"))
+    torchrun(one.root, 2)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    together = ("--nnodes", "2", "--nproc-per-node", "1", "--rdzv-backend", "c10d", "--rdzv-endpoint", address)
+    nodes = [start(two.root, *together, "--rdzv-id", "test", "--local-addr", "127.0.0.1") for _ in range(2)]
+    for node in nodes:
+        output, _ = node.communicate()
+        assert node.returncode == 0, output
+    assert trained(two) == trained(one)
 
 
 def test_processes_that_cannot_share_the_slices_evenly_are_refused(tmp_path: Path) -> None:

@@ -1,21 +1,32 @@
 """Training: what a closed gate's weights do, exact repetition and resumption, what is recorded."""
 
 import signal
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eps_resnet import registry
+from eps_resnet import registry, tensors
 from eps_resnet import train as train_module
 from eps_resnet.data.batches import TensorBatches, open_batches
 from eps_resnet.data.fetch import fetch
 from eps_resnet.evaluate import evaluate
 from eps_resnet.files import read_json
-from eps_resnet.history import Epoch, Gates, read_blocks, read_history, write_blocks, write_history
+from eps_resnet.history import (
+    MOST_EPOCHS,
+    Epoch,
+    Gates,
+    read_blocks,
+    read_history,
+    recorded_epochs,
+    write_blocks,
+    write_history,
+)
 from eps_resnet.interruption import Interrupted
 from eps_resnet.layout import Layout
 from eps_resnet.networks.architecture import Architecture
@@ -246,6 +257,26 @@ def test_the_settled_epoch_is_gated_and_at_the_lowest_rate_and_evaluated_as_it_w
     assert metrics["error"]["gated"] == history["test_error"][settled]
 
 
+def test_errors_of_every_nth_epoch_are_those_of_every_epoch(tmp_path: Path) -> None:
+    histories, networks, metrics = [], [], []
+    for every in (1, 2):
+        folder = tmp_path / str(every)
+        recipe: dict[str, object] = {"epochs": {"standard": 5, "epsilon": 5}, "test_every": every}
+        experiments, layout = registry.load(small_registry(folder / "experiments.yaml", recipe)), Layout(folder)
+        fetch(experiments, layout, "digits")
+        train(experiments, layout, GATED, CPU, threads=1)
+        prune_run(experiments, layout, GATED)
+        evaluate(experiments, layout, GATED)
+        histories.append(read_history(layout.history(GATED)))
+        networks.append(tensors.read(layout.model(GATED), "")[0])
+        metrics.append(read_json(layout.metrics(GATED))["error"])
+    expected = histories[0].assign(test_error=histories[0]["test_error"].where(histories[0]["epoch"].isin([2, 4, 5])))
+    pd.testing.assert_frame_equal(histories[1], expected)
+    assert all(torch.equal(tensor, networks[1][name]) for name, tensor in networks[0].items())
+    assert metrics[1]["best"] == expected["test_error"].min()
+    assert {**metrics[0], "best": 0, "best_epoch": 0} == {**metrics[1], "best": 0, "best_epoch": 0}
+
+
 def test_the_first_steps_error_falls(small: tuple[Registry, Layout]) -> None:
     experiments, layout = small
     train(experiments, layout, GATED, CPU, 1)
@@ -265,18 +296,27 @@ def test_a_block_is_discarded_when_closed_in_every_batch_of_the_window(closed: l
 
 def test_block_histories_of_the_deepest_run_stay_small_and_come_back(tmp_path: Path) -> None:
     epochs, blocks = 1000, 375
-    draw = torch.Generator().manual_seed(0)
-    collapse = torch.exp(-torch.arange(epochs) / 50.0)[:, None, None]  # noise on a decay: hard to compress
-    noise = 1 + 0.05 * torch.randn(epochs, blocks, 5, generator=draw)
-    percentiles = (torch.tensor([-0.3, -0.05, 0, 0.05, 0.3]) * collapse * noise).half()
-    closed = (238 * torch.rand(epochs, blocks, generator=draw)).int()
+    draw = np.random.default_rng(0)
+    collapse = np.exp(-np.arange(epochs) / 50.0)[:, None, None]  # noise on a decay: hard to compress
+    noise = 1 + 0.05 * draw.standard_normal((epochs, blocks, 5))
+    percentiles = (np.array([-0.3, -0.05, 0, 0.05, 0.3]) * collapse * noise).astype(np.float16)
+    closed = draw.integers(0, 239, (epochs, blocks))
     write_blocks(tmp_path / "blocks.parquet", closed, 238, percentiles)
-    assert (tmp_path / "blocks.parquet").stat().st_size < 5_000_000
+    assert (tmp_path / "blocks.parquet").stat().st_size < 300_000
     table = read_blocks(tmp_path / "blocks.parquet")
-    assert len(table) == epochs * blocks
+    assert len(table) == 101 * blocks
     row = table[(table["block"] == 200) & (table["epoch"] == 700)].iloc[0]
     assert (row["closed"], row["window"]) == (int(closed[699, 200]), 238)
     assert row["p25"] == float(percentiles[699, 200, 1])
+
+
+@given(st.integers(1, 2000))
+def test_about_a_hundred_epochs_are_recorded_evenly_with_the_first_and_the_last(epochs: int) -> None:
+    recorded = recorded_epochs(epochs)
+    assert (recorded[0], recorded[-1]) == (1, epochs)
+    assert len(recorded) <= MOST_EPOCHS + 2
+    assert epochs > MOST_EPOCHS or recorded == list(range(1, epochs + 1))
+    assert len({later - earlier for earlier, later in pairwise(recorded[1:-1])}) <= 1
 
 
 @given(st.floats(0, 1e3), st.floats(0, 1))

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure as Drawing
 
 from eps_resnet.figures import drawing, results
 from eps_resnet.files import read_json
-from eps_resnet.history import PERCENTILES, read_blocks
+from eps_resnet.history import MOST_EPOCHS, PERCENTILES, read_blocks
 from eps_resnet.layout import Layout
 from eps_resnet.registry import Registry
 
@@ -16,7 +16,8 @@ TITLE = "weights of a block that collapses"
 CAPTION = [
     "Percentiles of all convolution weights of one block. The block is, of those that pruning removes, the one "
     "discarded for good (never open again) nearest to the middle of the training, so that both its life and its "
-    "decay are seen; of several the one nearest to the output. The first run that is done is drawn.",
+    "decay are seen; of several the one nearest to the output. The first run that is done is drawn. Of trainings of "
+    f"more than {MOST_EPOCHS} epochs only every n-th epoch is recorded, about {MOST_EPOCHS} in all.",
     "The paper's Figure 5 prints no numbers for its block, so there is nothing of it to compare.",
 ]
 NOTES = ["Blocks are counted from the input, from 1. Ranges: lowest to highest weight of the block after that epoch."]
@@ -45,14 +46,16 @@ def _weights(layout: Layout, key: str) -> list[dict[Any, Any]]:
 
 
 def chosen_block(blocks: pd.DataFrame, discarded: list[int]) -> tuple[int, int] | None:
-    """The block that shows the collapse (CAPTION says which) and the first epoch from which it stayed discarded.
+    """The block that shows the collapse (CAPTION says which) and the first recorded epoch from which it stayed so.
 
     `blocks` as history.read_blocks returns it; `discarded`: the blocks that pruning removes. None if none stayed so.
     """
-    last = int(blocks["epoch"].max())
+    epochs = np.sort(blocks["epoch"].unique()).astype(int)
+    last = int(epochs[-1])
     opened = blocks[blocks["closed"] < blocks["window"]].groupby("block")["epoch"].max().astype(int)
-    since = opened.reindex(discarded, fill_value=0) + 1
-    since = since[since <= last]
+    opened = opened.reindex(discarded, fill_value=0)
+    opened = opened[opened < last]
+    since = opened.map(lambda epoch: int(epochs[epochs > epoch][0]))
     if since.empty:
         return None
     distance = (since - last / 2).abs()

@@ -92,7 +92,8 @@ def _steps(history: pd.DataFrame, column: str, share: Callable[[float], float]) 
 
 
 def _places(history: pd.DataFrame, column: str, share: Callable[[float], float]) -> list[tuple[str, str]]:
-    values, epochs = history[column].tolist(), history["epoch"].tolist()
+    known = history[history[column].notna()]  # not every epoch may have been tested
+    values, epochs = known[column].tolist(), known["epoch"].tolist()
     return [(f"{_position(epochs[i], epochs[-1]):.1f}", f"{_height(share(values[i])):.1f}") for i in thin(values)]
 
 

@@ -13,6 +13,7 @@ from eps_resnet.data.manifest import data_digest
 from eps_resnet.errors import UserError
 from eps_resnet.files import Digests, read_json
 from eps_resnet.layout import Layout
+from eps_resnet.plan import in_order_of_worth
 from eps_resnet.registry import load, read
 
 # The commands of this environment, whether or not it is activated. Snakemake fills in what stands in single braces.
@@ -108,7 +109,12 @@ def launch(processes):
     """The command that starts one training: one process for each card."""
     if processes <= 1:
         return "eps-resnet"
-    return f"torchrun --standalone --nproc-per-node {processes} -m eps_resnet"
+    return f"python -m eps_resnet.torchrun --standalone --nproc-per-node {processes} -m eps_resnet"
+
+
+# Cheap and first seeds first, so that a partial sweep can be compared; whatever finishes a run before any training.
+WORTH = {key: rank for rank, key in enumerate(reversed(in_order_of_worth(experiments)), start=1)}
+FIRST = len(WORTH) + 1
 
 
 def targets(datasets):

@@ -5,7 +5,7 @@ rule prune:
         layout.pruned("{run}"),
     log:
         layout.log("prune", "{run}"),
-    priority: 2  # a finished training's numbers come before the next training
+    priority: FIRST
     conda:
         "../../environment.yml"
     threads: 1
@@ -33,7 +33,7 @@ rule evaluate:
         ),
     log:
         layout.log("evaluate", "{run}"),
-    priority: 2  # a finished training's numbers come before the next training
+    priority: FIRST
     conda:
         "../../environment.yml"
     threads: lambda w: 8 if decodes(w.run) else 1

@@ -14,7 +14,7 @@ rule train:
         layout.log("train", "{run}"),
     benchmark:
         layout.log("train", "{run}").with_suffix(".tsv")
-    priority: 1  # before tables and drawings, so that no training runs alone at the end
+    priority: lambda w: WORTH[w.run]
     conda:
         "../../environment.yml"
     threads: lambda w: 8 * cards(w.run) if decodes(w.run) else 1

@@ -1,0 +1,51 @@
+"""torchrun, with its own options, that says in one line how a data-parallel training ended.
+
+`python -m eps_resnet.torchrun --standalone --nproc-per-node 4 -m eps_resnet train RUN`. Where a process is lost,
+torchrun itself prints a traceback of its own.
+"""
+
+import logging
+import sys
+
+from torch.distributed import run
+from torch.distributed.elastic.multiprocessing.api import SignalException
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
+
+
+def main() -> None:
+    """Starts the processes and waits for them. Ends with the exit code of the one that failed first.
+
+    128 + its number for a signal, as shells say it: one that this process received, or that ended one of the others.
+    """
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
+    try:
+        run.run(run.parse_args(sys.argv[1:]))  # type: ignore[no-untyped-call]
+    except SignalException as stop:
+        _end(f"stopped by {stop.sigval.name}; the same command goes on from the last checkpoint", 128 + stop.sigval)
+    except ChildFailedError as error:
+        index, failure = first_failure(error.failures)
+        _end(in_words(index, failure), 128 - failure.exitcode if failure.exitcode < 0 else failure.exitcode)
+
+
+def first_failure(failures: dict[int, ProcessFailure]) -> tuple[int, ProcessFailure]:
+    """The process that failed first, by its index. One that a signal ended comes before those that missed it."""
+    return min(failures.items(), key=lambda item: (item[1].exitcode >= 0, item[1].timestamp))
+
+
+def in_words(index: int, failure: ProcessFailure) -> str:
+    """What happened to a process of the training, and what to do."""
+    if failure.exitcode >= 0:
+        return f"process {index} of this training ended with exit code {failure.exitcode}; its message is above"
+    return (
+        f"process {index} of this training was ended by {failure.signal_name()}, so all others were stopped (SIGKILL: "
+        "no memory left?). The same command, with the same number of processes, resumes from the last checkpoint"
+    )
+
+
+def _end(message: str, code: int) -> None:
+    print(f"eps-resnet: {message}.", file=sys.stderr)
+    raise SystemExit(code)
+
+
+if __name__ == "__main__":
+    main()
