@@ -589,7 +589,7 @@ def test_any_text_in_a_table_stays_in_its_cell_and_is_no_html_and_no_link(text: 
     with TemporaryDirectory() as folder:
         rows = pd.DataFrame({"a": [1, 2]})
         readable = pd.DataFrame([[text, "y"], ["x", text]], columns=["a", text])
-        drawing.write_table(Path(folder), text, rows, readable, [text, text])
+        drawing.write_table(Path(folder), text, rows, [readable], [text, text])
         tokens = MarkdownIt("commonmark").enable("table").parse((Path(folder) / "table.md").read_text())
     types = Counter(token.type for token in within(tokens))
     assert set(types) <= TABLE_TOKENS

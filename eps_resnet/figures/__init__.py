@@ -15,6 +15,7 @@ from eps_resnet.figures import (
     figure8,
     figure9,
     figure10,
+    results,
 )
 from eps_resnet.figures.remarks import remarks_of
 from eps_resnet.files import digest, sha256, write_sealed
@@ -29,6 +30,7 @@ class FigureModule(Protocol):
     TITLE: str
     CAPTION: list[str]  # what its drawing and its table need explained
     NOTES: list[str]  # what its table alone needs explained
+    MEANS: dict[str, str]  # columns whose means over seeds its table shows, and how they are called; none if empty
 
     def table(self, registry: Registry, layout: Layout, name: str) -> pd.DataFrame:
         """Rows of every run of the figure, one or several each; columns run, state, settled and seed among others."""
@@ -67,7 +69,12 @@ def write_table(registry: Registry, layout: Layout, name: str) -> None:
     module = module_of(registry, name)
     rows = module.table(registry, layout, name)
     notes = caption(registry, layout, name, rows) + module.NOTES
-    drawing.write_table(layout.tables(name), _title(registry, name), rows, module.readable(rows), notes)
+    means = results.readable_means(rows, module.MEANS) if module.MEANS else pd.DataFrame()
+    views = [module.readable(rows)]
+    if len(means):
+        views.insert(0, means)
+        notes.append(results.MEANS)
+    drawing.write_table(layout.tables(name), _title(registry, name), rows, views, notes)
 
 
 def write_drawing(registry: Registry, layout: Layout, name: str) -> None:

@@ -142,13 +142,17 @@ def save(folder: Path, drawing: Drawing, notes: list[str]) -> None:
     plt.close(drawing)
 
 
-def write_table(folder: Path, title: str, rows: pd.DataFrame, readable: pd.DataFrame, notes: list[str]) -> None:
-    """Writes table.csv (every column, fractions) and table.md (for reading), with the remarks below."""
+def write_table(folder: Path, title: str, rows: pd.DataFrame, views: list[pd.DataFrame], notes: list[str]) -> None:
+    """Writes table.csv (every row and column, fractions) and table.md (`views` for reading), with the remarks below."""
     write_text(folder / "table.csv", rows.to_csv(index=False, float_format="%.9g"))
-    cells = [list(readable.columns), ["---"] * readable.shape[1], *readable.to_numpy().tolist()]
-    lines = ["| " + " | ".join(map(_as_markdown, row)) + " |" for row in cells]
+    lines = [line for view in views for line in [*_markdown_table(view), ""]]
     items = ["- " + BLOCK.sub(r"\1\\\2", _as_markdown(note).strip()) for note in notes]
-    write_text(folder / "table.md", "\n".join([f"# {_as_markdown(title)}", "", *lines, "", *items]) + "\n")
+    write_text(folder / "table.md", "\n".join([f"# {_as_markdown(title)}", "", *lines, *items]) + "\n")
+
+
+def _markdown_table(view: pd.DataFrame) -> list[str]:
+    cells = [list(view.columns), ["---"] * view.shape[1], *view.to_numpy().tolist()]
+    return ["| " + " | ".join(map(_as_markdown, row)) + " |" for row in cells]
 
 
 def _plain(text: str) -> str:

@@ -22,6 +22,7 @@ NOTES = [
 COLUMNS = ["stage", "blocks", "kept", "pattern", "published_pattern", "published_unplaced"]
 LETTERS = {"kept": "K", "discarded": ".", "hidden": "?"}
 COLOURS = {"ours": drawing.STYLES["epsilon_side"]["color"], "paper": "#404040"}
+MEANS: dict[str, str] = {}
 
 
 def table(registry: Registry, layout: Layout, name: str) -> pd.DataFrame:

@@ -20,6 +20,7 @@ CAPTION = [
 NOTES: list[str] = []
 COLUMNS = ["stage", "blocks", "kept", "kept_fraction", "published_kept_fraction"]
 BARS = {"kept_fraction": ("ours", "#D55E00"), "published_kept_fraction": ("paper", "#bdbdbd")}  # label, colour
+MEANS: dict[str, str] = {"kept_fraction": "share kept", "published_kept_fraction": "published"}
 
 
 def table(registry: Registry, layout: Layout, name: str) -> pd.DataFrame:

@@ -10,6 +10,7 @@ from eps_resnet.registry import Registry
 TITLE = "error of the standard network against depth"
 CAPTION = [results.BARS]
 NOTES: list[str] = []
+MEANS: dict[str, str] = {"error_pruned": "error", "published_error": "published"}
 
 
 def table(registry: Registry, layout: Layout, name: str) -> pd.DataFrame:

@@ -23,6 +23,7 @@ CAPTION = [
 NOTES = ["Blocks are counted from the input, from 1. Ranges: lowest to highest weight of the block after that epoch."]
 WEIGHTS = [f"p{percentile}" for percentile in PERCENTILES]
 COLUMNS = ["block", "stage", "discarded_from", "epoch", "closed", "window", *WEIGHTS]
+MEANS: dict[str, str] = {}
 
 
 def table(registry: Registry, layout: Layout, name: str) -> pd.DataFrame:

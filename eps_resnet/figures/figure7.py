@@ -17,6 +17,12 @@ OFFSETS = (-0.26, 0, 0.26)  # of the bars from their depth
 
 CAPTION = ["Bars of ours are means over seeds, their error bars Student's 95 % interval (several seeds only)."]
 NOTES: list[str] = []
+MEANS: dict[str, str] = {
+    "size_mib_before": "MiB, all blocks",
+    "size_mib_by_block_ratio": "MiB, by share of blocks",
+    "size_mib": "MiB, true",
+    "published_mib": "MiB, published",
+}
 
 
 def table(registry: Registry, layout: Layout, name: str) -> pd.DataFrame:

@@ -11,6 +11,14 @@ TITLE = "sensitivity to epsilon"
 
 CAPTION = [results.BARS]
 NOTES = [results.COLUMNS]
+MEANS: dict[str, str] = {
+    "error_pruned": "error, pruned",
+    "published_error": "published",
+    "error_gated": "gated",
+    "discarded_ratio": "discarded",
+    "published_ratio": "published share",
+    "agreement": "pruned = gated",
+}
 
 
 def table(registry: Registry, layout: Layout, name: str) -> pd.DataFrame:

@@ -17,6 +17,7 @@ CAPTION = ["A curve of ours is a mean over seeds, the band about it Student's 95
 NOTES = ["Without published epochs the table shows every tenth; table.csv has all."]
 COLUMNS = ["epoch", "discarded", "blocks", "discarded_ratio", "published_ratio", "published_uncertainty"]
 EVERY = 10
+MEANS: dict[str, str] = {}
 
 
 def table(registry: Registry, layout: Layout, name: str) -> pd.DataFrame:

@@ -191,6 +191,48 @@ def readable_errors(rows: pd.DataFrame) -> pd.DataFrame:
     return view
 
 
+def readable_means(rows: pd.DataFrame, means: dict[str, str]) -> pd.DataFrame:
+    """One row per configuration (and stage, where rows have one), as text: how many seeds, mean and 95 % interval.
+
+    `means`: the columns, and what they are called; those of published numbers have no interval. Empty where no
+    configuration has two finished seeds: a mean of one is in the rows of the runs.
+    """
+    by = [column for column in ("depth", "method", "epsilon", "weight_decay", "stage") if column in rows]
+    lines = []
+    for _, group in rows.groupby(by, sort=False, dropna=False):
+        done = group[group["state"] == "done"]
+        lines.append(
+            {
+                **readable_runs(group.head(1)).drop(columns=["run", "state"]).iloc[0],
+                "method": group["method"].iloc[0],
+                **({"stage": str(group["stage"].iloc[0])} if "stage" in by else {}),
+                "seeds": f"{done['seed'].nunique()} of {group['seed'].nunique()}",
+                **{title: _mean(group if _is_published(name) else done, name) for name, title in means.items()},
+            }
+        )
+    has_several = (rows[rows["state"] == "done"].groupby(by, dropna=False)["seed"].nunique() > 1).any()
+    return pd.DataFrame(lines if has_several else [])
+
+
+def _is_published(column: str) -> bool:
+    return column.startswith("published")
+
+
+def _mean(group: pd.DataFrame, column: str) -> str:
+    values = group[column].dropna().astype(float).tolist()
+    text = "{:.2f}".format if "mib" in column else "{:.2%}".format
+    if not values:
+        return NOTHING
+    if _is_published(column):
+        return text(values[0])
+    low_high = f" ({' to '.join(map(text, mean_interval(values)))})" if len(values) > 1 else ""
+    return text(float(np.mean(values))) + low_high
+
+
+MEANS = (
+    "First the means over seeds, with Student's 95 % interval (it knows no bounds and may reach below 0 or above 1), "
+    "then the single runs."
+)
 BARS = "Error bars: 95 % interval; of one seed's error the binomial one, of a mean over several seeds Student's t."
 COLUMNS = (
     "Errors are those of the settled epoch: of the pruned network, with its binomial interval, and of the gated one; "

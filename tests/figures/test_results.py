@@ -51,6 +51,20 @@ def test_one_seed_has_the_binomial_interval_and_several_students(values: list[fl
     assert np.isnan([share["low"], share["high"]]).all()
 
 
+@given(errors)
+def test_tables_show_the_mean_of_finished_seeds_its_interval_and_how_many_they_are(values: list[float]) -> None:
+    run = {"run": "r", "depth": 110, "method": "standard", "epsilon": None, "weight_decay": 0.1, "published": 0.5}
+    rows = [{**run, "seed": seed, "state": "done", "error": value} for seed, value in enumerate(values)]
+    missing = {**run, "seed": 99, "state": "not run", "error": None}
+    (line,) = results.readable_means(pd.DataFrame([*rows, missing]), {"error": "error", "published": "paper"}).to_dict(
+        "records"
+    )
+    low, high = results.mean_interval(values)
+    assert line["error"] == f"{np.mean(values):.2%} ({low:.2%} to {high:.2%})"
+    assert (line["seeds"], line["paper"]) == (f"{len(values)} of {len(values) + 1}", "50.00%")
+    assert results.readable_means(pd.DataFrame([rows[0], missing]), {"error": "error"}).empty  # one seed: no mean
+
+
 def test_runs_that_are_not_done_are_not_in_a_mean() -> None:
     rows = pd.DataFrame({"depth": [110, 110, 200], "size": [1.0, None, None]})
     assert results.over_seeds(rows, ["depth"], "size")[["depth", "mean", "seeds"]].to_numpy().tolist() == [[110, 1, 1]]
