@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
@@ -83,10 +84,32 @@ def _load(path: Path) -> "Registry":
     try:
         from eps_resnet import registry
 
-        return registry.load(path)
+        experiments = registry.load(path)
     finally:
         gc.freeze()
         gc.enable()
+    if experiments.simulated:
+        print(f"eps-resnet: {path} is a simulation; every number of ours in it is invented.", file=sys.stderr)
+    return experiments
+
+
+def _load_results(path: Path, root: Path) -> "tuple[Registry, Layout]":
+    """The registry and the layout of results that are looked at, none of which is invented unless the registry is."""
+    from eps_resnet import simulation
+
+    experiments, layout = _load(path), Layout(root)
+    simulation.require_none(experiments, layout)
+    return experiments, layout
+
+
+def _rehearsal(experiments: "Registry", path: Path, root: Path) -> "ModuleType | None":
+    """What stands in for a step of a simulated run; None where steps are real."""
+    if not experiments.simulated:
+        return None
+    from eps_resnet import simulation
+
+    simulation.require_own_folder(path, Layout(root))
+    return simulation
 
 
 def _print_json(document: Any) -> None:
@@ -101,9 +124,13 @@ def fetch(
     registry_file: RegistryFile = EXPERIMENTS,
 ) -> None:
     """Get a data set, check its SHA-256, store it in a form that loads at once."""
+    experiments = _load(registry_file)
+    if rehearsal := _rehearsal(experiments, registry_file, root):
+        rehearsal.fetch(experiments, Layout(root), dataset)
+        return
     from eps_resnet.data.fetch import fetch
 
-    manifest = fetch(_load(registry_file), Layout(root), dataset, source)
+    manifest = fetch(experiments, Layout(root), dataset, source)
     differs = f"; it differs from the official release: {manifest.differs}" if manifest.differs else ""
     print(
         f"{dataset}: {manifest.train_images} training and {manifest.test_images} test images, copy "
@@ -122,14 +149,17 @@ def train(
     registry_file: RegistryFile = EXPERIMENTS,
 ) -> None:
     """Train one run; resumes by itself."""
+    experiments, layout = _load(registry_file), Layout(root)
+    experiments.run(run)
+    if rehearsal := _rehearsal(experiments, registry_file, root):
+        rehearsal.train(experiments, layout, run)
+        return
     from eps_resnet import checkpoint, device, lock, memory, provenance
     from eps_resnet.arithmetic import prepare
     from eps_resnet.prune import require_unaltered
     from eps_resnet.registry import recipe_of
     from eps_resnet.train import train
 
-    experiments, layout = _load(registry_file), Layout(root)
-    experiments.run(run)
     fingerprint = provenance.training_fingerprint(experiments, layout, run)
     with lock.held_by_first(layout.training_lock(fingerprint), f"{run} is being trained already"):
         if provenance.is_trained(experiments, layout, run) and layout.model(run).exists():
@@ -145,10 +175,13 @@ def train(
 @app.command()
 def prune(run: str, root: Root = HERE, registry_file: RegistryFile = EXPERIMENTS) -> None:
     """Cut a trained run's discarded blocks out."""
-    from eps_resnet.prune import prune_run
-
     experiments = _load(registry_file)
     experiments.run(run)
+    if rehearsal := _rehearsal(experiments, registry_file, root):
+        rehearsal.prune(experiments, Layout(root), run)
+        return
+    from eps_resnet.prune import prune_run
+
     prune_run(experiments, Layout(root), run)
 
 
@@ -162,14 +195,17 @@ def evaluate(
     registry_file: RegistryFile = EXPERIMENTS,
 ) -> None:
     """Measure a trained and pruned run on its test images."""
+    experiments = _load(registry_file)
+    experiments.run(run)
+    if rehearsal := _rehearsal(experiments, registry_file, root):
+        rehearsal.evaluate(experiments, Layout(root), run)
+        return
     import torch
 
     from eps_resnet import device, memory
     from eps_resnet.arithmetic import prepare
     from eps_resnet.evaluate import evaluate
 
-    experiments = _load(registry_file)
-    experiments.run(run)
     memory.keep_freed()
     prepare(threads)
     where = device.choose(experiments, run, sharing) if device.has_gpu() else torch.device("cpu")
@@ -184,9 +220,9 @@ def export(run: str, file: Path, root: Root = HERE, registry_file: RegistryFile 
     """
     from eps_resnet.export import export
 
-    experiments = _load(registry_file)
+    experiments, layout = _load_results(registry_file, root)
     experiments.run(run)
-    print(f"{file}: {export(experiments, Layout(root), run, file)}.", file=sys.stderr)
+    print(f"{file}: {export(experiments, layout, run, file)}.", file=sys.stderr)
 
 
 @app.command()
@@ -194,9 +230,9 @@ def table(figures: Figures = None, root: Root = HERE, registry_file: RegistryFil
     """Write the tables of figures from the runs there are; the others show as "not run"."""
     from eps_resnet.figures import write_table
 
-    experiments = _load(registry_file)
+    experiments, layout = _load_results(registry_file, root)
     for name in figures or experiments.figures:
-        write_table(experiments, Layout(root), name)
+        write_table(experiments, layout, name)
 
 
 @app.command()
@@ -204,9 +240,9 @@ def draw(figures: Figures = None, root: Root = HERE, registry_file: RegistryFile
     """Draw figures from the runs there are."""
     from eps_resnet.figures import write_drawing
 
-    experiments = _load(registry_file)
+    experiments, layout = _load_results(registry_file, root)
     for name in figures or experiments.figures:
-        write_drawing(experiments, Layout(root), name)
+        write_drawing(experiments, layout, name)
 
 
 @app.command("print")
@@ -215,7 +251,7 @@ def print_table(figures: list[str], root: Root = HERE, registry_file: RegistryFi
     from eps_resnet.figures import module_of
     from eps_resnet.figures.results import NOTHING
 
-    experiments, layout = _load(registry_file), Layout(root)
+    experiments, layout = _load_results(registry_file, root)
     for name in figures:
         module = module_of(experiments, name)
         rows = module.readable(module.table(experiments, layout, name))
@@ -307,7 +343,7 @@ def show(run: str, as_json: AsJson = False, root: Root = HERE, registry_file: Re
     from eps_resnet import provenance
     from eps_resnet.files import read_json
 
-    experiments, layout = _load(registry_file), Layout(root)
+    experiments, layout = _load_results(registry_file, root)
     experiments.run(run)
     metrics = read_json(layout.metrics(run)) or {}
     error, agreement = metrics.get("error", {}), metrics.get("agreement")
@@ -349,7 +385,7 @@ def compare(
     """Set every published number beside ours, with a verdict (docs/verdicts.md)."""
     from eps_resnet import compare as module
 
-    comparisons = module.compare(_load(registry_file), Layout(root))
+    comparisons = module.compare(*_load_results(registry_file, root))
     if as_json:
         _print_json([asdict(comparison) for comparison in comparisons])
     else:
@@ -402,7 +438,7 @@ def claims(as_json: AsJson = False, root: Root = HERE, registry_file: RegistryFi
     """Check the paper's claims in words on every data set (docs/verdicts.md)."""
     from eps_resnet import claims as module
 
-    found = module.claims(_load(registry_file), Layout(root))
+    found = module.claims(*_load_results(registry_file, root))
     if as_json:
         _print_json([asdict(claim) for claim in found])
         return
@@ -447,7 +483,7 @@ def report(root: Root = HERE, registry_file: RegistryFile = EXPERIMENTS) -> None
     """Write paper_tables/index.html: one page with every verdict, figure, claim and run, readable offline."""
     from eps_resnet.report import write_report
 
-    print(write_report(_load(registry_file), Layout(root)), file=sys.stderr)
+    print(write_report(*_load_results(registry_file, root)), file=sys.stderr)
 
 
 @app.command()
@@ -461,10 +497,10 @@ def reproduction(
     """Compare results made here with the committed ones. A difference is a verdict, not a failure."""
     from eps_resnet import reproduction as module
 
-    experiments = _load(registry_file)
+    experiments, layout = _load_results(registry_file, root)
     experiments.dataset(dataset)
     keys = [key for key, run in experiments.runs.items() if run.dataset == dataset]
-    verdicts = module.reproduce(keys, Layout(root), Layout(committed))
+    verdicts = module.reproduce(keys, layout, Layout(committed))
     if as_json:
         _print_json([asdict(verdict) for verdict in verdicts])
         return
@@ -558,6 +594,19 @@ def _hours(hours: float, device: str) -> str:
 
 def _bytes(count: int) -> str:
     return f"{count / 1e9:,.1f} GB" if count >= 1e9 else f"{count / 1e6:,.0f} MB"
+
+
+@app.command()
+def simulate(
+    folder: Path,
+    seeds: Annotated[int, typer.Option(min=1, help="Seeds of each configuration.")] = 5,
+    registry_file: RegistryFile = EXPERIMENTS,
+) -> None:
+    """Write the registry of a rehearsal of the paper's runs with invented results (docs/simulation.md)."""
+    from eps_resnet.simulation import write_registry
+
+    path = write_registry(_load(registry_file), folder, seeds)
+    print(f"Rehearse: snakemake --cores all --config root={folder} registry={path} -- all", file=sys.stderr)
 
 
 @app.command()

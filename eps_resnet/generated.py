@@ -1,4 +1,4 @@
-"""Files generated from the registry, kept in step with it by a test: dvc.yaml and Snakemake's JSON schema."""
+"""Files generated from the registry, kept in step with it by a test: the demo's, dvc.yaml and the JSON schema."""
 
 import json
 from collections.abc import Callable
@@ -9,7 +9,7 @@ import yaml
 
 from eps_resnet.layout import Layout
 from eps_resnet.provenance import EVALUATION_CODE, TABLE_CODE, published_files, result_files, training_code
-from eps_resnet.registry import Registry, json_schema
+from eps_resnet.registry import Registry, as_yaml, json_schema
 
 HEADER = "# Generated from config/experiments.yaml by `eps-resnet generate`. Do not edit.\n"
 REGISTRY = "config/experiments.yaml"
@@ -83,7 +83,20 @@ def _figure_stage(registry: Registry, name: str) -> dict[str, Any]:
     }
 
 
+def demo_text(registry: Registry) -> str:
+    """config/demo.yaml: the demo's data sets with the first seed of each run, for `make demo`."""
+    names = {name for name, data in registry.datasets.items() if data.demo}
+    runs = {key: run for key, run in registry.runs.items() if run.dataset in names and run.seed == 0}
+    parts = {
+        "datasets": {name: data for name, data in registry.datasets.items() if name in names},
+        "runs": runs,
+        "figures": {name: figure for name, figure in registry.figures.items() if figure.dataset in names},
+    }
+    return HEADER + as_yaml(registry.model_copy(update=parts))
+
+
 FILES: dict[Path, Callable[[Registry], str]] = {
+    Path("config/demo.yaml"): demo_text,
     Path("dvc.yaml"): dvc_text,
     Path("workflow/schemas/experiments.schema.json"): schema_text,
 }

@@ -94,6 +94,7 @@ def training_parts(registry: Registry, layout: Layout, key: str) -> dict[str, An
         "images": data.model_dump(mode="json", include={"classes", "channels", "size"}),
         "data": data_digest(layout, run.dataset),
         "code": code_digests(training_code(data)),
+        **({"simulated": True} if registry.simulated else {}),
     }
 
 

@@ -311,6 +311,9 @@ class Figure(Strict):
 class Registry(Strict):
     """config/experiments.yaml."""
 
+    simulated: bool = Field(
+        False, description="A rehearsal of the workflow: results are invented (`eps-resnet simulate`), never compared."
+    )
     datasets: dict[Name, DataSet]
     runs: dict[str, Run]
     figures: dict[str, Figure]
@@ -428,6 +431,12 @@ def load(path: Path) -> Registry:
         return Registry.model_validate_json(json.dumps(document), strict=True)
     except ValidationError as error:
         raise UserError(f"{_shown(path)} is not valid:\n" + "\n".join(explain(error))) from None
+
+
+def as_yaml(registry: Registry) -> str:
+    """The registry as a file that `load` reads; what has its default value is left out."""
+    document = registry.model_dump(mode="json", exclude_defaults=True)
+    return yaml.safe_dump(document, sort_keys=False, width=120, default_flow_style=None)
 
 
 def read(path: Path) -> dict[str, Any]:

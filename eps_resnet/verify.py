@@ -10,6 +10,7 @@ from eps_resnet.data import manifest as data_manifest
 from eps_resnet.files import is_sealed, read_json, sha256
 from eps_resnet.layout import Layout
 from eps_resnet.registry import Registry
+from eps_resnet.simulation import simulated_results
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,9 @@ def verify(registry: Registry, layout: Layout) -> Verification:
         if layout.result(key).exists():
             _verify_training(found, registry, layout, key)
             _verify_evaluation(found, registry, layout, key)
+    if not registry.simulated:
+        for path in simulated_results(layout):
+            found.add(path, "is simulated: its numbers are invented", "delete the folder it lies in")
     for path in _strangers(registry, layout):
         found.add(path, "belongs to no run of the registry", "add the run to the registry, or move the folder away")
     for name in registry.figures:

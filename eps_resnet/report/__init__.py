@@ -12,7 +12,7 @@ from typing import Any, get_args
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from eps_resnet import provenance, published
+from eps_resnet import provenance, published, simulation
 from eps_resnet.claims import claims
 from eps_resnet.compare import Comparison, compare
 from eps_resnet.consistency import checks
@@ -60,6 +60,7 @@ def render(registry: Registry, layout: Layout) -> str:
     states = {key: provenance.state(registry, layout, key) for key in registry.runs}
     comparisons = compare(registry, layout)
     return environment.get_template("index.html.j2").render(
+        notice=simulation.REMARK if registry.simulated else None,
         style=_asset(environment, "style.css"),
         script=script,
         script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),

@@ -17,7 +17,7 @@ rule train:
     priority: lambda w: WORTH[w.run]
     conda:
         "../../environment.yml"
-    threads: lambda w: 8 * cards(w.run) if decodes(w.run) else 1
+    threads: lambda w: 8 * max(1, cards(w.run)) if decodes(w.run) else 1
     resources:
         gpu=lambda w: cards(w.run),
         mem_mb=lambda w: 16000 if recipe(w.run).device == "gpu" else 2000,
