@@ -321,6 +321,60 @@ def verify(as_json: AsJson = False, root: Root = HERE, registry_file: RegistryFi
         raise SystemExit(1)
 
 
+@app.command("import")
+def import_results(
+    folder: Annotated[Path, typer.Argument(help="Another project: a clone, or a copy of a cluster's folder.")],
+    as_json: AsJson = False,
+    root: Root = HERE,
+    registry_file: RegistryFile = EXPERIMENTS,
+) -> None:
+    """Take over finished runs made from the same recipe, code and images; fail if one is refused."""
+    from eps_resnet.import_results import import_results
+
+    outcomes = import_results(registry_file, Layout(root), folder)
+    if as_json:
+        _print_json([asdict(outcome) for outcome in outcomes])
+    else:
+        for outcome in outcomes:
+            print(_printable(": ".join([f"{outcome.key}  {outcome.outcome}", "; ".join(outcome.reasons)]).rstrip(": ")))
+    counts = {name: sum(o.outcome == name for o in outcomes) for name in ("imported", "already here", "refused")}
+    print(", ".join(f"{count} {name}" for name, count in counts.items()) + ".", file=sys.stderr)
+    if counts["imported"]:
+        _generate_if_ours(registry_file)
+        print("`make tables` writes tables, drawings and the report with them.", file=sys.stderr)
+    if counts["refused"]:
+        raise SystemExit(1)
+
+
+def _printable(text: str) -> str:
+    """Text from elsewhere as one line: a terminal obeys control characters, so they are escaped."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+@app.command()
+def seeds(
+    count: Annotated[int, typer.Argument(min=1, help="How many seeds each configuration shall have, from 0.")],
+    targets: Annotated[list[str] | None, typer.Argument(help="all, demo, figures or runs; by default all.")] = None,
+    registry_file: RegistryFile = EXPERIMENTS,
+) -> None:
+    """Add further seeds to the registry."""
+    from eps_resnet import plan
+    from eps_resnet.further_runs import add_runs, further_seeds
+
+    experiments = _load(registry_file)
+    added = further_seeds(experiments, plan.runs_of(experiments, targets or [plan.ALL]), count)
+    if added:
+        add_runs(registry_file, added)
+        _generate_if_ours(registry_file)
+    print(f"{registry_file}: {len(added)} runs added.", file=sys.stderr)
+
+
+def _generate_if_ours(registry_file: Path) -> None:
+    """Keeps the generated files in step with the project's own registry."""
+    if registry_file == EXPERIMENTS:
+        generate()
+
+
 @app.command()
 def unlock() -> None:
     """Release the lock that a killed Snakemake left in this folder; refused while its process lives."""
