@@ -317,7 +317,10 @@ def _shrinks(registry: Registry, dataset: str, results: list[Result]) -> Finding
     best = max(gated, key=lambda result: result.metrics["compression"]["parameters_removed"])
     removed = best.metrics["compression"]["parameters_removed"]
     share = max(result.share for result in gated)
-    evidence = f"at most {removed:.1%} of the parameters ({best.key}), {share:.1%} of the blocks (the paper's reading)"
+    evidence = (
+        f"at most {removed:.1%} of the parameters ({best.key}, whose pruned network errs {best.error:.2%}), "
+        f"{share:.1%} of the blocks (the paper's reading)"
+    )
     planned = [key for key, run in registry.runs.items() if run.dataset == dataset and run.method == "epsilon_side"]
     table = published.read(provenance.published_csv(), registry)
     ratios = table[(table["dataset"] == dataset) & (table["metric"] == "discarded_ratio")]["value"]

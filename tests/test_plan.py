@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from eps_resnet import calibration, checkpoint, cost, device, plan, provenance, registry, speed
+from eps_resnet import calibration, checkpoint, cost, device, plan, provenance, registry, simulation, speed
 from eps_resnet.cli import app
 from eps_resnet.errors import UserError
 from eps_resnet.files import read_json, write_json
@@ -314,3 +314,20 @@ def test_the_plan_fits_80_columns(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     assert len(rows) == 61
     assert all(line.split()[-1] == "assumed" for line in rows)  # nothing wrapped
     assert max(map(len, lines)) <= 80
+
+
+def test_first_seeds_come_before_further_ones_and_cheap_trainings_before_dear_ones(experiments: Registry) -> None:
+    several = simulation.simulated(experiments, 3)
+    order = plan.in_order_of_worth(several)
+    assert sorted(order) == sorted(several.runs)
+    worth = [(several.runs[key].seed, cost.training_multiply_adds(several, key)) for key in order]
+    assert worth == sorted(worth)
+
+
+def test_a_configuration_without_seed_0_has_a_first_seed_too(experiments: Registry) -> None:
+    key = "digits-110-epsilon_side-2p5-s0"  # the dearest of the demo
+    late = experiments.runs[key].model_copy(update={"seed": 7})
+    others = {other: run for other, run in experiments.runs.items() if run.dataset == "digits" and run.depth == 20}
+    fewer = experiments.model_copy(update={"runs": {late.key: late, **others}})
+    order = plan.in_order_of_worth(fewer)
+    assert order.index(late.key) == 3  # after the three first seeds of depth 20, before their second ones

@@ -5,7 +5,9 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import boto3
 import pytest
+from moto.server import ThreadedMotoServer
 
 from tests.remotes import (
     GIT,
@@ -43,6 +45,28 @@ def test_what_was_pushed_comes_back_whole_and_nothing_is_retrained(published: Pu
     assert "Running stage" not in printed
     assert "up to date" in printed
     assert published.run(clone, GIT, "status", "--porcelain") == ""
+
+
+def test_a_bucket_of_s3_is_a_remote_like_the_others(published: Published, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)  # a real S3 server, but for its storage
+    server.start()
+    try:
+        endpoint = "http://{}:{}".format(*server.get_host_and_port())
+        boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1").create_bucket(Bucket="results")
+        clones = [published.clone(f"{what} the bucket") for what in ("pushed to", "pulled from")]
+        for clone in clones:
+            published.run(clone, "dvc", "remote", "add", "--default", "bucket", "s3://results/eps-resnet", "--force")
+            published.run(clone, "dvc", "remote", "modify", "bucket", "endpointurl", endpoint)
+        published.run(clones[0], "dvc", "pull", "--remote", "folder")
+        published.run(clones[0], "dvc", "push")
+        assert "up to date" in published.run(clones[1], "dvc", "repro", "--pull", "--allow-missing", "figure6-digits")
+        assert list(clones[1].rglob("*.safetensors")) == []
+        published.run(clones[1], "dvc", "pull")
+        assert is_whole(clones[1])
+    finally:
+        server.stop()
 
 
 def test_a_clone_is_current_without_a_pull_and_downloads_no_checkpoint_it_does_not_need(published: Published) -> None:
