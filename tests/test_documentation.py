@@ -5,11 +5,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 
+from eps_resnet import claims
 from eps_resnet.cli import app
 from eps_resnet.figures import MODULES
+from eps_resnet.layout import Layout
 from eps_resnet.registry import Recipe, Registry
 from tests.conftest import PROJECT
 
@@ -84,6 +87,28 @@ def test_the_readmes_cost_table_is_what_the_plan_of_a_fresh_clone_says(experimen
             (row,) = [cells for cells in printed if cells[0] == data.title]
             title, runs, _done, *cells = row
             assert f"| {' | '.join([title, runs, *cells])} |" in text
+
+
+def test_what_the_readme_says_of_five_seeds_is_what_they_say(experiments: Registry) -> None:
+    rows = pd.read_csv("paper_tables/figure6-digits/table.csv")
+    gated = rows[rows["method"] == "epsilon_side"].groupby("depth")
+    shares, open_, pruned = (
+        [f"{100 * mean:.{digits}f}" for mean in gated[column].mean()]
+        for column, digits in (("discarded_ratio", 0), ("error_gated", 0), ("error_pruned", 1))
+    )
+    text = " ".join((PROJECT / "README.md").read_text().split())
+    assert set(gated["seed"].nunique()) == {5}
+    assert f"{shares[0]}, {shares[1]} and {shares[2]} % at 20, 56 and 110 layers" in text
+    assert (
+        f"{min(open_)} to {max(open_)} % on average at ε 2.5, against {min(pruned)} to {max(pruned)} % pruned" in text
+    )
+    found: dict[int, set[str]] = {}
+    for claim in claims.claims(experiments, Layout()):
+        if claim.dataset == "digits":
+            found.setdefault(claim.number, set()).add(claim.verdict)
+    assert "A larger ε discards a larger share of the blocks: **supported**" in text
+    assert "err no more than standard networks: **undecided**" in text
+    assert (found[1], found[2], found[3]) == ({"undecided"}, {"undecided"}, {"supported"})
 
 
 def fidelity_rows() -> list[list[str]]:
