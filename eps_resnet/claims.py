@@ -81,6 +81,8 @@ def claims(registry: Registry, layout: Layout) -> list[Claim]:
         ]
         for number, statement, rule in rules(registry, layout, dataset):
             judged, evidence, used = rule(results)
+            if registry.simulated:
+                judged, evidence = "not run", f"simulated, so that nothing is judged; {evidence}"
             keys = tuple(dict.fromkeys(result.key for result in used))
             remark = _remark(registry, dataset, [result for result in results if result.key in keys])
             found.append(Claim(number, statement, dataset, judged, evidence, keys, remark))
@@ -177,6 +179,10 @@ def _nothing(why: str) -> Finding:
 
 def _gated(results: Iterable[Result]) -> list[Result]:
     return [result for result in results if result.run.method == "epsilon_side"]
+
+
+def _plain(results: Iterable[Result]) -> list[Result]:
+    return [result for result in results if result.run.method != "epsilon_side"]
 
 
 def _groups(results: Iterable[Result], *fields: str) -> dict[tuple[Any, ...], list[Result]]:
@@ -311,12 +317,19 @@ def _saturates(layout: Layout, results: list[Result]) -> Finding:
 
 
 def _shrinks(registry: Registry, dataset: str, results: list[Result]) -> Finding:
-    """The claim is about some instance: it is only contradicted where the paper has one and all runs are finished."""
+    """The claim is about some instance that errs no more than all baselines of its depth.
+
+    It is only contradicted where the paper has one and all runs are finished.
+    """
     if not (gated := _gated(results)):
         return _nothing("no finished run of epsilon_side")
-    best = max(gated, key=lambda result: result.metrics["compression"]["parameters_removed"])
+    worst = {depth: max(r.error for r in group) for (depth,), group in _groups(_plain(results), "depth").items()}
+    without_loss = [result for result in gated if result.error <= worst.get(result.run.depth, 1)]
+    if not without_loss:
+        return "undecided", "every gated network errs more than the worst baseline of its depth", gated
+    best = max(without_loss, key=lambda result: result.metrics["compression"]["parameters_removed"])
     removed = best.metrics["compression"]["parameters_removed"]
-    share = max(result.share for result in gated)
+    share = max(result.share for result in without_loss)
     evidence = (
         f"at most {removed:.1%} of the parameters ({best.key}, whose pruned network errs {best.error:.2%}), "
         f"{share:.1%} of the blocks (the paper's reading)"

@@ -64,12 +64,26 @@ def main() -> None:
         _fail(str(error))
     except Interrupted as stop:
         _fail(str(stop) + ".", 128 + stop.signal)
+    except RuntimeError as error:
+        _fail_of_card(error)
     except OSError as error:
         _fail(
             f"{error.filename or 'A file'} cannot be {'written' if error.errno in UNWRITABLE else 'read or written'}: "
             f"{error.strerror}. Free some space or choose a folder you may write to with --root; what was finished "
             "before is kept, and an interrupted training resumes."
         )
+
+
+def _fail_of_card(error: RuntimeError) -> None:
+    """Says that a card failed or has no memory left; raises any other error."""
+    import torch
+
+    if not isinstance(error, torch.OutOfMemoryError | torch.AcceleratorError):
+        raise error
+    _fail(
+        f"{str(error).splitlines()[0]:.300} The same command resumes from the last checkpoint. Where memory ran out: "
+        "let fewer trainings share a card (--config sharing), or give one more cards (--config gpus)."
+    )
 
 
 def _fail(message: str, code: int = 1) -> None:
@@ -98,7 +112,10 @@ def _load_results(path: Path, root: Path) -> "tuple[Registry, Layout]":
     from eps_resnet import simulation
 
     experiments, layout = _load(path), Layout(root)
-    simulation.require_none(experiments, layout)
+    if experiments.simulated:
+        simulation.require_own_folder(path, layout)
+    else:
+        simulation.require_none(layout)
     return experiments, layout
 
 
@@ -222,6 +239,8 @@ def export(run: str, file: Path, root: Root = HERE, registry_file: RegistryFile 
 
     experiments, layout = _load_results(registry_file, root)
     experiments.run(run)
+    if experiments.simulated:
+        raise UserError("A simulation trains no network, so there is none to export.")
     print(f"{file}: {export(experiments, layout, run, file)}.", file=sys.stderr)
 
 
@@ -353,7 +372,7 @@ def _printable(text: str) -> str:
 
 @app.command()
 def seeds(
-    count: Annotated[int, typer.Argument(min=1, help="How many seeds each configuration shall have, from 0.")],
+    count: Annotated[int, typer.Argument(min=1, max=100, help="How many seeds each configuration shall have, from 0.")],
     targets: Annotated[list[str] | None, typer.Argument(help="all, demo, figures or runs; by default all.")] = None,
     registry_file: RegistryFile = EXPERIMENTS,
 ) -> None:
@@ -439,11 +458,14 @@ def compare(
     """Set every published number beside ours, with a verdict (docs/verdicts.md)."""
     from eps_resnet import compare as module
 
-    comparisons = module.compare(*_load_results(registry_file, root))
+    experiments, layout = _load_results(registry_file, root)
+    comparisons = module.compare(experiments, layout)
     if as_json:
         _print_json([asdict(comparison) for comparison in comparisons])
     else:
         _print_comparisons(comparisons)
+    if record and experiments.simulated:
+        raise UserError("Nothing of a simulation is recorded as reproduced.")
     if record:
         print(f"{module.record_path()}: {module.record(comparisons)} numbers added.", file=sys.stderr)
     if strict and (lost := module.lost(comparisons)):
@@ -550,10 +572,12 @@ def reproduction(
 ) -> None:
     """Compare results made here with the committed ones. A difference is a verdict, not a failure."""
     from eps_resnet import reproduction as module
+    from eps_resnet import simulation
 
     experiments, layout = _load_results(registry_file, root)
     experiments.dataset(dataset)
     keys = [key for key, run in experiments.runs.items() if run.dataset == dataset]
+    simulation.require_none(Layout(committed))
     verdicts = module.reproduce(keys, layout, Layout(committed))
     if as_json:
         _print_json([asdict(verdict) for verdict in verdicts])

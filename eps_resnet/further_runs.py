@@ -26,9 +26,10 @@ def add_runs(path: Path, runs: list[Run]) -> Registry:
 
     Raises UserError, and leaves the file as it is, where that does not give the old registry with these runs.
     """
+    path = path.resolve()
     before, lines = load(path), path.read_text().splitlines()
-    for run in runs:
-        _insert(lines, run)
+    for alike in {configuration(run): None for run in runs}:
+        _insert(lines, [run for run in runs if configuration(run) == alike])
     runs_after = {**before.runs, **{run.key: run for run in runs}}
     temporary = path.with_name(f".{path.name}.new")
     try:
@@ -47,12 +48,13 @@ def add_runs(path: Path, runs: list[Run]) -> Registry:
     return load(path)
 
 
-def _insert(lines: list[str], run: Run) -> None:
-    alike = re.compile(rf"( +){re.escape(run.key.rpartition('-s')[0])}-s\d+: *\{{.*\}} *(#.*)?")
-    places = [place for place, line in enumerate(lines) if alike.fullmatch(line)]
-    if places:
-        indentation = lines[places[-1]][: len(lines[places[-1]]) - len(lines[places[-1]].lstrip())]
-        lines.insert(places[-1] + 1, indentation + line_of(run))
+def _insert(lines: list[str], runs: list[Run]) -> None:
+    """Inserts runs that differ in their seed alone."""
+    alike = re.compile(rf"( +){re.escape(runs[0].key.rpartition('-s')[0])}-s\d+: *\{{.*\}} *(#.*)?")
+    found = [(place, match) for place, line in enumerate(lines) if (match := alike.fullmatch(line))]
+    if found:
+        place, match = found[-1]
+        lines[place + 1 : place + 1] = [match[1] + line_of(run) for run in runs]
 
 
 def line_of(run: Run) -> str:

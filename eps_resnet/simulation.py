@@ -71,7 +71,10 @@ def write_registry(registry: Registry, folder: Path, seeds: int) -> Path:
 
 
 def require_own_folder(registry_file: Path, layout: Layout) -> None:
-    """Raises UserError unless results are kept beside the simulation's registry: never among real ones."""
+    """Raises UserError unless results are kept beside the simulation's registry, and there are no real ones."""
+    manifests = sorted(layout.result("").glob("*/manifest.json"))
+    if real := [path for path in manifests if not _is_marked(path)]:
+        raise UserError(f"{real[0].parent} is no result of a simulation; a simulation needs a folder of its own.")
     if registry_file.resolve().parent != layout.root.resolve():
         raise UserError(
             f"{registry_file} is a simulation: its results are invented, and stay beside it. Use "
@@ -79,9 +82,9 @@ def require_own_folder(registry_file: Path, layout: Layout) -> None:
         )
 
 
-def require_none(registry: Registry, layout: Layout) -> None:
-    """Raises UserError if invented results lie where those of a registry that is no simulation are asked for."""
-    if not registry.simulated and (found := simulated_results(layout)):
+def require_none(layout: Layout) -> None:
+    """Raises UserError if invented results lie where real ones are asked for."""
+    if found := simulated_results(layout):
         raise UserError(
             f"{found[0].parent} is simulated ({len(found)} files in all): its numbers are invented, and nothing is "
             "made of them here. Delete it; or, to look at the simulation, give its own registry with --registry."
@@ -89,9 +92,13 @@ def require_none(registry: Registry, layout: Layout) -> None:
 
 
 def simulated_results(layout: Layout) -> list[Path]:
-    """The manifests and metrics below a root that say that they are simulated."""
-    files = sorted(layout.result("").glob("*/m*.json"))
-    return [path for path in files if isinstance(document := read_json(path), dict) and MARK in document]
+    """The manifests and metrics below a root that say that they are simulated, those of figures among them."""
+    files = [*layout.result("").glob("*/m*.json"), *layout.tables("").glob("*/manifest.json")]
+    return [path for path in sorted(files) if _is_marked(path)]
+
+
+def _is_marked(path: Path) -> bool:
+    return isinstance(document := read_json(path), dict) and MARK in document
 
 
 def fetch(registry: Registry, layout: Layout, name: str) -> None:

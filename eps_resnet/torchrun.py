@@ -6,10 +6,12 @@ torchrun itself prints a traceback of its own.
 
 import logging
 import sys
+from signal import SIGTERM
 
-from torch.distributed import run
+from torch.distributed import DistError, run
 from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
+from torch.distributed.elastic.rendezvous import RendezvousError
 
 
 def main() -> None:
@@ -22,14 +24,22 @@ def main() -> None:
         run.run(run.parse_args(sys.argv[1:]))  # type: ignore[no-untyped-call]
     except SignalException as stop:
         _end(f"stopped by {stop.sigval.name}; the same command goes on from the last checkpoint", 128 + stop.sigval)
+    except (RendezvousError, DistError) as error:
+        _end(f"the node where all processes meet was lost, or cannot be reached ({str(error).splitlines()[0]:.200})", 1)
     except ChildFailedError as error:
         index, failure = first_failure(error.failures)
         _end(in_words(index, failure), 128 - failure.exitcode if failure.exitcode < 0 else failure.exitcode)
 
 
 def first_failure(failures: dict[int, ProcessFailure]) -> tuple[int, ProcessFailure]:
-    """The process that failed first, by its index. One that a signal ended comes before those that missed it."""
-    return min(failures.items(), key=lambda item: (item[1].exitcode >= 0, item[1].timestamp))
+    """The process that failed first, by its index.
+
+    Those that SIGTERM ended are the ones that torchrun stopped because of it. One that another signal ended comes
+    before those that missed it.
+    """
+    return min(
+        failures.items(), key=lambda item: (item[1].exitcode == -SIGTERM, item[1].exitcode >= 0, item[1].timestamp)
+    )
 
 
 def in_words(index: int, failure: ProcessFailure) -> str:

@@ -1,6 +1,7 @@
 """Results of several people: what is taken over, what is refused, and that further seeds count."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from eps_resnet import registry
 from eps_resnet.errors import UserError
-from eps_resnet.files import read_json
+from eps_resnet.files import digest, read_json
 from eps_resnet.further_runs import add_runs, further_seeds, line_of
 from eps_resnet.import_results import Imported, import_results
 from eps_resnet.layout import Layout
@@ -112,7 +113,7 @@ REFUSALS: dict[str, Callable[[Path], object]] = {
         (folder / "metrics.json").read_text().replace('"epoch": ', '"epoch": 1')
     ),
     "manifest.json was altered": lambda folder: (folder / "manifest.json").write_text("[" * 100_000),
-    "measured on another network": lambda folder: change(folder / "metrics.json", model_sha256="0"),
+    "measured on another network": lambda folder: change(folder / "metrics.json", model_sha256="0" * 64),
     "there is no metrics.json": lambda folder: (folder / "metrics.json").unlink(),
     "it is simulated: its numbers are invented": lambda folder: change(folder / "metrics.json", simulated=True),
     "manifest.json names no run": lambda folder: edit_manifest(folder, run={"depth": "deep"}),
@@ -128,7 +129,21 @@ def put_a_link(path: Path) -> None:
     path.symlink_to("/etc/passwd")
 
 
-REFUSALS["pruned.safetensors is missing"] = lambda folder: put_a_link(folder / "pruned.safetensors")
+def put_a_pipe(path: Path) -> None:
+    """A pipe that nobody writes to in place of the file."""
+    path.unlink()
+    os.mkfifo(path)
+
+
+REFUSALS["pruned.safetensors was altered"] = lambda folder: put_a_link(folder / "pruned.safetensors")
+REFUSALS["its fingerprint is not of what it says"] = lambda folder: change(
+    folder / "manifest.json", fingerprint="0" * 16
+)
+REFUSALS["metrics.json is not as it is written here: error.pruned"] = lambda folder: change(
+    folder / "metrics.json", error={**read_json(folder / "metrics.json")["error"], "pruned": "0.01"}
+)
+REFUSALS["metrics.json is that of another run"] = lambda folder: change(folder / "metrics.json", key="other")
+REFUSALS["there is no metrics.json"] = lambda folder: put_a_pipe(folder / "metrics.json")
 
 
 @pytest.mark.parametrize("reason", REFUSALS)
@@ -159,6 +174,53 @@ def test_folders_with_hostile_names_are_named_on_one_line_and_refused(ours: Path
     printed = run(ours, "eps-resnet", "import", str(theirs), expect=1)
     assert "a\\x1b[31m\\nb  refused" in printed
     assert "link  refused: it is no folder" in printed
+
+
+@pytest.mark.parametrize("dataset", ["../../escaped", "digits"])
+def test_what_is_said_of_a_data_set_is_checked_and_not_taken_over_without_a_run(
+    ours: Path, theirs: Path, dataset: str
+) -> None:
+    (ours / "data/digits.json").unlink()
+    (ours / "data/digits.safetensors").unlink()
+    shutil.rmtree(ours / "results")
+    document = read_json(theirs / "data/digits.json")
+    (theirs / "data/digits.json").write_text(json.dumps({**document, "dataset": dataset, "sha256": "0" * 64}))
+    assert {outcome.outcome for outcome in imported(ours, theirs).values()} == {"refused"}
+    assert not list(ours.parent.rglob("escaped.json"))
+    assert not (ours / "data/digits.json").exists()
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, None, '{"dataset": 1}'])
+def test_a_damaged_data_manifest_is_passed_over(ours: Path, theirs: Path, content: str | None) -> None:
+    (theirs / "data/digits.json").unlink()
+    if content is None:
+        os.mkfifo(theirs / "data/digits.json")
+    else:
+        (theirs / "data/digits.json").write_text(content)
+    assert imported(ours, theirs)[KEY].outcome == "imported"
+
+
+def test_one_training_under_the_names_of_two_seeds_is_refused(ours: Path, theirs: Path) -> None:
+    folder, copy = theirs / "results" / KEY, theirs / "results" / KEY.replace("s1", "s2")
+    shutil.copytree(folder, copy)
+    document = read_json(copy / "manifest.json")
+    made_from = {**document["made_from"], "run": {**document["made_from"]["run"], "seed": 2}}
+    change(copy / "manifest.json", key=copy.name, made_from=made_from, fingerprint=digest(made_from))
+    metrics = {**read_json(copy / "metrics.json")["made_from"], "training": digest(made_from)}
+    change(copy / "metrics.json", key=copy.name, made_from=metrics, fingerprint=digest(metrics))
+    found = imported(ours, theirs)
+    assert found[KEY].outcome == "imported"
+    assert found[copy.name].reasons == (f"its history is that of {KEY}: one training under two names",)
+
+
+def test_networks_of_a_former_training_go_where_the_new_ones_are_absent(ours: Path, theirs: Path) -> None:
+    imported(ours, theirs)
+    change(ours / "results" / KEY / "manifest.json", fingerprint="stale")
+    (ours / "results" / KEY / "model.safetensors").write_bytes(b"former")
+    for network in ("model", "pruned"):
+        (theirs / "results" / KEY / f"{network}.safetensors").unlink()
+    assert imported(ours, theirs)[KEY].outcome == "imported"
+    assert not list((ours / "results" / KEY).glob("*.safetensors"))
 
 
 def test_a_folder_without_results_and_the_project_itself_are_no_source(ours: Path, tmp_path: Path) -> None:

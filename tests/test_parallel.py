@@ -49,11 +49,11 @@ sys.path.insert(0, {str(PROJECT)!r})
 """
 
 
-def start(folder: Path, *how: str) -> subprocess.Popen[str]:
+def start(folder: Path, *how: str, program: str = SAVING) -> subprocess.Popen[str]:
     """Starts the training of the gated run by several processes, with a checkpoint after every step."""
-    program = folder / "saving_often.py"
-    program.write_text(SAVING)
-    launch = [sys.executable, "-m", "eps_resnet.torchrun", *how, str(program), "train", GATED, *options(folder)]
+    path = folder / "program.py"
+    path.write_text(program)
+    launch = [sys.executable, "-m", "eps_resnet.torchrun", *how, str(path), "train", GATED, *options(folder)]
     environment = {**os.environ, "PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(launch, cwd=PROJECT, stdout=-1, stderr=-2, text=True, env=environment)
 
@@ -108,6 +108,41 @@ def test_a_training_that_lost_a_process_says_so_and_goes_on_to_the_bytes_of_one_
 
     assert "epoch 1/6" not in torchrun(broken.root, 2)  # it went on
     assert trained(broken) == trained(whole)
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "said"),
+    [
+        ("os._exit(7)", 7, "process 1 of this training ended with exit code 7"),
+        ("raise UserError('no card here')", 1, "process 1 of this training ended with exit code 1"),
+        ("raise torch.OutOfMemoryError('CUDA out of memory.')", 1, "process 1 of this training ended with exit code 1"),
+    ],
+)
+def test_a_process_that_fails_alone_is_named_with_its_exit_code(
+    tmp_path: Path, fault: str, code: int, said: str
+) -> None:
+    prepare(tmp_path)
+    program = f"""
+import os, sys
+sys.path.insert(0, {str(PROJECT)!r})
+import torch
+from eps_resnet import cli, device
+from eps_resnet.errors import UserError
+chosen = device.choose
+def choose(*arguments):
+    if os.environ["RANK"] == "1":
+        {fault}
+    return chosen(*arguments)
+device.choose = choose
+cli.main()
+"""
+    process = start(tmp_path, *ONE_NODE, program=program)
+    output, _ = process.communicate()
+    assert process.returncode == code, output
+    assert said in output.splitlines()[-1]
+    assert "Traceback" not in output
+    if code == 1:
+        assert "eps-resnet, process 1: " in output
 
 
 def test_two_nodes_of_one_process_train_the_bytes_of_one_node_of_two(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from eps_resnet import provenance, registry, simulation
-from eps_resnet.files import read_json
+from eps_resnet.files import read_json, write_sealed
 from eps_resnet.history import read_blocks, read_history
 from eps_resnet.layout import Layout
 from eps_resnet.registry import Registry
@@ -80,6 +80,23 @@ def test_whatever_a_simulation_makes_says_that_it_is_one(rehearsed: tuple[Path, 
     assert invented
     assert {verdict["verdict"] for verdict in invented} == {"not comparable"}
     assert all(simulation.REMARK in verdict["reason"] for verdict in invented)
+    claims = json.loads(run(project, "eps-resnet", "claims", "--json", *inside(folder)).split("\n", 1)[1])
+    assert {claim["verdict"] for claim in claims} == {"not run"}
+    assert pd.read_csv(folder / "paper_tables" / FIGURE / "table.csv")["simulated"].all()
+
+
+@pytest.mark.parametrize(
+    ("command", "refusal"),
+    [
+        (("compare", "--record"), "Nothing of a simulation is recorded"),
+        (("export", KEY, "x.onnx"), "trains no network"),
+    ],
+)
+def test_nothing_invented_is_recorded_or_exported(
+    rehearsed: tuple[Path, Path, str], command: tuple[str, ...], refusal: str
+) -> None:
+    project, folder, _ = rehearsed
+    assert refusal in run(project, "eps-resnet", *command, *inside(folder), expect=1)
 
 
 @pytest.mark.parametrize(
@@ -90,7 +107,7 @@ def test_outside_the_simulation_its_results_are_refused(
 ) -> None:
     project, folder, _ = rehearsed
     refused = run(project, "eps-resnet", *command, "--root", str(folder), expect=1)
-    assert "is simulated (12 files in all): its numbers are invented, and nothing is made of them here" in refused
+    assert "is simulated (13 files in all): its numbers are invented, and nothing is made of them here" in refused
 
 
 def test_an_invented_result_among_real_ones_is_refused_and_named(rehearsed: tuple[Path, Path, str]) -> None:
@@ -104,15 +121,27 @@ def test_an_invented_result_among_real_ones_is_refused_and_named(rehearsed: tupl
     assert set(problems) == {"manifest.json", "metrics.json"}
     assert provenance.state(real, Layout(mixed), KEY) == "stale"
     assert "is simulated" in run(project, "eps-resnet", "compare", "--root", str(mixed), expect=1)
+    shutil.rmtree(mixed / "results")
+    shutil.copytree(folder / "paper_tables" / FIGURE, mixed / "paper_tables" / FIGURE)
+    assert "is simulated" in run(project, "eps-resnet", "report", "--root", str(mixed), expect=1)
+    against = ("reproduction", "--dataset", "digits", "--root", str(project), "--committed", str(folder))
+    assert "is simulated" in run(project, "eps-resnet", *against, expect=1)
 
 
-def test_a_simulation_writes_nothing_among_real_results(rehearsed: tuple[Path, Path, str]) -> None:
+def test_a_simulation_writes_nothing_among_real_results(rehearsed: tuple[Path, Path, str], tmp_path: Path) -> None:
     project, folder, _ = rehearsed
     registry_file = str(folder / "experiments.yaml")
-    for command in (("fetch", "cifar100"), ("train", KEY), ("evaluate", KEY)):
+    for command in (("fetch", "cifar100"), ("train", KEY), ("evaluate", KEY), ("table",), ("draw",), ("report",)):
         refused = run(project, "eps-resnet", *command, "--registry", registry_file, expect=1)
         assert "its results are invented, and stay beside it" in refused
+    assert "stay beside it" in run(
+        project, "snakemake", "--cores", "1", "--config", f"registry={registry_file}", "--", FIGURE, expect=1
+    )
+    shutil.copy(folder / "experiments.yaml", tmp_path)
+    write_sealed(tmp_path / "results" / KEY / "manifest.json", {"key": KEY})
+    assert "is no result of a simulation" in run(project, "eps-resnet", "train", KEY, *inside(tmp_path), expect=1)
     assert not (project / "results").exists()
+    assert not (project / "paper_tables/index.html").exists()
     refused = run(project, "eps-resnet", "simulate", "config", expect=1)
     assert "holds something else than a simulation" in refused
 

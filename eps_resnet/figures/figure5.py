@@ -15,9 +15,9 @@ from eps_resnet.registry import Registry
 TITLE = "weights of a block that collapses"
 CAPTION = [
     "Percentiles of all convolution weights of one block. The block is, of those that pruning removes, the one "
-    "discarded for good (never open again) nearest to the middle of the training, so that both its life and its "
-    "decay are seen; of several the one nearest to the output. The first run that is done is drawn. Of trainings of "
-    f"more than {MOST_EPOCHS} epochs only every n-th epoch is recorded, about {MOST_EPOCHS} in all.",
+    "discarded for good (never open again in a recorded epoch) nearest to the middle of the training, so that both its "
+    "life and its decay are seen; of several the one nearest to the output. The first run that is done is drawn. Of "
+    f"trainings of more than {MOST_EPOCHS} epochs only every n-th epoch is recorded, about {MOST_EPOCHS} in all.",
     "The paper's Figure 5 prints no numbers for its block, so there is nothing of it to compare.",
 ]
 NOTES = ["Blocks are counted from the input, from 1. Ranges: lowest to highest weight of the block after that epoch."]

@@ -194,8 +194,8 @@ def readable_errors(rows: pd.DataFrame) -> pd.DataFrame:
 def readable_means(rows: pd.DataFrame, means: dict[str, str]) -> pd.DataFrame:
     """One row per configuration (and stage, where rows have one), as text: how many seeds, mean and 95 % interval.
 
-    `means`: the columns, and what they are called; those of published numbers have no interval. Empty where no
-    configuration has two finished seeds: a mean of one is in the rows of the runs.
+    `means`: the columns, and what they are called; of SCATTERED ones the median and the range. Published numbers have
+    no interval. Empty where no configuration has two finished seeds: a mean of one is in the rows of the runs.
     """
     by = [column for column in ("depth", "method", "epsilon", "weight_decay", "stage") if column in rows]
     lines = []
@@ -225,15 +225,24 @@ def _mean(group: pd.DataFrame, column: str) -> str:
         return NOTHING
     if _is_published(column):
         return text(values[0])
-    low_high = f" ({' to '.join(map(text, mean_interval(values)))})" if len(values) > 1 else ""
-    return text(float(np.mean(values))) + low_high
+    if len(set(values)) == 1:
+        return text(values[0])
+    middle, ends = np.mean(values), mean_interval(values)
+    if column in SCATTERED:
+        middle, ends = np.median(values), (min(values), max(values))
+    return f"{text(float(middle))} ({' to '.join(map(text, ends))})"
 
 
+SCATTERED = ("error_gated", "agreement")  # a gate of a needed block closes or does not: two heaps, of no use as a mean
 MEANS = (
-    "First the means over seeds, with Student's 95 % interval (it knows no bounds and may reach below 0 or above 1), "
-    "then the single runs."
+    "First the means over seeds with Student's 95 % interval of the mean (of gated errors and agreements the median, "
+    "lowest and highest), then the single runs. All seeds see the same test images: the interval says how much seeds "
+    "differ, not how well so many images tell an error."
 )
-BARS = "Error bars: 95 % interval; of one seed's error the binomial one, of a mean over several seeds Student's t."
+BARS = (
+    "Error bars: 95 % interval; of one seed's error the binomial one, of a mean over several seeds Student's t. The "
+    "latter is about seeds, on the same test images."
+)
 COLUMNS = (
     "Errors are those of the settled epoch: of the pruned network, with its binomial interval, and of the gated one; "
     "beside them the gated network's error in the last epoch (final) and the lowest of all epochs (best, which has "

@@ -8,7 +8,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import validate
 
-from eps_resnet import provenance, working_folder
+from eps_resnet import provenance, simulation, working_folder
 from eps_resnet.data.manifest import data_digest
 from eps_resnet.errors import UserError
 from eps_resnet.files import Digests, read_json
@@ -78,6 +78,11 @@ validate(
 )
 SOURCES = {name: given(name) for name in experiments.datasets if name in config}
 layout = Layout(Path(ROOT))
+if experiments.simulated:
+    try:
+        simulation.require_own_folder(Path(REGISTRY), layout)
+    except UserError as error:
+        raise WorkflowError(str(error)) from None
 PAPER = [name for name, data in experiments.datasets.items() if data.published_name]
 DEMO = [name for name, data in experiments.datasets.items() if data.demo]
 
