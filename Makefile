@@ -2,6 +2,7 @@
 # make tables: writes all tables, drawings and the report from the results there are.
 # make bench: measures how fast all of it is, against goals (docs/speed.md).
 # make test: runs the tests; make test-faults those that kill, damage and flood for up to half an hour. All set up .venv from the lock file first if it is missing.
+# make test-cluster: starts a Slurm of one node and interrupts trainings in it, minutes; Debian, as root.
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
@@ -12,7 +13,7 @@ DEMO ?= demo
 ONE_SEED := config/demo.yaml # the committed results have five
 LONGEST := $(patsubst %,$(DEMO)/results/digits-110-%-s0/metrics.json,standard standard_side epsilon_side-2p5)
 
-.PHONY: demo demo-runs bench simulation tables test test-faults check setup lock
+.PHONY: demo demo-runs bench simulation tables test test-faults test-cluster check setup lock
 
 demo: demo-runs
 	@$(BIN)/eps-resnet print --root demo --registry $(ONE_SEED) $(FIGURES)
@@ -41,6 +42,9 @@ test: setup
 
 test-faults: setup
 	@$(BIN)/python -m pytest -m faults --dist worksteal
+
+test-cluster: setup
+	@$(BIN)/python -m pytest -m cluster -n 0
 
 check: setup
 	@$(BIN)/ruff check

@@ -12,6 +12,11 @@ from snakemake.utils import min_version
 min_version("9.27")
 
 
+# `--resources gpu=N` are the cards of one machine: where a cluster runs the jobs, it counts its cards itself.
+resource_scopes:
+    gpu="local",
+
+
 report: "workflow/report/workflow.rst"
 
 
@@ -37,6 +42,7 @@ include: "workflow/rules/figures.smk"
 onstart:
     refuse_what_a_clusters_shell_misreads(workflow)
     refuse_without_gpu(workflow)
+    refuse_arrays(workflow)
 
 
 # The report shows what there is, so it follows every call, also one in which something failed.

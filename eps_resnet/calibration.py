@@ -46,7 +46,7 @@ def calibrate(registry: Registry, layout: Layout, runs: list[Run]) -> None:
     timings = read_timings(layout)[0]
     networks = {network_name(run): run for run in runs}
     wants_card = device.has_gpu() and any(recipe_of(registry, run).device == "gpu" for run in networks.values())
-    card = torch.device("cuda", device.claim_card(torch.cuda.device_count())) if wants_card else None
+    card = torch.device("cuda", device.claim_card(device.cards())) if wants_card else None
     steps = Steps(registry)
     for name, run in networks.items():
         where = card if card and recipe_of(registry, run).device == "gpu" else torch.device("cpu")

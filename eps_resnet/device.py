@@ -53,7 +53,7 @@ def choose(registry: Registry, key: str, sharing: int = 1) -> "torch.device":
     if registry.datasets[registry.run(key).dataset].recipe.device == "cpu":
         return torch.device("cpu")
     if has_gpu():
-        card = torch.device("cuda", claim_card(torch.cuda.device_count(), sharing))
+        card = torch.device("cuda", claim_card(cards(), sharing))
         torch.cuda.set_device(card)  # what the processes of a data-parallel training talk through
         return card
     if not cpu_is_allowed():
@@ -61,17 +61,25 @@ def choose(registry: Registry, key: str, sharing: int = 1) -> "torch.device":
     return torch.device("cpu")
 
 
-def claim_card(count: int, sharing: int = 1) -> int:
-    """The index of one of `count` cards that this process may use, with `sharing` - 1 others that say so too.
+def cards() -> list[str]:
+    """The cards that this process sees, each by the name that it has for every process, in the order of their indices.
+
+    Indices will not do: where a cluster shows each job its own cards alone, the first card of every job is 0.
+    """
+    import torch
+
+    return [str(torch.cuda.get_device_properties(index).uuid) for index in range(torch.cuda.device_count())]
+
+
+def claim_card(cards: list[str], sharing: int = 1) -> int:
+    """The index of one of these cards that this process may use, with `sharing` - 1 others that say so too.
 
     Snakemake counts cards but assigns none, so each training locks a file per card for as long as it lives: alone, or
-    where cards are shared, along with others, and one of the card's places for itself. Cards fill up evenly.
-    CUDA_VISIBLE_DEVICES (set by a cluster, for instance) is part of the file's name: indices count from it. Raises
+    where cards are shared, along with others, and one of the card's places for itself. Cards fill up evenly. Raises
     UserError if there is no card left.
     """
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "all").replace("/", "_")
-    for place, index in product(range(sharing), range(count)):
-        card = f"eps-resnet-gpu-{visible}-{index}"
+    for place, (index, name) in product(range(sharing), enumerate(cards)):
+        card = f"eps-resnet-gpu-{name}"
         held = [_locked(f"{card}.lock", fcntl.LOCK_SH if sharing > 1 else fcntl.LOCK_EX)]
         if sharing > 1 and held[0]:
             held.append(_locked(f"{card}-{place}.lock", fcntl.LOCK_EX))
@@ -83,8 +91,8 @@ def claim_card(count: int, sharing: int = 1) -> int:
             file.close()
     shared = f", each by {sharing}" if sharing > 1 else ""
     raise UserError(
-        f"All {count} GPUs are claimed by other trainings{shared}; start snakemake with "
-        f"`--resources gpu={count * sharing}`."
+        f"All {len(cards)} GPUs are claimed by other trainings{shared}; start snakemake with "
+        f"`--resources gpu={len(cards) * sharing}`."
     )
 
 

@@ -24,7 +24,11 @@ class Interrupted(Exception):  # noqa: N818  # not an error: what was asked for 
 
 @contextmanager
 def deferred() -> Iterator[None]:
-    """Within, the first signal is only noted; a second one ends the process at once. One that is ignored stays so."""
+    """Within, signals are only noted, but Ctrl-C after the first ends the process at once. An ignored one stays so.
+
+    SIGTERM again is the same request: Slurm sends it twice at a time limit, and torchrun passes its own on to processes
+    that have it from Slurm already. SIGKILL is there for who cannot wait.
+    """
     _received.clear()
     former = {number: signal.getsignal(number) for number in SIGNALS}
     for number in SIGNALS:
@@ -40,8 +44,8 @@ def deferred() -> Iterator[None]:
 
 def _note(number: int, _frame: FrameType | None) -> None:
     _received.append(signal.Signals(number))
-    for each in SIGNALS:
-        signal.signal(each, signal.SIG_DFL)
+    if signal.getsignal(signal.SIGINT) == _note:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def received() -> signal.Signals | None:

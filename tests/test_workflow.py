@@ -65,6 +65,26 @@ def test_a_head_node_without_a_gpu_submits_and_the_node_without_one_refuses(proj
     assert (project / target).exists()
 
 
+def test_the_default_profile_which_would_win_gives_no_key_that_the_clusters_gives_too() -> None:
+    default, slurm = (
+        set(yaml.safe_load((PROJECT / f"profiles/{n}/profile.yaml").read_text())) for n in ("default", "slurm")
+    )
+    assert default & slurm == set()
+
+
+def test_a_training_that_fails_on_a_cluster_gives_the_former_result_back(finished: Path) -> None:
+    """On the node and on the head node Snakemake cleans up after a failed job: the second time there is no backup."""
+    former = {path: path.read_bytes() for path in (finished / "results/digits-8-standard-s0").iterdir()}
+    small_registry(finished / "config/experiments.yaml", {"batch": 5000})  # more images than there are
+    run(
+        finished, "snakemake", "--profile", "profiles/slurm", "--retries", "0", "--latency-wait", "1",
+        "--executor", "cluster-generic", "--cluster-generic-submit-cmd", "bash",
+        "--", "results/digits-8-standard-s0/manifest.json", expect=1,
+    )  # fmt: skip
+    assert "A batch has 5000 images" in (finished / "logs/train/digits-8-standard-s0.log").read_text()
+    assert {path: path.read_bytes() for path in former} == former
+
+
 @pytest.mark.parametrize("name", ["figure6-cifar10", "figure9-cifar100", "figure8-digits"])
 def test_a_figure_plans_only_its_own_runs(experiments: Registry, tmp_path: Path, name: str) -> None:
     output = run(PROJECT, "snakemake", "-n", "--config", f"root={tmp_path}", "--", name)

@@ -1,6 +1,7 @@
 """ImageNet's batches: JPEG files decoded, cropped and recoloured in worker processes, normalised on the device."""
 
 import os
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, cast
@@ -218,11 +219,23 @@ def in_workers(
 
     `pin`: tensors arrive in pinned memory, from which a GPU copies while it computes.
     """
-    number = min(workers or cores(), len(steps))
-    for result in DataLoader(_Work(work), batch_size=None, sampler=steps, num_workers=number, pin_memory=pin):
+    loader = DataLoader(
+        _Work(work),
+        batch_size=None,
+        sampler=steps,
+        num_workers=min(workers or cores(), len(steps)),
+        pin_memory=pin,
+        worker_init_fn=_leave_signals_to_the_training,
+    )
+    for result in loader:
         if isinstance(result, UserError):
             raise result
         yield result
+
+
+def _leave_signals_to_the_training(_worker: int) -> None:
+    """A cluster that asks a training to stop asks all of its processes; without workers it could not end the step."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def cores() -> int:

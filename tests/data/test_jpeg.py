@@ -1,5 +1,7 @@
 """ImageNet's crops and colours against their definitions, and batches that do not depend on who makes them."""
 
+import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -247,3 +249,7 @@ def test_grey_images_and_a_png_with_the_wrong_name_become_rgb(tmp_path: Path) ->
 @pytest.mark.parametrize("workers", [1, 2])
 def test_work_comes_back_in_order_whatever_the_number_of_workers(workers: int) -> None:
     assert list(in_workers(lambda step: step * step, range(7), workers)) == [0, 1, 4, 9, 16, 25, 36]
+
+
+def test_workers_go_on_where_a_cluster_asks_all_processes_to_stop() -> None:
+    assert list(in_workers(lambda step: (os.kill(os.getpid(), signal.SIGTERM), step)[1], range(7), 2)) == [*range(7)]

@@ -160,11 +160,16 @@ def test_processes_that_train_together_stop_together_and_end_with_the_same_bytes
 
     torchrun(one.root).communicate()
     assert one.manifest(SLICED).exists()
-    draw = random.Random(1)
-    for _ in range(2):
-        with fault("SIGTERM of a data-parallel training"):
+    for to_all in (False, True):  # torchrun passes it on; Slurm sends it to every process, at a time limit twice
+        with fault("SIGTERM of a data-parallel training" + (" and all its processes" if to_all else "")):
             process = torchrun(two.root)
-            assert interrupt(process, signal.SIGTERM, draw)
+            assert wait_for_epochs(process, 1)
+            named = subprocess.run(["pgrep", "-f", str(two.root)], capture_output=True, text=True, check=True)
+            everyone = [int(pid) for pid in named.stdout.split()]
+            assert len(everyone) == 3
+            for pid in everyone * 2 if to_all else [process.pid]:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGTERM)
             _, printed = process.communicate()
             assert process.returncode != 0
             assert "stopped by SIGTERM after step" in printed

@@ -8,7 +8,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import validate
 
-from eps_resnet import provenance, simulation, working_folder
+from eps_resnet import provenance, reservation, simulation, working_folder
 from eps_resnet.data.manifest import data_digest
 from eps_resnet.errors import UserError
 from eps_resnet.files import Digests, read_json
@@ -50,13 +50,23 @@ def refuse_what_a_clusters_shell_misreads(workflow):
             )
 
 
+def refuse_arrays(workflow):
+    """Stops before jobs are submitted as an array of Slurm, whose jobs the plugin does not keep apart."""
+    if getattr(workflow.executor_settings, "array_jobs", None):
+        raise WorkflowError(
+            "--slurm-array-jobs would judge every training of an array by the results of the first one, and give it "
+            "that one's time and memory (docs/cluster.md says how this was seen). Leave it out: each training is then "
+            "a job of its own."
+        )
+
+
 REGISTRY = given("registry", "config/experiments.yaml")
 ROOT = given("root", ".")
 
 
-def count_given(name, what):
-    """The number that --config NAME=N gives, 1 without it."""
-    value = config.get(name, 1)
+def count_given(name, what, default=1):
+    """The number that --config NAME=N gives."""
+    value = config.get(name, default)
     if not isinstance(value, int) or value < 1:
         raise WorkflowError(f"--config {name}=N takes the number of {what}, 1 or more; found {value!a}.")
     return value
@@ -64,6 +74,7 @@ def count_given(name, what):
 
 GPUS = count_given("gpus", "cards for one training")
 SHARING = count_given("sharing", "trainings on one card")
+MAX_HOURS = count_given("max_hours", "hours that a cluster gives a job at most", 10**6)
 if GPUS > 1 and SHARING > 1:  # a training of several cards would wait for cards that others hold in part
     raise WorkflowError("--config takes gpus=N or sharing=N, not both: start two calls, one after the other.")
 OPTIONS = f"--root={shlex.quote(ROOT)} --registry={shlex.quote(REGISTRY)}"
@@ -98,9 +109,10 @@ def recipe(run):
     return experiments.datasets[experiments.runs[run].dataset].recipe
 
 
-def decodes(run):
-    """Whether a run's images are decoded while it trains."""
-    return experiments.datasets[experiments.runs[run].dataset].format == "imagenet"
+def decoders(run, processes=1):
+    """How many cores decode a run's images while it trains: eight for each process where that is JPEG files, else 0."""
+    is_jpeg = experiments.datasets[experiments.runs[run].dataset].format == "imagenet"
+    return 8 * processes if is_jpeg else 0
 
 
 def cards(run):
@@ -108,6 +120,21 @@ def cards(run):
     if recipe(run).device == "cpu":
         return 0
     return max(n for n in range(1, GPUS + 1) if recipe(run).slices % n == 0)
+
+
+def memory(stage):
+    """What a rule's `mem_mb` is: the megabytes that a run's job asks for, by the registry's estimates."""
+
+    def megabytes(w, attempt):
+        processes = max(cards(w.run), 1) if stage == "train" else 1
+        return reservation.megabytes(experiments, w.run, stage, attempt, processes, decoders(w.run, processes))
+
+    return megabytes
+
+
+def run_time(stage):
+    """What a rule's `runtime` is: the minutes that a run's job asks for, by the registry's estimates."""
+    return lambda w, attempt: min(reservation.minutes(experiments, w.run, stage, attempt), MAX_HOURS * 60)
 
 
 def launch(processes):

@@ -10,8 +10,8 @@ rule prune:
         "../../environment.yml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=memory("prune"),
+        runtime=run_time("prune"),
     params:
         options=OPTIONS,
     message:
@@ -36,11 +36,11 @@ rule evaluate:
     priority: FIRST
     conda:
         "../../environment.yml"
-    threads: lambda w: 8 if decodes(w.run) else 1
+    threads: lambda w: decoders(w.run) or 1
     resources:
         gpu=lambda w: int(recipe(w.run).device == "gpu"),
-        mem_mb=8000,
-        runtime=60,
+        mem_mb=memory("evaluate"),
+        runtime=run_time("evaluate"),
     params:
         options=OPTIONS,
         sharing=SHARING,

@@ -2,6 +2,8 @@
 # training, the other cores of `threads` do that; results do not depend on how many they are.
 # update(): a training that fails or is interrupted gives the former result back, and one that was finished when
 # Snakemake was killed is found finished.
+# exec: the training itself is what Snakemake waits for. A cluster sends SIGTERM to every process of a job; a shell around
+# the training would end at once, the job with it, and the training would be killed while it saves.
 rule train:
     input:
         unpack(train_inputs),
@@ -17,11 +19,12 @@ rule train:
     priority: lambda w: WORTH[w.run]
     conda:
         "../../environment.yml"
-    threads: lambda w: 8 * max(1, cards(w.run)) if decodes(w.run) else 1
+    threads: lambda w: decoders(w.run, cards(w.run)) or 1
     resources:
         gpu=lambda w: cards(w.run),
-        mem_mb=lambda w: 16000 if recipe(w.run).device == "gpu" else 2000,
-        runtime=lambda w: 10080 if recipe(w.run).device == "gpu" else 60,
+        nodes=1,  # all of them on one machine
+        mem_mb=memory("train"),
+        runtime=run_time("train"),
     params:
         launch=lambda w: launch(cards(w.run)),
         options=OPTIONS,
@@ -29,4 +32,4 @@ rule train:
     message:
         "Training {wildcards.run}; progress in {log}"
     shell:
-        "{params.launch} train {wildcards.run} {params.options} --threads 1 --workers {threads} --sharing {params.sharing} 2> {log:q}"
+        "exec {params.launch} train {wildcards.run} {params.options} --threads 1 --workers {threads} --sharing {params.sharing} 2> {log:q}"
