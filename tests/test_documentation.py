@@ -20,6 +20,8 @@ BIN = Path(sys.executable).parent
 DOCUMENTS = ["README.md", *sorted(f"docs/{p.name}" for p in (PROJECT / "docs").glob("*.md"))]
 DOCUMENTS += ["config/README.md", "profiles/README.md"]
 
+CONTAINERS = ("podman", "kubectl", "sed", "tar")  # docs/kubernetes.md
+
 
 def commands() -> list[str]:
     """Every line of every shell block, without its remark."""
@@ -60,7 +62,7 @@ def test_the_other_documented_commands_name_what_exists() -> None:
         elif words[:2] == ["dvc", "repro"]:
             assert words[-1] in stages
         else:
-            assert words[0] in ("eps-resnet", "snakemake", "dvc", ".", "git", "cd", "find", "ssh")
+            assert words[0] in {"eps-resnet", "snakemake", "dvc", ".", "git", "cd", "find", "ssh", *CONTAINERS}
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)

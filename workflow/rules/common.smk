@@ -8,7 +8,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import validate
 
-from eps_resnet import provenance, reservation, simulation, working_folder
+from eps_resnet import pods, provenance, reservation, simulation, working_folder
 from eps_resnet.data.manifest import data_digest
 from eps_resnet.errors import UserError
 from eps_resnet.files import Digests, read_json
@@ -304,6 +304,7 @@ def claim_folder():
 
 
 if workflow.is_main_process:
+    pods.share_volumes(Path(ROOT))
     claim_folder()
 
 # Whether each stage's result was made from the present configuration, data and code.
