@@ -123,10 +123,10 @@ def _rehearsal(experiments: "Registry", path: Path, root: Path) -> "ModuleType |
     """What stands in for a step of a simulated run; None where steps are real."""
     if not experiments.simulated:
         return None
-    from eps_resnet import simulation
+    from eps_resnet import invented, simulation
 
     simulation.require_own_folder(path, Layout(root))
-    return simulation
+    return invented
 
 
 def _print_json(document: Any) -> None:

@@ -130,7 +130,7 @@ def test_the_counts_shown_are_those_of_compare(experiments: Registry, done: Layo
     paper = [key for key, run in experiments.runs.items() if experiments.datasets[run.dataset].published_name]
     ready = sum(provenance.state(experiments, done, key) == "done" for key in paper)
     assert line.startswith(
-        f"{ready} of {len(paper)} runs of the paper are done, 11 of 11 on digits. Of {len(comparisons)}"
+        f"{ready} of {len(paper)} runs of the paper are done, 55 of 55 on digits. Of {len(comparisons)}"
     )
     exact = sum(c.verdict == "reproduced" and c.n_seeds == 0 for c in comparisons)
     trained, counted = verdicts["reproduced"] - exact, exact

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from eps_resnet import provenance, registry, simulation
+from eps_resnet import invented, provenance, registry, simulation
 from eps_resnet.files import read_json, write_sealed
 from eps_resnet.history import read_blocks, read_history
 from eps_resnet.layout import Layout
@@ -152,9 +152,9 @@ def test_results_of_the_deepest_runs_and_on_average_are_small_enough_for_git(
     simulated, layout = simulation.simulated(experiments, 1), Layout(tmp_path)
     sizes = {}
     for key in simulated.runs:
-        simulation.train(simulated, layout, key)
-        simulation.prune(simulated, layout, key)
-        simulation.evaluate(simulated, layout, key)
+        invented.train(simulated, layout, key)
+        invented.prune(simulated, layout, key)
+        invented.evaluate(simulated, layout, key)
         sizes[key] = sum((layout.result(key) / name).stat().st_size for name in KEPT_IN_GIT)
     assert max(sizes.values()) <= LARGEST_RUN, max(sizes, key=sizes.__getitem__)
     assert sum(sizes.values()) / len(sizes) <= MEAN_RUN
@@ -165,7 +165,7 @@ def test_results_of_the_deepest_runs_and_on_average_are_small_enough_for_git(
 
 def test_invented_files_are_read_as_real_ones_are(experiments: Registry, tmp_path: Path) -> None:
     simulated, layout, key = simulation.simulated(experiments, 1), Layout(tmp_path), "cifar10-110-epsilon_side-2p5-s0"
-    simulation.train(simulated, layout, key)
+    invented.train(simulated, layout, key)
     history, blocks = read_history(layout.history(key)), read_blocks(layout.blocks(key))
     assert history["epoch"].tolist() == list(range(1, 1001))
     last = blocks[blocks["epoch"] == 1000]

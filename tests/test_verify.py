@@ -130,7 +130,7 @@ def test_why_names_altered_images_where_they_are_needed(finished: Path) -> None:
 
 def test_why_names_the_module_that_changed(finished: Path) -> None:
     edit(finished / "eps_resnet/gate.py", "(residual)) <= float", "(residual)) < float")
-    edit(finished / "eps_resnet/evaluate.py", '"settled": facts["settled"]', '"settled": bool(facts["settled"])')
+    edit(finished / "eps_resnet/metrics.py", '"settled": facts["settled"]', '"settled": bool(facts["settled"])')
     printed = run(finished, "eps-resnet", "why", KEY)
     assert "train            eps_resnet/gate.py was changed" in printed
     assert "stale: eps_resnet/gate.py was changed" in run(finished, "eps-resnet", "verify", expect=1)

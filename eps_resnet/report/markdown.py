@@ -17,12 +17,13 @@ def render_document(text: str) -> Markup:
     """A document as HTML without its title; its headings are those of a section's parts."""
     parser = _parser(())
     tokens = parser.parse(text)
-    title = _between(tokens, "heading_open", "heading_close")
-    return _render(parser, tokens[len(title) :] if tokens[: len(title)] == title else tokens, "table")
+    if tokens and tokens[0].type == "heading_open":
+        tokens = tokens[[token.type for token in tokens].index("heading_close") + 1 :]
+    return _render(parser, tokens, "table")
 
 
 def render_table(text: str, runs: Collection[str], label: str) -> tuple[Markup, Markup]:
-    """Table and notes of a figure's table.md, as HTML; a cell that is one of `runs` links to its section."""
+    """Tables and notes of a figure's table.md, as HTML; a cell that is one of `runs` links to its section."""
     parser = _parser(runs)
     tokens = parser.parse(text)
     return (
@@ -46,9 +47,9 @@ def _parser(runs: Collection[str]) -> MarkdownIt:
 
 
 def _between(tokens: list[Token], first: str, last: str) -> list[Token]:
-    """The tokens of the first such element; none if there is no such element."""
+    """The tokens from the first such element to the end of the last one; none if there is no such element."""
     types = [token.type for token in tokens]
-    return tokens[types.index(first) : types.index(last) + 1] if first in types else []
+    return tokens[types.index(first) : len(types) - types[::-1].index(last)] if first in types else []
 
 
 def _render(parser: MarkdownIt, tokens: list[Token], label: str) -> Markup:
