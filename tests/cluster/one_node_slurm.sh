@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
-# A real Slurm of one node on this machine, for `make test-cluster`. Debian, as root; it listens on 127.0.0.1.
+# A real Slurm of one node on this machine, for `make test-cluster`. Debian, as root.
 #
 #   one_node_slurm.sh start    installs from Debian what is missing, starts munged, slurmctld and slurmd, waits for the node
 #   one_node_slurm.sh status   the node and its jobs
 #   one_node_slurm.sh stop     ends its jobs and daemons, and takes its configuration away
 #
 # It touches no other Slurm: where one runs or is configured, start refuses. Munge, its socket and its key are its own.
+# It listens on 127.0.0.1 alone where that is the address of the machine's name. Elsewhere Slurm cannot be told to; who
+# connects from another machine is then refused for want of the key.
 set -euo pipefail
 export PATH=$PATH:/usr/sbin:/sbin # where Debian puts daemons
 
@@ -58,9 +60,13 @@ install_what_is_missing() {
 # The two cards are empty files: Slurm counts them and gives them to jobs, but no GPU is there.
 # cred_expire is also how long a requeued job waits before it starts again. Jobs of `urgent` preempt those of `main`.
 write_configuration() {
-    local host memory
+    local host only memory
     host=$(uname -n)
     host=${host%%.*}
+    only=
+    if getent hosts "$host" | grep -q '^127\.0\.0\.1 '; then
+        only=CommunicationParameters=NoCtldInAddrAny,NoInAddrAny
+    fi
     memory=$(awk '/^MemTotal/ {print int($2 / 1024 * 0.8)}' /proc/meminfo)
     mkdir -p "$(dirname "$CONFIGURATION")"
     touch "$RUN"/card{0,1}
@@ -69,7 +75,7 @@ write_configuration() {
 $MARK
 ClusterName=eps-resnet
 SlurmctldHost=$host(127.0.0.1)
-CommunicationParameters=NoCtldInAddrAny,NoInAddrAny
+$only
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
@@ -104,7 +110,7 @@ start() {
     rm -rf "$RUN"
     mkdir -p "$RUN"/{state,spool}
     write_configuration
-    trap 'tail -n 20 "$RUN"/*.log >&2; stop' ERR
+    trap 'tail -n 20 "$RUN"/*.log >&2; stop; fail "it did not start; its logs are above."' ERR
     (umask 077 && head -c 1024 /dev/urandom > "$RUN/munge.key")
     munged --force --socket="$RUN/munge.socket" --key-file="$RUN/munge.key" --pid-file="$RUN/munged.pid" \
         --log-file="$RUN/munged.log" --seed-file="$RUN/munge.seed"
@@ -131,6 +137,9 @@ process_of() {
     pid=$(cat "$RUN/$1.pid" 2> /dev/null) && [ "$(cat "/proc/$pid/comm" 2> /dev/null)" = "$1" ] && echo "$pid"
 }
 
+# Processes of jobs that outlived them: without cgroups, Slurm loses hold of what its parent left behind.
+leftovers() { grep -lzxF SLURM_CLUSTER_NAME=eps-resnet /proc/[0-9]*/environ 2> /dev/null | cut -d / -f 3; }
+
 stop() {
     if ! is_ours; then
         echo "It does not run."
@@ -147,13 +156,16 @@ stop() {
             wait_until is_gone "$pid" || kill -KILL "$pid"
         fi
     done
+    for pid in $(leftovers); do
+        kill -KILL "$pid" 2> /dev/null || true
+    done
     rm -rf "$RUN" "$CARDS" "$CONFIGURATION"
 }
 
 case ${1:-} in
     start | stop | status) "$1" ;;
     *)
-        sed -n '2,8s/^# \{0,1\}//p' "$0"
+        sed -n '2,10s/^# \{0,1\}//p' "$0"
         exit 2
         ;;
 esac

@@ -38,6 +38,14 @@ def wait_until(condition: Callable[[], object], what: str) -> None:
         time.sleep(0.2)
 
 
+def text(path: Path) -> str:
+    """What a file below /proc holds; nothing if its process has ended."""
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
+
+
 def slurm(*command: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
@@ -55,7 +63,6 @@ def facts(job: str) -> dict[str, str]:
 @pytest.fixture(scope="module", autouse=True)
 def node() -> Iterator[None]:
     """A Slurm of one node, of which nothing is left afterwards."""
-    subprocess.run([SCRIPT, "stop"], check=True)  # what a killed test left
     started = subprocess.run([SCRIPT, "start"], stderr=subprocess.PIPE, text=True, check=False)
     if started.returncode:
         pytest.fail(started.stderr, pytrace=False)
@@ -63,6 +70,7 @@ def node() -> Iterator[None]:
     subprocess.run([SCRIPT, "stop"], check=True)
     names = subprocess.run(["ps", "-eo", "comm"], capture_output=True, text=True, check=True).stdout.split()
     assert not {"slurmctld", "slurmd", "slurmstepd", "srun"} & set(names)
+    assert not [path for path in Path("/proc").glob("[0-9]*/environ") if "SLURM_CLUSTER_NAME=eps-resnet" in text(path)]
     assert not Path("/etc/slurm/slurm.conf").exists()
     assert not Path("/run/eps-resnet-slurm").exists()
 
@@ -119,15 +127,9 @@ class Project:
     def job(self, key: str) -> str | None:
         """The number of the job in which a run is being trained."""
         for process in Path("/proc").glob("[0-9]*"):
-            with suppress(OSError):  # it has ended meanwhile
-                words = (process / "cmdline").read_text().split("\0")
-                if (
-                    key in words
-                    and words[words.index(key) - 1] == "train"
-                    and (process / "cwd").readlink() == self.folder
-                ):
-                    environment = (process / "environ").read_text().split("\0")
-                    return next(word for word in environment if word.startswith("SLURM_JOB_ID=")).split("=")[1]
+            words, environment = (text(process / name).split("\0") for name in ("cmdline", "environ"))
+            if "train" in words and key in words and f"PYTHONPATH={self.folder}" in environment:
+                return next(word for word in environment if word.startswith("SLURM_JOB_ID=")).split("=")[1]
         return None
 
     @contextmanager
