@@ -40,7 +40,8 @@ class Executor(PluginsExecutor):  # type: ignore[misc]  # untyped
     """The plugin's, whose pods work in the project's folder, and which outlives a failed pod and a silent cluster."""
 
     folders: ClassVar[tuple[Path, ...]] = ()
-    _has_ended = False  # the job that is asked about
+    _asked: tuple[SubmittedJobInfo, ...] = ()  # the jobs that the cluster was asked about last
+    _has_ended = False  # the one that it is asked about now
 
     def __post_init__(self) -> None:
         self._require_volumes()
@@ -77,6 +78,7 @@ class Executor(PluginsExecutor):  # type: ignore[misc]  # untyped
 
     async def check_active_jobs(self, active_jobs: list[SubmittedJobInfo]) -> AsyncGenerator[SubmittedJobInfo, None]:
         """Yields the jobs that still run, and those whose state the cluster did not tell, to ask again."""
+        self._asked = tuple(active_jobs)
         for job in active_jobs:
             self._has_ended = False
             try:
@@ -86,6 +88,10 @@ class Executor(PluginsExecutor):  # type: ignore[misc]  # untyped
                 self.logger.error(f"The state of job {job.external_jobid} is not known: {error}")
             if not self._has_ended:
                 yield job
+
+    def cancel_jobs(self, active_jobs: list[SubmittedJobInfo]) -> None:
+        """Deletes jobs, and those that Snakemake does not list as long as it asks about them."""
+        super().cancel_jobs([*active_jobs, *(job for job in self._asked if job not in active_jobs)])
 
     def report_job_success(self, job_info: SubmittedJobInfo) -> None:
         """Notes that the job needs no more asking."""
