@@ -25,7 +25,15 @@ KEPT_IN_GIT = ("metrics.json", "history.csv", "blocks.parquet", "manifest.json")
 RESULTS, PAGE = Path("benchmarks/results/simulation.json"), Path("docs/simulation.md")
 BEGIN, END = "## Measured\n", "\n## "  # the part of the page that the table is
 WHERE = {"local": "on this machine", "slurm": "on a one-node Slurm"}
-EXECUTORS = {"local": ("--cores", "all"), "slurm": ("--profile", "profiles/slurm")}
+EXECUTORS: dict[str, tuple[str, ...]] = {
+    "local": ("--cores", "all"),
+    "slurm": (
+        *("--cores", "2", "--profile", "profiles/slurm", "--default-resources", "slurm_partition=main"),
+        *("--slurm-status-command", "squeue"),  # this Slurm keeps no accounts
+        # Ten runs in a job: each takes seconds, and a job's own start as long.
+        *("--groups", "train=run", "prune=run", "evaluate=run", "--group-components", "run=10"),
+    ),
+}
 SLURM, CHROMIUM = Path("tests/cluster/one_node_slurm.sh"), Path("/usr/bin/chromium")
 BIN = Path(sys.executable).parent
 # What is measured: its name in the results, in words with its unit, and its limit.

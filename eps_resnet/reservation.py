@@ -39,7 +39,9 @@ def minutes(registry: Registry, key: str, stage: Stage, attempt: int = 1) -> int
 
 
 def _multiply_adds(registry: Registry, key: str, stage: Stage) -> float:
-    """Of all that a stage computes, however much of it a former attempt has done."""
+    """Of all that a stage computes, however much of it a former attempt has done; a simulation computes nothing."""
+    if registry.simulated:
+        return 0
     if stage == "train":
         return training_multiply_adds(registry, key)
     if stage == "prune":
@@ -57,6 +59,8 @@ def megabytes(
     `processes` train together; `workers` decode images, all together.
     """
     run = registry.run(key)
+    if registry.simulated:
+        return CPU_PROCESS
     if stage == "prune":
         return _rounded(CPU_PROCESS + MARGIN * network_cost(registry, run).file_bytes / MEGABYTE) * _factor(attempt)
     if recipe_of(registry, run).device == "cpu":

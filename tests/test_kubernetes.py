@@ -182,6 +182,7 @@ def log_of(project: Path) -> str:
     return log.read_text() if log.exists() else ""
 
 
+@pytest.mark.faults
 def test_a_training_whose_node_is_taken_away_resumes_in_another_pod(fetched: Path, cloud: Cluster) -> None:
     small_registry(fetched / "config/experiments.yaml", {"epochs": {"standard": 10, "epsilon": 10}})
     module = fetched / "eps_resnet/checkpoint.py"
@@ -196,6 +197,7 @@ def test_a_training_whose_node_is_taken_away_resumes_in_another_pod(fetched: Pat
     assert int(re.search(r"epoch (\d+)/10", log_of(fetched))[1]) >= 3  # of the second pod's first line
 
 
+@pytest.mark.faults
 def test_a_pod_that_fails_stops_no_other_and_what_it_said_is_kept(fetched: Path, cloud: Cluster) -> None:
     with running(fetched, *call(fetched, "--retries", "0", "--", TRAINED, OTHER), until="Execute 2 jobs") as process:
         pod_once(cloud, process, lambda: "epoch 1/" in log_of(fetched))
@@ -210,6 +212,7 @@ def test_a_pod_that_fails_stops_no_other_and_what_it_said_is_kept(fetched: Path,
     assert cloud.pods == {}
 
 
+@pytest.mark.faults
 def test_former_results_outlive_a_pod_that_trains_them_anew_and_fails(
     ran: tuple[Path, Cluster], project: Path, cloud: Cluster
 ) -> None:
@@ -228,6 +231,7 @@ def test_snakemakes_pod_may_do_exactly_what_it_does(fetched: Path, cloud: Cluste
     assert cloud.requests == {(verb, name) for rule in rules for name in rule["resources"] for verb in rule["verbs"]}
 
 
+@pytest.mark.faults
 def test_a_cluster_that_does_not_answer_for_a_while_costs_no_job(fetched: Path, cloud: Cluster) -> None:
     cloud.outage = 3
     output = run(fetched, *call(fetched, "--retries", "0", "--", TRAINED))
@@ -235,6 +239,7 @@ def test_a_cluster_that_does_not_answer_for_a_while_costs_no_job(fetched: Path, 
     assert cloud.outage == 0
 
 
+@pytest.mark.faults
 def test_a_job_that_somebody_deleted_is_started_again(fetched: Path, cloud: Cluster) -> None:
     with running(fetched, *call(fetched, "--", TRAINED), until="Training") as process:
         name = pod_once(cloud, process, lambda: True)
@@ -245,6 +250,7 @@ def test_a_job_that_somebody_deleted_is_started_again(fetched: Path, cloud: Clus
     assert len(cloud.jobs) == 2
 
 
+@pytest.mark.faults
 def test_an_interrupted_call_takes_its_pods_along(fetched: Path, cloud: Cluster) -> None:
     small_registry(fetched / "config/experiments.yaml", {"epochs": {"standard": 2000, "epsilon": 2}})
     with running(fetched, *call(fetched, "--", TRAINED), until="Training") as process:

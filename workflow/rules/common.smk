@@ -112,7 +112,7 @@ def recipe(run):
 def decoders(run, processes=1):
     """How many cores decode a run's images while it trains: eight for each process where that is JPEG files, else 0."""
     is_jpeg = experiments.datasets[experiments.runs[run].dataset].format == "imagenet"
-    return 8 * processes if is_jpeg else 0
+    return 8 * processes if is_jpeg and not experiments.simulated else 0
 
 
 def cards(run):
