@@ -349,13 +349,15 @@ def import_results(
 ) -> None:
     """Take over finished runs made from the same recipe, code and images; fail if one is refused."""
     from eps_resnet.import_results import import_results
+    from eps_resnet.registry import shown
 
     outcomes = import_results(registry_file, Layout(root), folder)
     if as_json:
         _print_json([asdict(outcome) for outcome in outcomes])
     else:
         for outcome in outcomes:
-            print(_printable(": ".join([f"{outcome.key}  {outcome.outcome}", "; ".join(outcome.reasons)]).rstrip(": ")))
+            reasons = f": {'; '.join(outcome.reasons)}" if outcome.reasons else ""
+            print(f"{shown(outcome.key)}  {outcome.outcome}{reasons}")
     counts = {name: sum(o.outcome == name for o in outcomes) for name in ("imported", "already here", "refused")}
     print(", ".join(f"{count} {name}" for name, count in counts.items()) + ".", file=sys.stderr)
     if counts["imported"]:
@@ -363,11 +365,6 @@ def import_results(
         print("`make tables` writes tables, drawings and the report with them.", file=sys.stderr)
     if counts["refused"]:
         raise SystemExit(1)
-
-
-def _printable(text: str) -> str:
-    """Text from elsewhere as one line: a terminal obeys control characters, so they are escaped."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 @app.command()
@@ -390,7 +387,7 @@ def seeds(
 
 def _generate_if_ours(registry_file: Path) -> None:
     """Keeps the generated files in step with the project's own registry."""
-    if registry_file == EXPERIMENTS:
+    if registry_file.resolve() == EXPERIMENTS.resolve():
         generate()
 
 

@@ -9,10 +9,11 @@ import json
 import re
 import shutil
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
 from eps_resnet import provenance
 from eps_resnet.data import manifest as data_manifest
@@ -21,14 +22,15 @@ from eps_resnet.errors import UserError
 from eps_resnet.files import digest, is_sealed, read_json, sha256, write_atomically
 from eps_resnet.further_runs import add_runs, configuration
 from eps_resnet.layout import Layout
-from eps_resnet.registry import Registry, Run, load
+from eps_resnet.lock import held_if_free, owner_of
+from eps_resnet.records import Manifest, Metrics, Unbelievable, checked, contradictions
+from eps_resnet.registry import Registry, Run, load, shown
 from eps_resnet.simulation import MARK
 
 LARGEST_DOCUMENT = 2**20  # bytes of a manifest or of metrics; a real one has 3,000
+MOST_REASONS = 20  # that are named of one run
 
 Outcome = Literal["imported", "already here", "refused"]
-Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Share = Annotated[float, Field(ge=0, le=1)]
 
 
 @dataclass(frozen=True)
@@ -40,57 +42,13 @@ class Imported:
     reasons: tuple[str, ...] = ()
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(strict=True, extra="ignore")
-
-
-class _Manifest(_Strict):
-    """What is asked of a manifest.json."""
-
-    key: str
-    fingerprint: str
-    model_sha256: Sha256
-    history_sha256: Sha256
-    blocks_sha256: Sha256
-    made_from: dict[str, Any]
-
-
-class _Errors(_Strict):
-    gated: Share
-    pruned: Share
-    gated_top5: Share
-    pruned_top5: Share
-    settled: Share | None
-    final: Share
-    best: Share
-
-
-class _Metrics(_Strict):
-    """What is asked of a metrics.json."""
-
-    key: str
-    fingerprint: str
-    model_sha256: Sha256
-    pruned_sha256: Sha256
-    made_from: dict[str, Any]
-    test_images: Annotated[int, Field(gt=0)]
-    error: _Errors
-    blocks: list[int]
-    kept: list[int]
-    discarded: int
-    compression: dict[str, float]
-    agreement: dict[str, int]
-
-
-Document = TypeVar("Document", _Manifest, _Metrics)
-
-
 @dataclass(frozen=True)
 class _Candidate:
     """A run that may be taken over: its files here and there, with the SHA-256 that each must have."""
 
     run: Run
     history_sha256: str
+    lock: Path  # of its training
     files: dict[Path, tuple[Path, str]]  # here: there, SHA-256; the manifest last
 
 
@@ -120,20 +78,36 @@ def import_results(registry_file: Path, layout: Layout, source: Path) -> list[Im
                 candidate = _candidate(registry, layout, there, folder)
                 _require_own_training(candidate, trainings)
                 candidates[folder.name] = candidate
-            except _NotAccepted as refusal:
-                outcomes[folder.name] = Imported(folder.name, refusal.outcome, refusal.reasons)
-            except OSError as error:
-                outcomes[folder.name] = Imported(folder.name, "refused", (f"it cannot be read: {error.strerror}",))
+            except (_NotAccepted, Unbelievable, OSError, RecursionError) as refusal:
+                outcomes[folder.name] = _not_imported(folder.name, refusal)
         further = [candidate.run for key, candidate in candidates.items() if key not in registry.runs]
         if further:
             add_runs(registry_file, further)
         for key, candidate in candidates.items():
-            outcomes[key] = _copied(layout, key, candidate)
+            try:
+                _copy(layout, key, candidate)
+                outcomes[key] = Imported(key, "imported")
+            except _NotAccepted as refusal:
+                outcomes[key] = _not_imported(key, refusal)
     finally:
         used = {candidate.run.dataset for key, candidate in candidates.items() if key in outcomes}
         for name in new_data - used:
             layout.data_manifest(name).unlink()
     return [outcomes[folder.name] for folder in folders]
+
+
+def _not_imported(key: str, refusal: Exception) -> Imported:
+    """What became of a run that was not taken over: short and printable, whatever was in its files."""
+    outcome: Outcome = "refused"
+    reasons: tuple[str, ...] = (str(refusal),)
+    if isinstance(refusal, _NotAccepted):
+        outcome, reasons = refusal.outcome, refusal.reasons
+    elif isinstance(refusal, OSError):
+        reasons = (f"it cannot be read: {refusal.strerror}",)
+    elif isinstance(refusal, RecursionError):
+        reasons = ("its records are nested too deeply",)
+    more = [f"and {len(reasons) - MOST_REASONS:,} more"] if len(reasons) > MOST_REASONS else []
+    return Imported(key, outcome, (*map(shown, reasons[:MOST_REASONS]), *more))
 
 
 def _read(path: Path) -> bytes | None:
@@ -144,7 +118,7 @@ def _read(path: Path) -> bytes | None:
 def _parsed(content: bytes | None) -> dict[str, Any]:
     """The JSON document in a file; an empty one if it is none."""
     try:
-        document = json.loads(content or b"")
+        document = json.loads((content or b"").decode())  # as `read_json` does: UTF-8 and nothing else
     except (ValueError, RecursionError):
         return {}
     return document if isinstance(document, dict) else {}
@@ -191,17 +165,18 @@ def _candidate(registry: Registry, layout: Layout, there: Layout, folder: Path) 
     manifest_content, manifest = _document(there.manifest(key))
     metrics_content, metrics = _document(there.metrics(key))
     run = _run_of(manifest, key)
-    if key in registry.runs and provenance.state(registry, layout, key) == "done":
-        is_same = read_json(layout.metrics(key)) == metrics
-        raise _NotAccepted("already here", *(() if is_same else ("with other results; the ones here are kept",)))
     if configuration(run) not in {configuration(other) for other in registry.runs.values()}:
         raise _NotAccepted("refused", "it belongs to no configuration of the registry, whatever the seed")
-    facts, numbers = _checked(_Manifest, manifest, key), _checked(_Metrics, metrics, key)
+    facts, numbers = checked(Manifest, manifest, key), checked(Metrics, metrics, key)
     ours = registry.model_copy(update={"runs": {**registry.runs, key: run}})
     reasons = [
         *_differences(facts, provenance.training_parts(ours, layout, key)),
         *_differences(numbers, provenance.evaluation_parts(ours, layout, key)),
     ]
+    if key in registry.runs and provenance.state(registry, layout, key) == "done":
+        is_same = read_json(layout.metrics(key)) == metrics
+        others = () if is_same else ("with other results; the ones here are kept", *reasons)
+        raise _NotAccepted("already here", *others)
     if numbers.model_sha256 != facts.model_sha256:
         reasons.append("metrics.json was measured on another network than manifest.json names")
     networks = {
@@ -218,13 +193,15 @@ def _candidate(registry: Registry, layout: Layout, there: Layout, folder: Path) 
             reasons.append(f"{path.name} is missing")
         elif sha256(path) != expected:
             reasons.append(f"{path.name} was altered")
+    reasons = reasons or contradictions(ours, layout, there, numbers, metrics_content)
     if reasons:
         raise _NotAccepted("refused", *reasons)
     documents = {
         layout.metrics(key): (there.metrics(key), hashlib.sha256(metrics_content).hexdigest()),
         layout.manifest(key): (there.manifest(key), hashlib.sha256(manifest_content).hexdigest()),
     }
-    return _Candidate(run, facts.history_sha256, {**present, **records, **documents})
+    lock_file = layout.training_lock(facts.fingerprint)
+    return _Candidate(run, facts.history_sha256, lock_file, {**present, **records, **documents})
 
 
 def _document(path: Path) -> tuple[bytes, dict[str, Any]]:
@@ -233,11 +210,7 @@ def _document(path: Path) -> tuple[bytes, dict[str, Any]]:
     if content is None:
         raise _NotAccepted("refused", f"it is not finished: there is no {path.name}")
     document = _parsed(content)
-    try:
-        is_whole = is_sealed(document)
-    except RecursionError:
-        is_whole = False
-    if not is_whole:
+    if not is_sealed(document):
         raise _NotAccepted("refused", f"{path.name} was altered")
     if MARK in document:
         raise _NotAccepted("refused", "it is simulated: its numbers are invented")
@@ -254,38 +227,26 @@ def _run_of(manifest: dict[str, Any], key: str) -> Run:
     return run
 
 
-def _checked(model: type[Document], document: dict[str, Any], key: str) -> Document:
-    name = "manifest.json" if model is _Manifest else "metrics.json"
-    try:
-        found = model.model_validate(document)
-    except ValidationError as error:
-        where = ".".join(map(str, error.errors()[0]["loc"]))
-        raise _NotAccepted("refused", f"{name} is not as it is written here: {where}") from None
-    if found.key != key:
-        raise _NotAccepted("refused", f"{name} is that of another run")
-    return found
-
-
-def _differences(document: _Manifest | _Metrics, now: dict[str, Any]) -> list[str]:
+def _differences(document: Manifest | Metrics, now: dict[str, Any]) -> list[str]:
     """Why something was not made from what is here; nothing if its fingerprint is the present one."""
-    try:
-        reasons = provenance.reasons(document.made_from, now)
-    except RecursionError:
-        reasons = ["what it was made from cannot be read"]
-    return reasons or ([] if document.fingerprint == digest(now) else ["its fingerprint is not of what it says"])
+    reasons = provenance.reasons(document.made_from, now)
+    is_of_it = document.fingerprint == digest(document.made_from) == digest(now)
+    return reasons or ([] if is_of_it else ["its fingerprint is not of what it says"])
 
 
-def _copied(layout: Layout, key: str, candidate: _Candidate) -> Imported:
+def _copy(layout: Layout, key: str, candidate: _Candidate) -> None:
     """Copies the files of a run, all compared once more; without its manifest, the last one, it does not count."""
-    for network in (layout.model(key), layout.pruned(key)):
-        if network not in candidate.files:
-            network.unlink(missing_ok=True)  # of a former training
-    for here, (there, expected) in candidate.files.items():
+    with held_if_free(candidate.lock) as is_free:
+        if not is_free:
+            raise _NotAccepted("refused", f"it is being trained or imported here by {owner_of(candidate.lock)}")
+        for network in (layout.model(key), layout.pruned(key)):
+            if network not in candidate.files:
+                network.unlink(missing_ok=True)  # of a former training
+        for here, (there, expected) in candidate.files.items():
+            write_atomically(here, partial(_copy_file, there, expected))
 
-        def copy(temporary: Path, there: Path = there, expected: str = expected) -> None:
-            shutil.copyfile(there, temporary)
-            if sha256(temporary) != expected:
-                raise UserError(f"{there} changed while it was read; import again when nothing writes there.")
 
-        write_atomically(here, copy)
-    return Imported(key, "imported")
+def _copy_file(there: Path, expected: str, temporary: Path) -> None:
+    shutil.copyfile(there, temporary)
+    if sha256(temporary) != expected:
+        raise _NotAccepted("refused", f"{there.name} changed while it was read; import again when nothing writes there")

@@ -70,6 +70,23 @@ def held(path: Path, purpose: str) -> Iterator[None]:
     if file is None:
         print(f"{purpose}: waiting for {owner_of(path) or 'another process'}.", file=sys.stderr, flush=True)
         file = _wait_for(path)
+    with _signed(path, file):
+        yield
+
+
+@contextmanager
+def held_if_free(path: Path) -> Iterator[bool]:
+    """Holds a lock unless another process has it, and says whether it does. Removes it at the end."""
+    file = claim(path)
+    if file is None:
+        yield False
+        return
+    with _signed(path, file):
+        yield True
+
+
+@contextmanager
+def _signed(path: Path, file: IO[str]) -> Iterator[None]:
     try:
         sign(file)
         yield

@@ -430,7 +430,7 @@ def load(path: Path) -> Registry:
         # As JSON, of which each value has one type: "yes" is no number and 1 is no boolean.
         return Registry.model_validate_json(json.dumps(document), strict=True)
     except ValidationError as error:
-        raise UserError(f"{_shown(path)} is not valid:\n" + "\n".join(explain(error))) from None
+        raise UserError(f"{shown(path)} is not valid:\n" + "\n".join(explain(error))) from None
 
 
 def as_yaml(registry: Registry) -> str:
@@ -444,7 +444,7 @@ def read(path: Path) -> dict[str, Any]:
 
     Raises UserError if the file cannot be read, is too large, or is no YAML that a registry may consist of.
     """
-    where = _shown(path)
+    where = shown(path)
     try:
         with path.open("rb") as file:
             content = file.read(LARGEST_FILE + 1)
@@ -464,13 +464,13 @@ def read(path: Path) -> dict[str, Any]:
             f"U+{error.character:04X}; delete it."
         ) from None
     except _Refusal as error:
-        raise UserError(f"{where}, line {_line_of(error)}: {_shown(error.problem)}") from None
+        raise UserError(f"{where}, line {_line_of(error)}: {shown(error.problem)}") from None
     except yaml.MarkedYAMLError as error:
         words = ", ".join(filter(None, (error.context, error.problem)))
-        raise UserError(f"{where} is not valid YAML: line {_line_of(error)}: {_shown(words)}") from None
+        raise UserError(f"{where} is not valid YAML: line {_line_of(error)}: {shown(words)}") from None
     if not isinstance(document, dict):
         found = _REPR.repr(document)
-        raise UserError(f"{where} is no registry: expected datasets, runs and figures, found {_shown(found)}.")
+        raise UserError(f"{where} is no registry: expected datasets, runs and figures, found {shown(found)}.")
     return document
 
 
@@ -619,12 +619,12 @@ def explain(error: ValidationError) -> Iterator[str]:
         if item["type"] == "float_type" and isinstance(item["input"], str):
             message += " (YAML wants a dot in it, as in 1.0e-4)"
         found = "" if isinstance(item["input"], dict) else f", found {_REPR.repr(item['input'])}"
-        yield _shown(f"  {where}: {message}{found}" if where else f"  {message}")
+        yield shown(f"  {where}: {message}{found}" if where else f"  {message}")
     if len(mistakes) > MOST_MISTAKES:
         yield f"  and {len(mistakes) - MOST_MISTAKES:,} mistakes more"
 
 
-def _shown(words: object) -> str:
+def shown(words: object) -> str:
     """Words as one short line of a message: a terminal obeys control characters, so they are escaped."""
     text = str(words)
     line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text[: LONGEST_LINE + 1])

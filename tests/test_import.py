@@ -1,24 +1,34 @@
 """Results of several people: what is taken over, what is refused, and that further seeds count."""
 
+import io
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from eps_resnet import registry
+from eps_resnet.claims import claims
 from eps_resnet.errors import UserError
-from eps_resnet.files import digest, read_json
+from eps_resnet.figures.results import runs_table
+from eps_resnet.files import SEAL, digest, read_json, sha256
 from eps_resnet.further_runs import add_runs, further_seeds, line_of
 from eps_resnet.import_results import Imported, import_results
 from eps_resnet.layout import Layout
-from eps_resnet.provenance import state
+from eps_resnet.lock import held
+from eps_resnet.provenance import state, training_fingerprint
+from eps_resnet.records import Manifest, Metrics, checked, contradictions
 from eps_resnet.registry import Registry, Run
+from eps_resnet.report.runs import run_views
 from tests.conftest import PROJECT, change, run
 
 KEY = "digits-8-epsilon_side-2p5-s1"
@@ -89,38 +99,47 @@ def test_runs_already_here_are_kept_and_other_results_of_the_same_seed_are_not_c
     key = "digits-8-standard-s0"
     before = (ours / "results" / key / "metrics.json").read_bytes()
     change(theirs / "results" / key / "metrics.json", epoch=1)
-    assert imported(ours, theirs)[key].reasons == ("with other results; the ones here are kept",)
+    kept = Imported(key, "already here", ("with other results; the ones here are kept",))
+    assert imported(ours, theirs)[key] == kept
+    edit_manifest(theirs / "results" / key, data="00")
+    assert imported(ours, theirs)[key].reasons[1].startswith("data was 00, is ")
     assert (ours / "results" / key / "metrics.json").read_bytes() == before
 
 
-def edit_manifest(path: Path, **values: object) -> None:
-    change(path / "manifest.json", **{"made_from": {**read_json(path / "manifest.json")["made_from"], **values}})
+def edit_manifest(folder: Path, **values: object) -> None:
+    """Says that a run was made from something else, sealed anew. A dictionary changes some of its keys."""
+    made_from = read_json(folder / "manifest.json")["made_from"]
+    parts = {name: {**made_from[name], **part} if isinstance(part, dict) else part for name, part in values.items()}
+    change(folder / "manifest.json", made_from={**made_from, **parts})
 
 
-# What is wrong with a run, and what is said of it.
-REFUSALS: dict[str, Callable[[Path], object]] = {
-    "recipe.batch was 64, is 128": lambda folder: edit_manifest(
-        folder, recipe={**read_json(folder / "manifest.json")["made_from"]["recipe"], "batch": 64}
-    ),
-    "eps_resnet/gate.py was changed": lambda folder: edit_manifest(
-        folder, code={**read_json(folder / "manifest.json")["made_from"]["code"], "gate": "0" * 16}
-    ),
-    "data was 00": lambda folder: edit_manifest(folder, data="00"),
-    "history.csv was altered": lambda folder: (folder / "history.csv").write_text("epoch\n1\n"),
-    "blocks.parquet is missing": lambda folder: (folder / "blocks.parquet").unlink(),
-    "model.safetensors was altered": lambda folder: (folder / "model.safetensors").write_bytes(b"no network"),
-    "metrics.json was altered": lambda folder: (folder / "metrics.json").write_text(
-        (folder / "metrics.json").read_text().replace('"epoch": ', '"epoch": 1')
-    ),
-    "manifest.json was altered": lambda folder: (folder / "manifest.json").write_text("[" * 100_000),
-    "measured on another network": lambda folder: change(folder / "metrics.json", model_sha256="0" * 64),
-    "there is no metrics.json": lambda folder: (folder / "metrics.json").unlink(),
-    "it is simulated: its numbers are invented": lambda folder: change(folder / "metrics.json", simulated=True),
-    "manifest.json names no run": lambda folder: edit_manifest(folder, run={"depth": "deep"}),
-    "its manifest is that of digits-8-epsilon_side-2p5-s3": lambda folder: edit_manifest(
-        folder, run={**read_json(folder / "manifest.json")["made_from"]["run"], "seed": 3}
-    ),
-}
+def edit_metrics(folder: Path, name: str, **values: object) -> None:
+    """Changes some keys of a part of metrics.json, sealed anew."""
+    change(folder / "metrics.json", **{name: {**read_json(folder / "metrics.json")[name], **values}})
+
+
+def edit_text(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+def replaced(folder: Path, name: str, content: bytes) -> None:
+    """Another file in place of history.csv or blocks.parquet, with its digest in the manifest, sealed anew."""
+    (folder / name).write_bytes(content)
+    change(folder / "manifest.json", **{f"{name.split('.')[0]}_sha256": sha256(folder / name)})
+
+
+def edit_history(folder: Path, old: str, new: str) -> None:
+    text = (folder / "history.csv").read_text()
+    assert re.search(old, text, re.MULTILINE)
+    replaced(folder, "history.csv", re.sub(old, new, text, count=1, flags=re.MULTILINE).encode())
+
+
+def edit_blocks(folder: Path, edit: Callable[[pa.Table], pa.Table]) -> None:
+    sink = io.BytesIO()
+    pq.write_table(edit(pq.read_table(folder / "blocks.parquet")), sink)
+    replaced(folder, "blocks.parquet", sink.getvalue())
 
 
 def put_a_link(path: Path) -> None:
@@ -135,28 +154,183 @@ def put_a_pipe(path: Path) -> None:
     os.mkfifo(path)
 
 
-REFUSALS["pruned.safetensors was altered"] = lambda folder: put_a_link(folder / "pruned.safetensors")
-REFUSALS["its fingerprint is not of what it says"] = lambda folder: change(
-    folder / "manifest.json", fingerprint="0" * 16
-)
-REFUSALS["metrics.json is not as it is written here: error.pruned"] = lambda folder: change(
-    folder / "metrics.json", error={**read_json(folder / "metrics.json")["error"], "pruned": "0.01"}
-)
-REFUSALS["metrics.json is that of another run"] = lambda folder: change(folder / "metrics.json", key="other")
-REFUSALS["there is no metrics.json"] = lambda folder: put_a_pipe(folder / "metrics.json")
+def mark_as_utf8(path: Path) -> None:
+    """Puts a byte order mark before the text, which not all that reads JSON can read."""
+    path.write_bytes(path.read_text().encode("utf-8-sig"))
 
 
-@pytest.mark.parametrize("reason", REFUSALS)
+# What is said of a run, and what is wrong with it.
+REFUSALS: list[tuple[str, Callable[[Path], object]]] = [
+    ("recipe.batch was 64, is 128", lambda f: edit_manifest(f, recipe={"batch": 64})),
+    ("eps_resnet/gate.py was changed", lambda f: edit_manifest(f, code={"gate": "0" * 16})),
+    ("data was 00", lambda f: edit_manifest(f, data="00")),
+    ("k19 was 1, is nothing; and 980 more", lambda f: edit_manifest(f, **{f"k{i}": 1 for i in range(1000)})),
+    ("\\x1b[2J was 1, is nothing", lambda f: edit_manifest(f, **{"\x1b[2J": 1})),
+    ("history.csv was altered", lambda f: (f / "history.csv").write_text("epoch\n1\n")),
+    ("blocks.parquet is missing", lambda f: (f / "blocks.parquet").unlink()),
+    ("model.safetensors was altered", lambda f: (f / "model.safetensors").write_bytes(b"no network")),
+    ("pruned.safetensors was altered", lambda f: put_a_link(f / "pruned.safetensors")),
+    ("metrics.json was altered", lambda f: edit_text(f / "metrics.json", '"epoch": ', '"epoch": 1')),
+    ("manifest.json was altered", lambda f: (f / "manifest.json").write_text("[" * 100_000)),
+    ("manifest.json was altered", lambda f: mark_as_utf8(f / "manifest.json")),
+    ("measured on another network", lambda f: change(f / "metrics.json", model_sha256="0" * 64)),
+    ("there is no metrics.json", lambda f: (f / "metrics.json").unlink()),
+    ("there is no metrics.json", lambda f: put_a_pipe(f / "metrics.json")),
+    ("it is simulated: its numbers are invented", lambda f: change(f / "metrics.json", simulated=True)),
+    ("it is simulated: its numbers are invented", lambda f: change(f / "manifest.json", simulated=False)),
+    ("manifest.json names no run", lambda f: edit_manifest(f, run={"depth": "deep"})),
+    ("its manifest is that of digits-8-epsilon_side-2p5-s3", lambda f: edit_manifest(f, run={"seed": 3})),
+    ("its fingerprint is not of what it says", lambda f: change(f / "manifest.json", fingerprint="0" * 16)),
+    ("metrics.json is that of another run", lambda f: change(f / "metrics.json", key="other")),
+    ("metrics.json is not as it is written here: error.pruned", lambda f: edit_metrics(f, "error", pruned="0.01")),
+    ("manifest.json is not as it is written here: seconds", lambda f: change(f / "manifest.json", seconds=None)),
+    ("manifest.json is not as it is written here: more", lambda f: change(f / "manifest.json", more=[])),
+]
+
+
+@pytest.mark.parametrize(("reason", "edit"), REFUSALS, ids=[reason for reason, _ in REFUSALS])
 def test_what_was_not_made_from_what_is_here_or_was_altered_is_refused_and_the_others_are_taken(
-    ours: Path, theirs: Path, reason: str
+    ours: Path, theirs: Path, reason: str, edit: Callable[[Path], object]
 ) -> None:
-    REFUSALS[reason](theirs / "results" / KEY)
+    edit(theirs / "results" / KEY)
     printed = run(ours, "eps-resnet", "import", str(theirs), expect=1)
     (line,) = [line for line in printed.splitlines() if line.startswith(f"{KEY}  refused")]
     assert reason in line
     assert not (ours / "results" / KEY).exists()
     assert KEY not in registry.load(ours / REGISTRY).runs
     assert "2 imported, 3 already here, 1 refused" in printed
+
+
+# Records that are sealed and have the right digests, but cannot be true: what is said of them, and how they came to be.
+CONTRADICTIONS: list[tuple[str, Callable[[Path], object]]] = [
+    (
+        "does not follow from what was measured: discarded was 1, is 0",
+        lambda f: change(f / "metrics.json", discarded=1),
+    ),
+    ("from what was measured: error.final was", lambda f: edit_metrics(f, "error", final=0.01)),
+    ("from what was measured: after.parameters was", lambda f: edit_metrics(f, "after", parameters=1)),
+    ("from what was measured: more was 1", lambda f: change(f / "metrics.json", more=1)),
+    ("a value is of another kind", lambda f: change(f / "metrics.json", discarded=False)),
+    ("is of epoch 3, and there are 2", lambda f: change(f / "metrics.json", epoch=3)),
+    ("counts other test images", lambda f: edit_metrics(f, "agreement", images=10)),
+    ("an error that is no whole number of test images", lambda f: edit_metrics(f, "error", gated=0.0001)),
+    ("history.csv has other gates at epoch", lambda f: edit_metrics(f, "agreement", flickered_in_training=3)),
+    ("history.csv is not as it is written here", lambda f: replaced(f, "history.csv", b"")),
+    ("history.csv is not as it is written here", lambda f: replaced(f, "history.csv", b"\xff" * 100)),
+    ("history.csv is not as it is written here", lambda f: edit_history(f, "^2,.*\n", "")),
+    ("history.csv is not as it is written here", lambda f: edit_history(f, "^2,0.1,", "2,fast,")),
+    ("history.csv has numbers that cannot be", lambda f: edit_history(f, "^2,0.1,", "2,inf,")),
+    ("blocks.parquet is not as it is written here", lambda f: replaced(f, "blocks.parquet", b"PAR1" * 100)),
+    ("blocks.parquet is not as it is written here", lambda f: edit_blocks(f, lambda table: table.slice(1))),
+    ("blocks.parquet is not as it is written here", lambda f: edit_blocks(f, lambda table: table.drop_columns("p0"))),
+    (
+        "blocks.parquet has other gates at epoch 2",
+        lambda f: edit_blocks(f, lambda table: table.set_column(2, "closed", pa.array([11] * 6, pa.uint16()))),
+    ),
+]
+
+
+@pytest.mark.parametrize(("reason", "edit"), CONTRADICTIONS, ids=[reason for reason, _ in CONTRADICTIONS])
+def test_records_that_cannot_be_true_together_are_refused(
+    ours: Path, theirs: Path, reason: str, edit: Callable[[Path], object]
+) -> None:
+    edit(theirs / "results" / KEY)
+    found = imported(ours, theirs)[KEY]
+    assert (found.outcome, [line for line in found.reasons if reason in line]) == ("refused", list(found.reasons))
+
+
+def test_all_results_of_this_project_can_be_true(experiments: Registry) -> None:
+    layout = Layout()
+    done = [key for key in experiments.runs if state(experiments, layout, key) == "done"]
+    assert len(done) >= 55
+    for key in done:
+        checked(Manifest, read_json(layout.manifest(key)), key)
+        metrics = checked(Metrics, read_json(layout.metrics(key)), key)
+        assert contradictions(experiments, layout, layout, metrics, layout.metrics(key).read_bytes()) == []
+
+
+FILES = ("manifest.json", "metrics.json", "history.csv", "blocks.parquet", "model.safetensors", "pruned.safetensors")
+# What was measured and what tells of the machine: an altered value that is sealed anew must be believed, if it can be.
+BELIEVED = {"machine", "seconds", "finished", "git_commit", "epoch", "error", "agreement"}
+
+
+@pytest.fixture(scope="module")
+def attempt(
+    demo: tuple[Path, str], colleague: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str, bytes], tuple[Path, Imported]]:
+    """Imports one run, of which one file has another content, into a project that lacks it."""
+    ours, theirs = (tmp_path_factory.mktemp("attempt") / name for name in ("ours", "theirs"))
+    for part in ("config", "data", "results"):
+        shutil.copytree(demo[0] / part, ours / part)
+    one_line_each(ours / REGISTRY)
+    before = (ours / REGISTRY).read_bytes()
+
+    def attempted(name: str, content: bytes) -> tuple[Path, Imported]:
+        shutil.rmtree(ours / "results" / KEY, ignore_errors=True)
+        shutil.rmtree(theirs, ignore_errors=True)
+        shutil.copytree(colleague / "results" / KEY, theirs / "results" / KEY)
+        (ours / REGISTRY).write_bytes(before)
+        (theirs / "results" / KEY / name).write_bytes(content)
+        return ours, imported(ours, theirs)[KEY]
+
+    return attempted
+
+
+@given(st.data())
+def test_a_run_with_an_altered_byte_anywhere_is_refused(
+    colleague: Path, attempt: Callable[[str, bytes], tuple[Path, Imported]], data: st.DataObject
+) -> None:
+    name = data.draw(st.sampled_from(FILES))
+    content = bytearray((colleague / "results" / KEY / name).read_bytes())
+    place = data.draw(st.integers(0, len(content) - 1))
+    is_space = content[place : place + 1].isspace()  # between the values of a document any other will do
+    content[place] ^= data.draw(st.integers(1, 255))
+    ours, found = attempt(name, bytes(content))
+    assert found.outcome == "refused" or (is_space and name.endswith(".json"))
+    assert found.outcome == "refused" or read_json(ours / "results" / KEY / name)
+
+
+def leaves(document: dict[str, Any], *place: str) -> list[tuple[str, ...]]:
+    """The places of all values of a document, but of its seal."""
+    places = []
+    for name, value in document.items():
+        places += [(*place, name), *(leaves(value, *place, name) if isinstance(value, dict) else [])]
+    return [found for found in places if found != (SEAL,)]
+
+
+VALUES = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=3), st.lists(st.integers(), max_size=3),
+    st.dictionaries(st.text(max_size=3), st.integers(), max_size=2), st.just(...),
+)  # fmt: skip
+
+
+@given(st.data(), st.booleans())
+def test_a_run_with_an_altered_value_is_refused_or_where_it_is_sealed_anew_of_use(
+    colleague: Path, attempt: Callable[[str, bytes], tuple[Path, Imported]], data: st.DataObject, is_sealed_anew: bool
+) -> None:
+    name = data.draw(st.sampled_from(("manifest.json", "metrics.json")))
+    document = read_json(colleague / "results" / KEY / name)
+    place, value = data.draw(st.sampled_from(leaves(document))), data.draw(VALUES)
+    part = document
+    for key in place[:-1]:
+        part = part[key]
+    former = part.pop(place[-1])
+    assume(json.dumps(former) != (value if value is ... else json.dumps(value)))
+    if value is not ...:  # which stands for no value at all
+        part[place[-1]] = value
+    if is_sealed_anew:
+        del document[SEAL]
+        document[SEAL] = digest(document)
+    ours, found = attempt(name, json.dumps(document).encode())
+    if found.outcome == "refused":
+        return
+    assert is_sealed_anew
+    assert place[0] in BELIEVED
+    experiments, layout = registry.load(ours / REGISTRY), Layout(ours)
+    assert state(experiments, layout, KEY) == "done"
+    assert {row["state"] for row in runs_table(experiments, layout, "figure6-digits").to_dict("records")} == {"done"}
+    assert claims(experiments, layout)
+    assert run_views(experiments, layout, dict.fromkeys(experiments.runs, "done"))
 
 
 def test_a_configuration_that_the_registry_lacks_is_refused(ours: Path, theirs: Path) -> None:
@@ -211,6 +385,17 @@ def test_one_training_under_the_names_of_two_seeds_is_refused(ours: Path, theirs
     found = imported(ours, theirs)
     assert found[KEY].outcome == "imported"
     assert found[copy.name].reasons == (f"its history is that of {KEY}: one training under two names",)
+
+
+def test_a_run_that_is_being_trained_here_is_refused(ours: Path, theirs: Path) -> None:
+    imported(ours, theirs)
+    fingerprint = training_fingerprint(registry.load(ours / REGISTRY), Layout(ours), KEY)
+    shutil.rmtree(ours / "results" / KEY)
+    with held(Layout(ours).training_lock(fingerprint), KEY):
+        found = imported(ours, theirs)[KEY]
+    assert found.outcome == "refused"
+    assert f"it is being trained or imported here by process {os.getpid()} on " in found.reasons[0]
+    assert imported(ours, theirs)[KEY].outcome == "imported"
 
 
 def test_networks_of_a_former_training_go_where_the_new_ones_are_absent(ours: Path, theirs: Path) -> None:
