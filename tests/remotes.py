@@ -1,7 +1,7 @@
-"""For tests of DVC remotes: a project that was pushed to a folder and to an SSH server, its clones, and the server.
+"""For tests of DVC remotes: a project that was pushed to a folder and to an SSH server, its clones, and servers.
 
-The server is Debian's sshd, started for each connection, on 127.0.0.1 and with keys and settings of its own. Nothing of
-the person's own, neither ~/.ssh nor DVC's or git's settings, is read or written.
+All of them listen on 127.0.0.1. The SSH server is Debian's sshd, started for each connection, with keys and settings of
+its own. Nothing of the person's own, neither ~/.ssh nor DVC's or git's settings, is read or written.
 """
 
 import getpass
@@ -15,6 +15,8 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Event, Thread
 
@@ -122,6 +124,22 @@ def ssh_server(folder: Path) -> Iterator[Server]:
             server.shutdown()
 
 
+@contextmanager
+def web_server(folder: Path) -> Iterator[str]:
+    """A web server of the files in a folder; its address."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(folder))) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        pass
+
+
 @dataclass(frozen=True)
 class Published:
     """A project whose runs are done, committed to git and pushed to both remotes, and where everything lies."""
@@ -226,6 +244,12 @@ def is_whole(project: Path) -> bool:
     right = {path: (project / path).exists() and md5(project / path) for path in tracked(project)} == tracked(project)
     recorded = read_json(project / f"results/{RUN}/manifest.json")
     return right and recorded is not None and sha256(project / MODEL) == recorded["model_sha256"]
+
+
+def downloaded(project: Path) -> set[str]:
+    """The files that DVC keeps and that are in a clone, or in its cache only."""
+    cache = objects(project / ".dvc/cache/files/md5")
+    return {path for path, digest in tracked(project).items() if (project / path).exists() or digest in cache}
 
 
 def object_of(store: Path, project: Path, path: str) -> Path:

@@ -16,6 +16,7 @@ import yaml
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from eps_resnet import import_results as import_results_module
 from eps_resnet import registry
 from eps_resnet.claims import claims
 from eps_resnet.errors import UserError
@@ -396,6 +397,21 @@ def test_a_run_that_is_being_trained_here_is_refused(ours: Path, theirs: Path) -
     assert found.outcome == "refused"
     assert f"it is being trained or imported here by process {os.getpid()} on " in found.reasons[0]
     assert imported(ours, theirs)[KEY].outcome == "imported"
+
+
+def test_a_run_that_changes_while_it_is_copied_does_not_count_and_the_others_do(
+    ours: Path, theirs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def add_and_change(path: Path, runs: list[Run]) -> Registry:  # after every run was checked, before any is copied
+        (theirs / "results" / KEY / "manifest.json").write_text("{}")
+        return add_runs(path, runs)
+
+    monkeypatch.setattr(import_results_module, "add_runs", add_and_change)
+    found = imported(ours, theirs)
+    assert found[KEY].reasons == ("manifest.json changed while it was read; import again when nothing writes there",)
+    assert not (ours / "results" / KEY / "manifest.json").exists()
+    assert state(registry.load(ours / REGISTRY), Layout(ours), KEY) == "stale"
+    assert [outcome.outcome for outcome in found.values()].count("imported") == 2
 
 
 def test_networks_of_a_former_training_go_where_the_new_ones_are_absent(ours: Path, theirs: Path) -> None:

@@ -17,11 +17,13 @@ from tests.remotes import (
     check,
     damage,
     damaged,
+    downloaded,
     is_whole,
     object_of,
     publish,
     ssh_server,
     tracked,
+    web_server,
 )
 
 
@@ -47,9 +49,15 @@ def test_what_was_pushed_comes_back_whole_and_nothing_is_retrained(published: Pu
     assert published.run(clone, GIT, "status", "--porcelain") == ""
 
 
-def test_a_bucket_of_s3_is_a_remote_like_the_others(published: Published, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bucket_of_s3_is_a_remote_like_the_others(
+    published: Published, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "none").touch()
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "test")
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):  # the person's own
+        monkeypatch.setenv(name, str(tmp_path / "none"))
+    monkeypatch.delenv("AWS_PROFILE", raising=False)
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)  # a real S3 server, but for its storage
     server.start()
     try:
@@ -62,7 +70,7 @@ def test_a_bucket_of_s3_is_a_remote_like_the_others(published: Published, monkey
         published.run(clones[0], "dvc", "pull", "--remote", "folder")
         published.run(clones[0], "dvc", "push")
         assert "up to date" in published.run(clones[1], "dvc", "repro", "--pull", "--allow-missing", "figure6-digits")
-        assert list(clones[1].rglob("*.safetensors")) == []
+        assert downloaded(clones[1]) == set()
         published.run(clones[1], "dvc", "pull")
         assert is_whole(clones[1])
     finally:
@@ -75,9 +83,21 @@ def test_a_clone_is_current_without_a_pull_and_downloads_no_checkpoint_it_does_n
         printed = published.run(clone, "dvc", "repro", *options, "figure6-digits")
         assert "Running stage" not in printed
         assert "up to date" in printed
-    assert list(clone.rglob("*.safetensors")) == []
-    assert not (clone / ".dvc/cache/files").exists()
+    assert downloaded(clone) == set()
     assert published.run(clone, GIT, "status", "--porcelain") == ""
+    published.run(clone, "dvc", "pull", MODEL)  # which is seen, so that the check above can fail
+    assert downloaded(clone) == {MODEL}
+
+
+def test_a_remote_in_a_folder_can_be_read_from_a_web_server(published: Published) -> None:
+    clone = published.clone("from the web")
+    with web_server(published.base / "folder") as address:
+        published.run(clone, "dvc", "remote", "add", "--default", "web", address, "--force")
+        published.run(clone, "dvc", "remote", "modify", "web", "verify", "true")
+        assert "up to date" in published.run(clone, "dvc", "repro", "--pull", "--allow-missing", "figure6-digits")
+        assert downloaded(clone) == set()
+        published.run(clone, "dvc", "pull")
+    assert is_whole(clone)
 
 
 @pytest.mark.faults
