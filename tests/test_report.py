@@ -246,6 +246,7 @@ def test_every_number_of_a_planned_network_links_to_its_runs(experiments: Regist
 def test_one_click_leads_from_a_number_to_what_its_run_was_made_from(done: Layout, page: Page) -> None:
     page.goto(report_path(done).as_uri())
     figure = page.locator(f"#{DRAWN}")
+    figure.locator("img").first.evaluate("image => (image.loading = 'eager', image.decode())")  # it moves what is below
     figure.get_by_text("Table and notes").click()
     figure.get_by_role("link", name=RUN).first.click()
     run = page.locator(":target")

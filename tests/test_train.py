@@ -198,8 +198,8 @@ def test_a_signal_during_the_evaluation_is_obeyed_before_it_ends(
     train(experiments, layout, GATED, CPU, 1)
     expected = results(layout, GATED)
     with monkeypatch.context() as patch:
-        patch.setattr(TensorBatches, "test", lambda self: iter([signal.raise_signal(signal.SIGINT), None]))
-        with pytest.raises(Interrupted, match="stopped by SIGINT after step 11,"):
+        patch.setattr(TensorBatches, "test", lambda self: iter([signal.raise_signal(signal.SIGTERM), None]))
+        with pytest.raises(Interrupted, match="stopped by SIGTERM after step 11,"):
             train(experiments, layout, GATED, CPU, 1)
     train(experiments, layout, GATED, CPU, 1)
     assert results(layout, GATED) == expected
