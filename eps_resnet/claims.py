@@ -1,5 +1,6 @@
 """What the paper claims in words, checked on every data set with finished runs. The rules are in docs/verdicts.md."""
 
+import itertools
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,9 @@ from eps_resnet import provenance, published, verdict
 from eps_resnet.files import read_json
 from eps_resnet.history import read_blocks, read_history
 from eps_resnet.layout import Layout
-from eps_resnet.registry import Method, Registry, Run, recipe_of
+from eps_resnet.networks.architecture import architecture_of
+from eps_resnet.networks.size import size_of
+from eps_resnet.registry import DataSet, Method, Registry, Run, recipe_of
 
 Verdict = Literal["supported", "contradicted", "undecided", "not run"]
 
@@ -23,6 +26,10 @@ COLLAPSING = 0.9  # ... and a run supports the claim if this share of its discar
 NOT_COLLAPSING = 0.5  # ... contradicts it if fewer than this share have
 LAST_EPOCHS = 0.2  # share of a training in which a saturated number of discarded blocks no longer changes
 ABOUT_80_PERCENT = 0.75  # rounds to 80 %
+SHALLOW = (
+    "not the paper's, but what a reader asks: the pruned network errs no more than one that is shallow from the start, "
+    "of its size"
+)
 ROUNDING = 1e-9  # what floating point may add to a difference of exactly one step
 
 
@@ -106,6 +113,7 @@ def rules(registry: Registry, layout: Layout, dataset: str) -> list[tuple[int, s
         (6, "the discarded share rises, then saturates", partial(_saturates, layout)),
         (7, "about 80 % fewer parameters in some instance", partial(_shrinks, registry, dataset)),
         (8, "the pruned network errs no more than the gated one", _pruned_errs_no_more),
+        (9, SHALLOW, partial(_errs_no_more_than_shallow, registry.datasets[dataset])),
     ]
 
 
@@ -198,29 +206,71 @@ def _with_decay(where: str, decay: float | None) -> str:
     return where if decay is None else f"{where}, decay {decay:g}"
 
 
-def _pairs(first: list[Result], second: list[Result]) -> list[tuple[Result, Result]]:
-    """Results of the same seed and decay."""
-    others = {(result.run.seed, result.run.weight_decay): result for result in second}
-    return [
-        (result, others[place]) for result in first if (place := (result.run.seed, result.run.weight_decay)) in others
-    ]
+def _pairs(first: list[Result], second: list[Result], whatever_decay: bool = False) -> list[tuple[Result, Result]]:
+    """Results of the same seed and, unless its decay does not matter, decay. `second` has one of each."""
+
+    def place(result: Result) -> tuple[int, float | None]:
+        return result.run.seed, None if whatever_decay else result.run.weight_decay
+
+    others = {place(result): result for result in second}
+    return [(result, others[place(result)]) for result in first if place(result) in others]
 
 
 def _errs_no_more(epsilons: tuple[float, ...], baseline: Method, results: list[Result]) -> Finding:
+    """Networks of the recipe's decay are compared with baselines of any decay, others with those of their own."""
     points, used = [], []
     plain = [result for result in results if result.run.method == baseline]
     for (depth, epsilon, decay), gated in _groups(_gated(results), "depth", "epsilon", "weight_decay").items():
-        pairs = _pairs(gated, [result for result in plain if result.run.depth == depth])
-        if epsilon not in epsilons or not pairs:
-            continue
-        step = 1 / pairs[0][0].metrics["test_images"]
-        where = _with_decay(f"depth {depth}, ε {epsilon:g}", decay)
-        points.append(Point(where, [b.error - a.error for a, b in pairs], step))
-        used += [result for pair in pairs for result in pair]
+        for (its_decay,), others in _groups((r for r in plain if r.run.depth == depth), "weight_decay").items():
+            pairs = _pairs(gated, others, whatever_decay=True)
+            if epsilon not in epsilons or not pairs or decay not in (None, its_decay):
+                continue
+            where = _with_decay(f"depth {depth}, ε {epsilon:g}", its_decay)
+            points.append(_error_point(where, pairs))
+            used += [result for pair in pairs for result in pair]
     if not points:
         return _nothing(f"no finished pair of epsilon_side and {baseline} with the same depth and seed")
     judged, evidence = judge_points(points)
     return judged, f"error of {baseline} minus that of epsilon_side, in percentage points: {evidence}", used
+
+
+def _error_point(where: str, pairs: list[tuple[Result, Result]]) -> Point:
+    """By how much the second of each pair errs more than the first."""
+    return Point(where, [b.error - a.error for a, b in pairs], 1 / pairs[0][0].metrics["test_images"])
+
+
+def _errs_no_more_than_shallow(data: DataSet, results: list[Result]) -> Finding:
+    """Whether a pruned network errs no more than a standard one of as many parameters or a few more, trained as long.
+
+    All seeds of a configuration are compared with networks of one depth, the least that is as large as each of them.
+    """
+    if data.recipe.network != "cifar" or data.recipe.epochs.standard != data.recipe.epochs.epsilon:
+        return _nothing("no standard network of that size is trained as long")
+    points, used, missing = [], [], []
+    for (depth, epsilon, decay), gated in _groups(_gated(results), "depth", "epsilon", "weight_decay").items():
+        shallow = depth_of_size(data, max(result.metrics["after"]["parameters"] for result in gated))
+        where = _with_decay(f"depth {depth}, ε {epsilon:g}", decay) + f" against depth {shallow}"
+        plain = [result for result in results if (result.run.method, result.run.depth) == ("standard", shallow)]
+        found = {
+            d: pairs for (d,), own in _groups(plain, "weight_decay").items() if (pairs := _pairs(gated, own, True))
+        }
+        points += [_error_point(_with_decay(where, its_decay), pairs) for its_decay, pairs in found.items()]
+        used += [result for pairs in found.values() for pair in pairs for result in pair]
+        missing += [] if found else [where]
+    judged, evidence = judge_points(points) if points else ("not run", "no finished pair")
+    words = f"error of the shallow network minus that of the pruned one, in percentage points: {evidence}"
+    if missing:
+        judged, words = "undecided" if points else "not run", f"{words}; not run: {', '.join(missing)}"
+    return judged, words, used
+
+
+def depth_of_size(data: DataSet, parameters: int) -> int:
+    """The depth of the smallest standard CIFAR-style network that has at least so many parameters."""
+    for depth in itertools.count(8, 6):
+        run = Run.model_validate({"dataset": "any", "depth": depth, "method": "standard"})
+        if size_of(architecture_of(run, data, data.recipe), data.size).parameters >= parameters:
+            return depth
+    raise AssertionError("depths have no end")
 
 
 def _discards_more(along: str, fixed: str, results: list[Result]) -> Finding:

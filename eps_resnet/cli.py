@@ -6,7 +6,9 @@ import json
 import os
 import sys
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Annotated, Any, get_args
@@ -457,10 +459,11 @@ def compare(
 
     experiments, layout = _load_results(registry_file, root)
     comparisons = module.compare(experiments, layout)
+    reduced = module.beside(experiments, layout)
     if as_json:
-        _print_json([asdict(comparison) for comparison in comparisons])
+        _print_json([asdict(comparison) for comparison in [*comparisons, *reduced]])
     else:
-        _print_comparisons(comparisons)
+        _print_comparisons(comparisons, reduced)
     if record and experiments.simulated:
         raise UserError("Nothing of a simulation is recorded as reproduced.")
     if record:
@@ -481,19 +484,17 @@ METRICS = {
 METHODS = {"standard": "standard", "standard_side": "standard+side", "epsilon_side": "ε"}
 
 
-def _print_comparisons(comparisons: "list[Comparison]") -> None:
+def _print_comparisons(comparisons: "list[Comparison]", reduced: "list[Comparison]") -> None:
     """One line per number, cut off where the terminal ends: up to the verdict in 80 columns, with the reason in 160."""
     from eps_resnet.verdict import Verdict
 
     console = _plain_console()
     layout = "{:6} {:8} {:>3} {:13} {:16} {:>6} {:>6} {:14} {:>2} {}"
     lines = [layout.format("figure", "data set", "", "method", "what", "paper", "ours", "verdict", "n", "reason")]
-    for c in comparisons:
-        method = METHODS[c.method] + ("" if c.epsilon is None else f" {c.epsilon:g}")
-        what = METRICS[c.metric] + (f" {c.group}" if c.group else "" if c.epoch is None else f" @{c.epoch}")
-        paper, ours = ("–" if x is None else f"{x:.4f}" if x < 1 else f"{x:.4g}" for x in (c.published, c.ours))
-        row = (c.figure.split()[0], c.dataset, c.depth, method, what, paper, ours, c.verdict, c.n_seeds, c.reason)
-        lines.append(layout.format(*row))
+    lines += [layout.format(*_comparison_cells(comparison)) for comparison in comparisons]
+    for name, group in groupby(reduced, attrgetter("dataset")):
+        lines += ["", f"{name}, a smaller version of the paper's experiment, which counts nowhere:"]
+        lines += [layout.format(*_comparison_cells(replace(comparison, dataset=""))) for comparison in group]
     for line in lines:
         console.print(line, no_wrap=True, overflow="ellipsis")
     counts = {verdict: sum(c.verdict == verdict for c in comparisons) for verdict in get_args(Verdict)}
@@ -504,6 +505,13 @@ def _print_comparisons(comparisons: "list[Comparison]") -> None:
         f"{', '.join(f'{n} {verdict}' for verdict, n in counts.items())}"
     )
     console.print("A verdict is about a number's level; trends and the order of methods: eps-resnet claims.")
+
+
+def _comparison_cells(c: "Comparison") -> tuple[str | int | None, ...]:
+    method = METHODS[c.method] + ("" if c.epsilon is None else f" {c.epsilon:g}")
+    what = METRICS[c.metric] + (f" {c.group}" if c.group else "" if c.epoch is None else f" @{c.epoch}")
+    paper, ours = ("–" if x is None else f"{x:.4f}" if x < 1 else f"{x:.4g}" for x in (c.published, c.ours))
+    return c.figure.split()[0], c.dataset, c.depth, method, what, paper, ours, c.verdict, c.n_seeds, c.reason
 
 
 @app.command()

@@ -133,6 +133,25 @@ def compare(registry: Registry, layout: Layout) -> list[Comparison]:
     return [_with_contradictions(_compare_row(registry, layout, done, row), row) for row in rows]
 
 
+def beside(registry: Registry, layout: Layout) -> list[Comparison]:
+    """What smaller versions of a published data set measured, beside the paper's numbers of the same networks.
+
+    None of it is comparable, and the reasons say why. Without numbers of single epochs, which mean nothing in a shorter
+    training, and without sizes that are only counted.
+    """
+    table = published.read(provenance.published_csv(), registry)
+    done = [key for key in registry.runs if provenance.state(registry, layout, key) == "done"]
+    found = []
+    for name, data in registry.datasets.items():
+        networks = {(run.depth, run.method, run.epsilon) for run in registry.runs.values() if run.dataset == name}
+        for row in published.of_data(table, data).to_dict("records") if data.reduced else []:
+            row = {k: None if _is_empty(v) else v for k, v in row.items()} | {"dataset": name}
+            is_shown = (row["depth"], row["method"], row["epsilon"]) in networks and row["epoch"] is None
+            if is_shown and (row["metric"], row["method"]) != ("param_size_mb", "standard"):
+                found.append(_compare_row(registry, layout, done, row))
+    return found
+
+
 def _with_contradictions(comparison: Comparison, row: dict[Any, Any]) -> Comparison:
     """The comparison whose reason names the checks by which the paper contradicts the number."""
     titles = [title for title, _, _ in CHECKS]
@@ -193,7 +212,7 @@ def _compare_row(registry: Registry, layout: Layout, done: list[str], row: dict[
     comparable = _alike(registry, [key for key in keys if differences[key] is None])
     values = {
         key: value
-        for key in comparable or keys
+        for key in comparable or _alike(registry, keys)
         if (value := _measured(read_json(layout.metrics(key)), layout, key, point)) is not None
     }
     why = _incomparable(point) or (None if comparable else next(iter(differences.values()), None))

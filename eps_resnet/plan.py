@@ -57,7 +57,8 @@ class Total:
 def runs_of(registry: Registry, targets: Iterable[str]) -> list[str]:
     """The keys of the runs that targets need, each once, in the registry's order.
 
-    A target is `all` (the paper), `demo`, a figure or a run, as Snakemake's are. Raises UserError for anything else.
+    A target is `all` (the paper), `demo`, a data set, a figure or a run, as Snakemake's are. Raises UserError for
+    anything else.
     """
     needed: set[str] = set()
     for target in targets:
@@ -67,15 +68,19 @@ def runs_of(registry: Registry, targets: Iterable[str]) -> list[str]:
 
 def _runs_of(registry: Registry, target: str) -> Iterable[str]:
     if target in (ALL, DEMO):
-        wanted = {n for n, data in registry.datasets.items() if (data.published_name if target == ALL else data.demo)}
+        wanted = {n for n, data in registry.datasets.items() if (data.is_papers if target == ALL else data.demo)}
         return [key for key, run in registry.runs.items() if run.dataset in wanted]
+    if target in registry.datasets:
+        return [key for key, run in registry.runs.items() if run.dataset == target]
     if target in registry.figures:
         return registry.runs_of(target)
     if target in registry.runs:
         return [target]
-    near = get_close_matches(target, [ALL, DEMO, *registry.figures, *registry.runs], n=3, cutoff=0.4)
+    near = get_close_matches(
+        target, [ALL, DEMO, *registry.datasets, *registry.figures, *registry.runs], n=3, cutoff=0.4
+    )
     hint = f"; did you mean {' or '.join(near)}?" if near else "."
-    raise UserError(f"No target is called {target!r}. There are {ALL}, {DEMO}, the figures and the runs{hint}")
+    raise UserError(f"No target is called {target!r}. There are {ALL}, {DEMO}, the data sets, figures and runs{hint}")
 
 
 def in_order_of_worth(registry: Registry) -> list[str]:

@@ -135,7 +135,8 @@ def table_parts(registry: Registry, layout: Layout, name: str) -> dict[str, Any]
     }
     return {
         "figure": figure.model_dump(mode="json"),
-        "data": data.model_dump(mode="json", include={"title", "published_name", "remark"}),
+        "data": data.model_dump(mode="json", include={"title", "published_name", "remark", "reduced"}),
+        "recipe": data.recipe.model_dump(mode="json") if data.reduced else None,
         "decay": data.recipe.weight_decay,
         "images": read_json(layout.data_manifest(figure.dataset)),
         "results": results,

@@ -1,6 +1,8 @@
 """The paper's numbers, read off its figures, with their uncertainties (paper_tables/published), and its recipes."""
 
 import csv
+import itertools
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -24,10 +26,10 @@ from eps_resnet.schedule import epochs_of
 
 # What the paper's data sets are, whatever the registry calls them.
 IMAGES: dict[str, dict[str, Any]] = {
-    "CIFAR-10": {"format": "cifar10", "size": 32, "channels": 3, "classes": 10},
-    "CIFAR-100": {"format": "cifar100", "size": 32, "channels": 3, "classes": 100},
-    "SVHN": {"format": "svhn", "size": 32, "channels": 3, "classes": 10},
-    "ImageNet": {"format": "imagenet", "size": 224, "channels": 3, "classes": 1000},
+    "CIFAR-10": {"format": "cifar10", "size": 32, "channels": 3, "classes": 10, "train_images": 50_000},
+    "CIFAR-100": {"format": "cifar100", "size": 32, "channels": 3, "classes": 100, "train_images": 50_000},
+    "SVHN": {"format": "svhn", "size": 32, "channels": 3, "classes": 10, "train_images": 604_388},
+    "ImageNet": {"format": "imagenet", "size": 224, "channels": 3, "classes": 1000, "train_images": 1_281_167},
 }
 
 # Every key of a recipe and its accepted values, by data set: the project's default first, then what the paper or its
@@ -107,15 +109,34 @@ RECIPES: dict[str, dict[str, tuple[Any, ...]]] = {
 
 def recipe_difference(data: DataSet, recipe: Recipe, run: Run) -> str | None:
     """How a run's training differs from all that paper and code do (`RECIPES`), in words; None if it does not."""
-    images = {key: (wanted,) for key, wanted in IMAGES[data.published_name or ""].items()}
+    return "; ".join(recipe_differences(data, recipe, run).values()) or None
+
+
+def recipe_differences(data: DataSet, recipe: Recipe, run: Run) -> dict[str, str]:
+    """The same for each key of data set or recipe in which it does; nothing for a data set not of the paper."""
+    if data.published_name is None:
+        return {}
+    images = {key: (wanted,) for key, wanted in IMAGES[data.published_name].items()}
     accepted = {**images, **_accepted(data, run)}
-    found = {**data.model_dump(include=set(images)), **_found(recipe, run)}
-    differences = [
-        f"{key} {found[key]!r} instead of {' or '.join(map(repr, values))}"
+    taken = max(archive.train_images for archive in data.archives)
+    found = {**data.model_dump(include=set(images)), "train_images": taken, **_found(recipe, run)}
+    return {
+        key: f"{key} {found[key]!r} instead of {' or '.join(map(repr, values))}"
         for key, values in accepted.items()
         if found[key] not in values
+    }
+
+
+def reasons(data: DataSet, runs: Iterable[Run]) -> list[str]:
+    """How these runs of a smaller version differ from the paper's experiment, and why: a sentence for each difference.
+
+    The registry gives the reasons (`reduced`). Runs' own weight decays are left out, as they stand beside each run.
+    """
+    found = [recipe_differences(data, data.recipe, run).items() for run in runs] if data.reduced else []
+    return [
+        f"{words}: {data.reduced.get(key, 'no reason is given')}."
+        for key, words in dict.fromkeys(itertools.chain.from_iterable(found))
     ]
-    return "; ".join(differences) or None
 
 
 def recipe_choices(data: DataSet, recipe: Recipe, run: Run) -> str | None:
@@ -246,9 +267,14 @@ def read(path: Path, registry: Registry) -> pd.DataFrame:
     for (line, _), number in zip(documents, numbers, strict=True):
         if (first := seen.setdefault(number.identity, line)) != line:
             raise UserError(f"{path}, line {line}: expected each number once, found that of line {first} again.")
-    names = {data.published_name: name for name, data in registry.datasets.items() if data.published_name}
+    names = {data.published_name: name for name, data in registry.datasets.items() if data.is_papers}
     table = pd.DataFrame([number.model_dump() for number in numbers], columns=list(Number.model_fields))
     return table.assign(paper_name=table["dataset"], dataset=table["dataset"].replace(names))
+
+
+def of_data(table: pd.DataFrame, data: DataSet) -> pd.DataFrame:
+    """The rows of the data set that `data` is, or is a smaller version of."""
+    return table[table["paper_name"] == (data.published_name or "")]
 
 
 def _number(document: dict[str, Any], where: str) -> Number:
@@ -277,7 +303,7 @@ def pattern(path: Path, registry: Registry) -> pd.DataFrame:
     """
     if not path.exists():
         raise UserError(f"The published pattern of blocks is not at {path}; run from the top folder of the project.")
-    names = {data.published_name: name for name, data in registry.datasets.items() if data.published_name}
+    names = {data.published_name: name for name, data in registry.datasets.items() if data.is_papers}
     table = pd.read_csv(path)
     table["dataset"] = table["dataset"].map(names)
     return table

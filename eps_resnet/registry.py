@@ -33,13 +33,13 @@ LONGEST_TEXT, LONGEST_NUMBER = 2000, 40  # characters
 READ_OTHERWISE = set("\t!\ufeff")  # tabs, tags, byte order marks: libyaml takes them otherwise than PyYAML
 LONGEST_LINE, MOST_MISTAKES = 400, 20  # of a message: characters in a line, mistakes that are named
 
-# Snakemake's --config has these names of its own beside those of data sets.
-RESERVED = ("root", "registry", "gpus", "sharing")
+# Snakemake's --config and its targets have these names of their own beside those of data sets.
+RESERVED = ("root", "registry", "gpus", "sharing", "max_hours", "all", "demo")
 
 
 def _is_not_reserved(name: str) -> str:
     if name in RESERVED:
-        raise ValueError(f"`snakemake --config {name}=` means something else; choose another name")
+        raise ValueError(f"on Snakemake's command line {name!r} means something else; choose another name")
     return name
 
 
@@ -227,8 +227,10 @@ class Archive(Strict):
         None, description="Digest of a sample of the images, for a folder too large to digest. null: not known."
     )
     classes: Count | None = Field(None, description="Classes in it. null: those of the data set.")
-    train_images: Count = Field(description="Training images in it.")
-    test_images: Count = Field(description="Test images in it.")
+    train_images: Count = Field(
+        description="Training images that are taken from it: the first of each of its files, evenly, if it has more."
+    )
+    test_images: Count = Field(description="Test images that are taken from it.")
     differs: str | None = Field(None, description="How it differs from the official release. null: it is that.")
 
 
@@ -237,6 +239,15 @@ class DataSet(Strict):
 
     title: str = Field(description="Name in tables and figures.")
     demo: bool = Field(False, description="Whether `snakemake demo` runs it.")
+    reduced: dict[str, str] = Field(
+        {},
+        description="For a smaller version of a published data set's experiment: why it differs from the paper's, for "
+        "each key in which it does. Its numbers are shown beside the paper's and never compared.",
+    )
+    validation: bool = Field(
+        False,
+        description="The test images are the training images that follow those trained on: for choosing a recipe.",
+    )
     format: Literal["digits", "cifar10", "cifar100", "svhn", "imagenet"] = Field(
         description="Layout of its files: which module of eps_resnet/data reads them."
     )
@@ -245,10 +256,23 @@ class DataSet(Strict):
     )
     classes: Count
     channels: Literal[1, 3]
-    size: Count = Field(description="Height and width of an image, in pixels.")
+    size: Count = Field(
+        description="Height and width of an image, in pixels. Less than its copies have: areas of them are averaged."
+    )
     archives: tuple[Archive, ...] = Field(min_length=1, description="Its accepted copies.")
     remark: str | None = Field(None, description="What must be said beside every number of this data set.")
     recipe: Recipe
+
+    @property
+    def is_papers(self) -> bool:
+        """Whether it stands for the paper's own experiment, in full."""
+        return self.published_name is not None and not self.reduced
+
+    @model_validator(mode="after")
+    def _is_a_version_of_a_published_one(self) -> "DataSet":
+        if self.reduced and self.published_name is None:
+            raise ValueError("reduced: needs the published_name of the data set that it is a smaller version of")
+        return self
 
 
 class Run(Strict):
@@ -341,10 +365,14 @@ class Registry(Strict):
     def _published_names_are_unique(self) -> "Registry":
         owners: dict[str, str] = {}
         for name, data in self.datasets.items():
-            if data.published_name and (owner := owners.setdefault(data.published_name, name)) != name:
+            if (
+                data.is_papers
+                and data.published_name
+                and (owner := owners.setdefault(data.published_name, name)) != name
+            ):
                 raise ValueError(
                     f"datasets.{name}.published_name: {data.published_name!r} is already that of {owner!r}; "
-                    "the paper's numbers can belong to one data set only"
+                    "the paper's numbers can belong to one data set only; a smaller version of it needs `reduced`"
                 )
         return self
 

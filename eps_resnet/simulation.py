@@ -21,7 +21,7 @@ def simulated(registry: Registry, seeds: int) -> Registry:
 
     Its data sets accept no real copy, their titles and remarks say what they are, and it needs no GPU.
     """
-    datasets = {name: _simulated(data) for name, data in registry.datasets.items() if data.published_name}
+    datasets = {name: _simulated(data) for name, data in registry.datasets.items() if data.is_papers}
     configurations = [run for run in registry.runs.values() if run.dataset in datasets and run.seed == 0]
     runs = [run.model_copy(update={"seed": seed}) for run in configurations for seed in range(seeds)]
     parts = {

@@ -9,14 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from eps_resnet import claims, provenance
+from eps_resnet import claims, provenance, registry
 from eps_resnet.claims import Claim, Point, judge_disagreement, judge_points, judge_runs, stage_rises
 from eps_resnet.files import write_json, write_text
 from eps_resnet.history import write_blocks
 from eps_resnet.layout import Layout
-from eps_resnet.networks.architecture import blocks_of
-from eps_resnet.registry import Registry, Run
+from eps_resnet.networks.architecture import architecture_of, blocks_of
+from eps_resnet.networks.size import size_of
+from eps_resnet.registry import Epochs, Registry, Run
 from eps_resnet.verdict import LEAST_SEEDS
+from tests.conftest import PROJECT
 
 EPOCHS = 20
 
@@ -65,6 +67,7 @@ class Bench:
             "kept": kept,
             "discarded_blocks": list(range(gone)),
             "compression": {"discarded_ratio": gone / sum(blocks), "parameters_removed": gone / sum(blocks)},
+            "after": {"parameters": 10**5},
             "agreement": {"images": 10_000, "equal": 10_000, "batches": 79, "batches_with_other_gates": 0},
         }
         write_json(self.layout.metrics(run.key), {**metrics, **others})
@@ -107,7 +110,7 @@ def bench(experiments: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_every_claim_is_made_on_every_data_set_and_nothing_is_claimed_without_runs(bench: Bench) -> None:
     found = claims.claims(bench.registry, bench.layout)
     assert [(claim.dataset, claim.number) for claim in found] == [
-        (dataset, number) for dataset in bench.registry.datasets for number in (1, 1, 2, 3, 4, 5, 6, 7, 8)
+        (dataset, number) for dataset in bench.registry.datasets for number in (1, 1, 2, 3, 4, 5, 6, 7, 8, 9)
     ]
     assert {claim.verdict for claim in found} == {"not run"}
     assert not any(claim.runs for claim in found)
@@ -380,3 +383,60 @@ def test_more_disagreement_never_makes_a_contradiction_of_the_same_difference(
     more = data.draw(st.integers(1, disagree))
     if judge_disagreement(more, disagree + 2, 6) == "contradicted":
         assert judge_disagreement(more, disagree, 6) == "contradicted"
+
+
+def test_claim_1_is_about_baselines_of_every_decay(bench: Bench) -> None:
+    gated = bench.finish_seeds("cifar10", 110, "epsilon_side", [18, 16, 8], 2.5, **errs(0.06))
+    for decay, error in ((None, 0.09), (0.0004, 0.03)):
+        for seed in range(LEAST_SEEDS):
+            bench.finish("cifar10", 110, "standard", None, None, seed, decay, **errs(error))
+    claim = bench.claim(1, against="standard network")
+    assert claim.verdict == "contradicted"
+    assert set(gated) < set(claim.runs)
+    assert len(claim.runs) == 3 * LEAST_SEEDS
+    assert "depth 110, ε 2.5 +3.00" in claim.evidence
+    assert "depth 110, ε 2.5, decay 0.0004 -3.00" in claim.evidence
+
+
+def as_long(bench: Bench) -> None:
+    """Baselines of CIFAR-10 are trained for as many epochs as gated networks."""
+    data = bench.registry.datasets["cifar10"]
+    recipe = data.recipe.model_copy(update={"epochs": Epochs(standard=1000, epsilon=1000)})
+    changed = {**bench.registry.datasets, "cifar10": data.model_copy(update={"recipe": recipe})}
+    bench.registry = bench.registry.model_copy(update={"datasets": changed})
+
+
+@pytest.mark.parametrize(("shallow", "verdict"), [(0.09, "supported"), (0.06, "undecided"), (0.03, "contradicted")])
+def test_claim_9_compares_with_the_smallest_network_that_is_as_large(
+    bench: Bench, shallow: float, verdict: str
+) -> None:
+    as_long(bench)
+    kept = {"after": {"parameters": 300_000}}  # between 20 layers (270,410 parameters) and 26
+    bench.finish_seeds("cifar10", 110, "epsilon_side", [18, 16, 8], 2.5, **errs(0.06), **kept)
+    assert bench.claim(9).verdict == "not run"
+    assert bench.claim(9).evidence.endswith("not run: depth 110, ε 2.5 against depth 26")
+    bench.finish_seeds("cifar10", 20, "standard", **errs(shallow))
+    assert bench.claim(9).verdict == "not run"
+    bench.finish_seeds("cifar10", 26, "standard", **errs(shallow))
+    claim = bench.claim(9)
+    assert claim.verdict == verdict
+    assert len(claim.runs) == 2 * LEAST_SEEDS
+
+
+def test_claim_9_asks_for_trainings_of_one_length(bench: Bench) -> None:
+    bench.finish_seeds("cifar10", 110, "epsilon_side", [18, 16, 8], 2.5)
+    bench.finish_seeds("cifar10", 14, "standard")
+    assert bench.claim(9).evidence == "no standard network of that size is trained as long"
+
+
+@given(st.integers(1, 2_000_000))
+def test_the_shallow_network_is_the_smallest_that_is_large_enough(parameters: int) -> None:
+    data = registry.load(PROJECT / "config/experiments.yaml").datasets["cifar10"]
+
+    def size(depth: int) -> int:
+        run = Run.model_validate({"dataset": "cifar10", "depth": depth, "method": "standard"})
+        return size_of(architecture_of(run, data, data.recipe), data.size).parameters
+
+    depth = claims.depth_of_size(data, parameters)
+    assert size(depth) >= parameters
+    assert depth == 8 or size(depth - 6) < parameters

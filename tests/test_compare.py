@@ -247,7 +247,7 @@ def test_every_key_of_a_recipe_is_compared_with_the_papers(experiments: Registry
 def test_the_registrys_recipes_are_the_default_ones(experiments: Registry) -> None:
     for run in experiments.runs.values():
         data = experiments.datasets[run.dataset]
-        if data.published_name:
+        if data.is_papers:
             assert published.recipe_difference(data, data.recipe, run) is None
             assert published.recipe_choices(data, data.recipe, run) is None
 
@@ -569,7 +569,9 @@ def test_a_damaged_record_is_an_error_that_says_what_was_expected(
 
 def test_a_line_per_number_and_the_counts_per_verdict_are_printed(layout: Layout) -> None:
     lines = CliRunner().invoke(cli.app, ["compare", "--root", str(layout.root)]).output.splitlines()
-    assert len(lines) == 1 + 253 + 2
+    own = [line for line in lines if line.startswith("cifar10-cpu, a smaller version")]
+    assert len(own) == 1
+    assert len(lines) == 1 + 253 + 2 + 9 + 2  # for the smaller version as many lines as in the test of those, a heading
     assert lines[-2] == (
         "253 numbers: 10 exact sizes agree, 0 trained numbers reproduced; "
         "0 close, 0 off, 222 not run, 21 not comparable"
@@ -583,3 +585,33 @@ def test_a_run_of_any_seed_belongs_to_a_number(experiments: Registry, layout: La
     assert of(compare.compare(registry, layout), "6e", "discarded_ratio", depth=752, dataset="cifar10").runs == (
         keys[1],
     )
+
+
+def test_the_registry_gives_a_reason_for_each_difference_of_a_smaller_version_and_no_other(
+    experiments: Registry,
+) -> None:
+    for name, data in experiments.datasets.items():
+        runs = [run for run in experiments.runs.values() if run.dataset == name and run.weight_decay is None]
+        differ = {key for run in runs for key in published.recipe_differences(data, data.recipe, run)}
+        assert differ == set(data.reduced)
+        assert len(published.reasons(data, runs)) >= len(differ)
+
+
+def test_a_smaller_version_stands_beside_the_papers_numbers_and_is_never_judged(
+    experiments: Registry, layout: Layout
+) -> None:
+    key = "cifar10-cpu-110-epsilon_side-2p5-s0"
+    finish(experiments, layout, key, [12, 8, 7], 0.3)
+    found = compare.beside(experiments, layout)
+    assert {c.verdict for c in found} == {"not comparable"}
+    assert all(c.reason.startswith("another recipe than the paper's: size 16 instead of 32") for c in found)
+    assert {(c.figure, c.metric, c.group) for c in found if c.method == "epsilon_side"} == {
+        ("6a", "val_error", None),
+        ("6e", "discarded_ratio", None),
+        ("7a", "param_size_mb", None),
+        *(("10a", "kept_fraction", stage) for stage in (1, 2, 3)),
+    }
+    measured = {(c.figure, c.group): c.ours for c in found if key in c.runs}
+    assert measured["6a", None] == 0.3
+    assert measured["6e", None] == 0.5
+    assert all(c.dataset != "cifar10-cpu" for c in compare.compare(experiments, layout))

@@ -85,7 +85,7 @@ def test_the_readmes_cost_table_is_what_the_plan_of_a_fresh_clone_says(experimen
     printed = [re.split("  +", line.strip()) for line in lines]
     text = (PROJECT / "README.md").read_text()
     for data in experiments.datasets.values():
-        if data.published_name:
+        if data.is_papers:
             (row,) = [cells for cells in printed if cells[0] == data.title]
             title, runs, _done, *cells = row
             assert f"| {' | '.join([title, runs, *cells])} |" in text

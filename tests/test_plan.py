@@ -35,9 +35,11 @@ def _items(experiments: Registry, layout: Layout, *targets: str) -> dict[str, pl
 
 
 def test_a_target_needs_the_runs_that_snakemake_makes_for_it(experiments: Registry) -> None:
-    paper = [key for key, run in experiments.runs.items() if run.dataset != "digits"]
+    paper = [key for key, run in experiments.runs.items() if experiments.datasets[run.dataset].is_papers]
     assert plan.runs_of(experiments, ["all"]) == paper
     assert plan.runs_of(experiments, ["demo"]) == [key for key in experiments.runs if key.startswith("digits-")]
+    cpu = [key for key, run in experiments.runs.items() if run.dataset == "cifar10-cpu"]
+    assert plan.runs_of(experiments, ["cifar10-cpu"]) == cpu
     for name in experiments.figures:
         assert plan.runs_of(experiments, [name]) == list(experiments.runs_of(name))
     key = "cifar10-752-epsilon_side-2p5-s0"

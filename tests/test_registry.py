@@ -39,7 +39,8 @@ def paper_runs() -> set[tuple[str, int, str, float | None]]:
 
 
 def test_every_run_of_the_paper_is_in_it(experiments: Registry) -> None:
-    listed = {(r.dataset, r.depth, r.method, r.epsilon) for r in experiments.runs.values() if r.dataset != "digits"}
+    of_paper = [run for run in experiments.runs.values() if experiments.datasets[run.dataset].is_papers]
+    listed = {(run.dataset, run.depth, run.method, run.epsilon) for run in of_paper}
     assert listed == paper_runs()
 
 
@@ -157,7 +158,7 @@ def test_the_recipes_have_the_papers_epsilons_and_lengths(experiments: Registry)
     assert lengths["svhn"] == (80, 150)
     assert lengths["imagenet"] == (110, 110)
     assert recipes["imagenet"].epoch_steps == 5000
-    epsilons = {name: recipe.epsilons for name, recipe in recipes.items() if name != "digits"}
+    epsilons = {name: data.recipe.epsilons for name, data in experiments.datasets.items() if data.is_papers}
     assert epsilons == {"cifar10": (2.5,), "cifar100": (2.5,), "svhn": (1.5,), "imagenet": (1.8, 2.0, 2.1)}
     assert recipes["cifar10"].rate_steps == (82, 123)
     assert recipes["svhn"].rate_steps == (20, 28, 50)

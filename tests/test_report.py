@@ -127,7 +127,7 @@ def test_the_counts_shown_are_those_of_compare(experiments: Registry, done: Layo
     verdicts = Counter(comparison.verdict for comparison in comparisons)
     page.goto(report_path(done).as_uri())
     line = page.inner_text("#state-line")
-    paper = [key for key, run in experiments.runs.items() if experiments.datasets[run.dataset].published_name]
+    paper = [key for key, run in experiments.runs.items() if experiments.datasets[run.dataset].is_papers]
     ready = sum(provenance.state(experiments, done, key) == "done" for key in paper)
     assert line.startswith(
         f"{ready} of {len(paper)} runs of the paper are done, 55 of 55 on digits. Of {len(comparisons)}"

@@ -42,7 +42,7 @@ def rehearsed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, str
 
 def test_a_simulation_has_every_configuration_of_the_paper_with_so_many_seeds(experiments: Registry) -> None:
     simulated = simulation.simulated(experiments, 5)
-    paper = {name for name, data in experiments.datasets.items() if data.published_name}
+    paper = {name for name, data in experiments.datasets.items() if data.is_papers}
     wanted = {key[: key.rindex("-s")] for key, run in experiments.runs.items() if run.dataset in paper}
     assert Counter(key[: key.rindex("-s")] for key in simulated.runs) == dict.fromkeys(wanted, 5)
     assert len(simulated.runs) == 250

@@ -17,7 +17,11 @@ def test_the_whole_paper_is_planned_and_refused_before_anything_starts_where_the
 ) -> None:
     plan = run(PROJECT, "snakemake", "-n", "-p", "--config", f"root={tmp_path}", "sharing=3", "--", "all")
     assert plan.count("--sharing 3 ") == 2 * 50  # evaluations share cards too
-    assert jobs(plan)["train"] == sum(run.dataset != "digits" for run in experiments.runs.values()) == 50
+    assert (
+        jobs(plan)["train"]
+        == sum(experiments.datasets[run.dataset].is_papers for run in experiments.runs.values())
+        == 50
+    )
     for target in ("all", f"{tmp_path}/data/cifar10.safetensors"):
         output = run(
             PROJECT, "snakemake", "--cores", "2", "--nolock", "--config", f"root={tmp_path}", "--", target,

@@ -3,10 +3,11 @@
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path, PurePosixPath
+from typing import Any
 from urllib.parse import urlsplit
 
 from eps_resnet import lock
-from eps_resnet.data import cifar, digits, imagenet, manifest, store, svhn
+from eps_resnet.data import cifar, digits, imagenet, manifest, store, subset, svhn
 from eps_resnet.data.download import download
 from eps_resnet.data.manifest import DataManifest
 from eps_resnet.data.store import Images
@@ -59,13 +60,17 @@ def _fetch(layout: Layout, name: str, data: DataSet, source: str | None) -> Data
     else:
         path, archive = _obtain(name, data, layout, source)
         images = READERS[data.format](path)
+    version: dict[str, Any] = {}
+    if data.format in subset.FILES:
+        images = subset.taken(name, data, archive, images)
+        version = {"size": data.size, "validation": data.validation}
     for split, labels, expected in (
         ("training", images.train_labels, archive.train_images),
         ("test", images.test_labels, archive.test_images),
     ):
         if len(labels) != expected:
             raise UserError(f"{name} has {len(labels)} {split} images, copy {archive.name!r} should have {expected}.")
-    return store.save(layout, name, vars(images), archive)
+    return store.save(layout, name, vars(images), archive, **version)
 
 
 def _obtain(name: str, data: DataSet, layout: Layout, source: str | None) -> tuple[Path, Archive]:

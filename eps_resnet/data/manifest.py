@@ -11,8 +11,9 @@ from eps_resnet.registry import DataSet
 class DataManifest:
     """The origin of a stored data set. `differs`: how the copy differs from the official release, or None.
 
-    `sample_sha256`: digest of a sample of the images, where they stay outside the store (ImageNet); else None, and
-    not written.
+    Written only where they mean something: `sample_sha256`, digest of a sample of the images, where they stay outside
+    the store (ImageNet); `size` in pixels and `validation` (the test images are training images), where a registry may
+    take a smaller version of a copy (`data/subset.py`).
     """
 
     dataset: str
@@ -23,13 +24,14 @@ class DataManifest:
     test_images: int
     sha256: str
     sample_sha256: str | None = None
+    size: int | None = None
+    validation: bool | None = None
 
 
 def write(layout: Layout, manifest: DataManifest) -> None:
     """Writes the manifest of a data set."""
-    document = asdict(manifest)
-    if manifest.sample_sha256 is None:
-        del document["sample_sha256"]
+    unused = {name for name in ("sample_sha256", "size", "validation") if getattr(manifest, name) is None}
+    document = {name: value for name, value in asdict(manifest).items() if name not in unused}
     write_json(layout.data_manifest(manifest.dataset), document)
 
 
@@ -49,6 +51,9 @@ def data_digest(layout: Layout, dataset: str) -> str | None:
 
 
 def is_accepted(manifest: DataManifest, dataset: DataSet) -> bool:
-    """Whether the stored images come from a copy that the registry accepts, with its number of images."""
+    """Whether the stored images are those that the registry takes of a copy that it accepts."""
+    version = (manifest.size, manifest.validation)
+    if version != (None, None) and version != (dataset.size, dataset.validation):
+        return False
     stored = (manifest.copy, manifest.copy_sha256, manifest.train_images, manifest.test_images)
     return any(stored == (a.name, a.sha256, a.train_images, a.test_images) for a in dataset.archives)

@@ -30,10 +30,13 @@ def save(
     archive: Archive,
     sample_sha256: str | None = None,
     corrupt: list[str] | None = None,
+    size: int | None = None,
+    validation: bool | None = None,
 ) -> DataManifest:
     """Stores a data set, the images themselves or a listing of them, and writes its manifest.
 
-    Equal tensors of one copy give equal bytes. `corrupt` names images of the copy that were left out.
+    Equal tensors of one copy give equal bytes. `corrupt` names images of the copy that were left out; the other
+    arguments are those of `DataManifest`.
     """
     path = layout.store(dataset)
     tensors.write(path, stored, {"copy": archive.name} | ({"corrupt": corrupt} if corrupt else {}))
@@ -47,6 +50,8 @@ def save(
         test_images=archive.test_images,
         sha256=sha256(path),
         sample_sha256=sample_sha256,
+        size=size,
+        validation=validation,
     )
     write(layout, manifest)
     return manifest

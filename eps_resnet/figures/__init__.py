@@ -5,6 +5,7 @@ from typing import Protocol
 import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
+from eps_resnet import published
 from eps_resnet.figures import (
     drawing,
     figure1,
@@ -69,6 +70,7 @@ def write_table(registry: Registry, layout: Layout, name: str) -> None:
     module = module_of(registry, name)
     rows = module.table(registry, layout, name)
     notes = caption(registry, layout, name, rows) + module.NOTES
+    notes += published.reasons(registry.datasets[registry.figures[name].dataset], registry.runs_of(name).values())
     means = results.readable_means(rows, module.MEANS) if module.MEANS else pd.DataFrame()
     views = [module.readable(rows)]
     if len(means):

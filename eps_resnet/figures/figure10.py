@@ -25,13 +25,13 @@ MEANS: dict[str, str] = {"kept_fraction": "share kept", "published_kept_fraction
 
 def table(registry: Registry, layout: Layout, name: str) -> pd.DataFrame:
     """One row per run and stage, counted from 1: blocks, kept blocks, and the share kept beside the published one."""
-    dataset = registry.figures[name].dataset
-    numbers = published.read(provenance.published_csv(), registry)
+    data = registry.datasets[registry.figures[name].dataset]
+    numbers = published.of_data(published.read(provenance.published_csv(), registry), data)
 
     def stages(key: str, is_done: bool) -> list[dict[Any, Any]]:
         run = registry.runs[key]
         counts = _counts(layout, key) if is_done else [{}] * results.stages(registry, name)
-        where = {"dataset": dataset, "depth": run.depth, "epsilon": run.epsilon}
+        where = {"depth": run.depth, "epsilon": run.epsilon}
         return [
             {
                 "stage": stage,

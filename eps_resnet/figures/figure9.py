@@ -22,8 +22,9 @@ MEANS: dict[str, str] = {}
 
 def table(registry: Registry, layout: Layout, name: str) -> pd.DataFrame:
     """One row per run and epoch, ours and the published ones; `discarded_ratio` is a fraction of all blocks."""
-    numbers = published.read(provenance.published_csv(), registry)
-    numbers = numbers[(numbers["figure"] == "9") & (numbers["dataset"] == registry.figures[name].dataset)]
+    data = registry.datasets[registry.figures[name].dataset]
+    numbers = published.of_data(published.read(provenance.published_csv(), registry), data)
+    numbers = numbers[numbers["figure"] == "9"]
 
     def curve(key: str, is_done: bool) -> list[dict[Any, Any]]:
         run = registry.runs[key]

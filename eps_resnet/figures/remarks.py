@@ -66,7 +66,7 @@ def remarks_of(registry: Registry, layout: Layout, name: str, table: pd.DataFram
         notes.append(
             f"With gates on these networks err far more than pruned, as needed gates close on test images: {errors}."
         )
-    about = ABOUT_PUBLISHED.get((figure.figure, data.published_name or ""))
+    about = ABOUT_PUBLISHED.get((figure.figure, data.published_name or "")) if data.is_papers else None
     return [*notes, about] if about else notes
 
 

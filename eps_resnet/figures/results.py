@@ -290,21 +290,19 @@ def with_published(
 
     Runs with a weight decay of their own have no counterpart in the paper.
     """
-    dataset = registry.figures[name].dataset
-    published_table = published.read(provenance.published_csv(), registry)
-    usual = registry.datasets[dataset].recipe.weight_decay
+    data = registry.datasets[registry.figures[name].dataset]
+    published_table = published.of_data(published.read(provenance.published_csv(), registry), data)
     values = [
         published.value(
             published_table,
             figures,
-            dataset=dataset,
             depth=row["depth"],
             method=row["method"],
             epsilon=None if pd.isna(row["epsilon"]) else row["epsilon"],
             metric=metric,
             source="digitised",
         )
-        if row["weight_decay"] == usual
+        if row["weight_decay"] == data.recipe.weight_decay
         else None
         for row in table.to_dict("records")
     ]

@@ -14,7 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from eps_resnet import provenance, published, simulation
 from eps_resnet.claims import claims
-from eps_resnet.compare import Comparison, compare
+from eps_resnet.compare import Comparison, beside, compare
 from eps_resnet.consistency import checks
 from eps_resnet.figures.drawing import STYLES
 from eps_resnet.files import write_text
@@ -70,6 +70,7 @@ def render(registry: Registry, layout: Layout) -> str:
         verdicts=VERDICTS,
         overview=_overview(registry, states, comparisons),
         comparisons=[(comparison, _runs(registry, comparison)) for comparison in comparisons],
+        reduced=_reduced(registry, layout, states),
         figures=drawings(registry, layout),
         figure_names=set(registry.figures),
         claims=claims(registry, layout),
@@ -121,11 +122,31 @@ def _overview(registry: Registry, states: Mapping[str, str], comparisons: list[C
     for name, data in registry.datasets.items():
         own = [states[key] for key, run in registry.runs.items() if run.dataset == name]
         found = Counter(comparison.verdict for comparison in comparisons if comparison.dataset == name)
-        paper = data.published_name is not None
+        paper = data.is_papers
         rows.append(
             {"title": data.title, "paper": paper, "runs": len(own), "done": own.count("done"), "verdicts": found}
         )
     return rows
+
+
+def _reduced(registry: Registry, layout: Layout, states: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Each smaller version of a published data set: how it differs and why, and its numbers beside the paper's."""
+    comparisons, found = beside(registry, layout), []
+    for name, data in registry.datasets.items():
+        runs = {key: run for key, run in registry.runs.items() if run.dataset == name}
+        if data.reduced:
+            found.append(
+                {
+                    "name": name,
+                    "data": data,
+                    "runs": len(runs),
+                    "done": sum(states[key] == "done" for key in runs),
+                    "reasons": published.reasons(data, runs.values()),
+                    "figures": [figure for figure, shown in registry.figures.items() if shown.dataset == name],
+                    "comparisons": [comparison for comparison in comparisons if comparison.dataset == name],
+                }
+            )
+    return found
 
 
 def _runs(registry: Registry, comparison: Comparison) -> tuple[str, ...]:

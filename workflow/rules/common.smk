@@ -94,7 +94,7 @@ if experiments.simulated:
         simulation.require_own_folder(Path(REGISTRY), layout)
     except UserError as error:
         raise WorkflowError(str(error)) from None
-PAPER = [name for name, data in experiments.datasets.items() if data.published_name]
+PAPER = [name for name, data in experiments.datasets.items() if data.is_papers]
 DEMO = [name for name, data in experiments.datasets.items() if data.demo]
 
 

@@ -56,3 +56,13 @@ for figure_name in experiments.figures:
             figure_name
         input:
             layout.figure_files(figure_name),
+
+
+# And one for each data set: `snakemake --cores 2 cifar10-cpu`.
+for dataset_name in experiments.datasets:
+
+    rule:
+        name:
+            dataset_name
+        input:
+            targets([dataset_name]),

@@ -1,0 +1,57 @@
+"""Smaller versions of a data set: fewer training images, a split of them for validation, averaged areas of pixels."""
+
+import torch
+from torch import Tensor
+
+from eps_resnet.data import cifar
+from eps_resnet.data.store import Images
+from eps_resnet.errors import UserError
+from eps_resnet.registry import Archive, DataSet
+
+# Files that training images come from, all of one size, where a registry may take fewer images than there are.
+FILES = {"cifar10": len(cifar.CIFAR10.train_files), "cifar100": len(cifar.CIFAR100.train_files)}
+
+
+def taken(name: str, data: DataSet, archive: Archive, images: Images) -> Images:
+    """What the registry takes of a copy: its numbers of images, the first of each file, in its size.
+
+    Where `validation` is set, test images are the training images that follow in each file. Raises UserError if the
+    copy has fewer images than the registry takes, or another size than can be averaged to the registry's.
+    """
+    files, wanted = FILES[data.format], archive.train_images
+    whole = images.train_images, images.train_labels
+    train = _each(f"{name}, training", files, 0, wanted, *whole)
+    if data.validation:
+        test = _each(f"{name}, validation", files, wanted, archive.test_images, *whole)
+    else:
+        test = _each(f"{name}, test", 1, 0, archive.test_images, images.test_images, images.test_labels)
+    return Images(averaged(train[0], data.size), train[1], averaged(test[0], data.size), test[1])
+
+
+def _each(what: str, files: int, start: int, count: int, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """`count` images and their labels, as many of each file, those after the `start` first ones of all files."""
+    each = len(labels) // files
+    first, last = start // files, (start + count) // files
+    if last > each or start % files or count % files:
+        raise UserError(
+            f"{what}: {count} images after the first {start} cannot be taken evenly from the {len(labels)} in {files} "
+            f"file{'s' * (files > 1)}; change the numbers of its copy in the registry."
+        )
+    pick = torch.arange(len(labels)).reshape(files, each)[:, first:last].flatten()
+    return images[pick], labels[pick]
+
+
+def averaged(images: Tensor, size: int) -> Tensor:
+    """Images (N, C, H, H) of uint8 as (N, C, size, size): the mean of each square area, rounded half up.
+
+    Raises UserError unless `size` divides H.
+    """
+    height = images.shape[-1]
+    if height == size:
+        return images
+    if height % size:
+        raise UserError(f"Images of {height} pixels cannot be averaged to {size}; choose a size that divides it.")
+    side = height // size
+    squares = images.reshape(*images.shape[:-2], size, side, size, side)  # N, C, rows, their pixels, columns, theirs
+    sums = squares.to(torch.int32).sum(dim=(-3, -1))
+    return ((2 * sums + side**2) // (2 * side**2)).to(torch.uint8)
