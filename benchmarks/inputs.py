@@ -53,13 +53,13 @@ def drawn_images(number: int, channels: int, size: int, classes: int) -> Images:
     return Images(pixels, labels, pixels[:1], labels[:1])
 
 
-def usual_loader(images: Tensor, labels: Tensor, recipe: Recipe) -> "DataLoader[Any]":
+def usual_loader(images: Tensor, labels: Tensor, recipe: Recipe, seed: int = 0) -> "DataLoader[Any]":
     """What one writes with torchvision to have the recipe's batches of these raw images."""
     changes = [transforms.RandomCrop(images.shape[-1], padding=recipe.augmentation.pad)]
     if recipe.augmentation.flip:
         changes.append(transforms.RandomHorizontalFlip())
     pictures = Pictures(images, labels, transforms.Compose([*changes, usual_inputs(images, recipe)]))
-    return DataLoader(pictures, recipe.batch, shuffle=True, drop_last=recipe.drop_last, generator=stream(0, "usual"))
+    return DataLoader(pictures, recipe.batch, shuffle=True, drop_last=recipe.drop_last, generator=stream(seed, "usual"))
 
 
 def usual_inputs(images: Tensor, recipe: Recipe) -> Callable[[Image.Image], Tensor]:

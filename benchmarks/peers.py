@@ -1,8 +1,9 @@
 """Training here against independent code that does the same: pytorchcv, torchvision, and a network written plainly."""
 
 import json
+import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
@@ -29,7 +30,7 @@ from eps_resnet.data import digits
 from eps_resnet.data.batches import TEST_BATCH, TensorBatches
 from eps_resnet.data.store import Images
 from eps_resnet.layout import Layout
-from eps_resnet.registry import Recipe, recipe_of
+from eps_resnet.registry import Recipe, Run, recipe_of
 from eps_resnet.schedule import RateSchedule, epochs_of
 from eps_resnet.streams import stream
 from eps_resnet.train import train_epoch, train_step
@@ -184,7 +185,7 @@ def _time_to_error() -> Line:
     data = REGISTRY.datasets[run.dataset]
     target = json.loads(Layout().metrics(DEMO).read_text())["error"]["settled"]
     images, last = digits.read(data.archives[0]), epochs_of(recipe_of(REGISTRY, run), run)
-    ours, theirs = (_reached(work(images), target, last) for work in (_our_epochs, _plain_epochs))
+    ours, theirs = (_reached(work(images), target, last) for work in (_our_epochs, _peers_epochs))
     ratio = theirs.seconds / ours.seconds
     what = f"time to the demo's test error of {target:.2%}, ResNet-{run.depth}: times as fast as pytorchcv's network"
     note = f"{ours} against {theirs}; one training of each, with its start"
@@ -209,24 +210,31 @@ def _our_epochs(images: Images) -> Iterator[float]:
         yield train_epoch(training, batches).test_error
 
 
-def _plain_epochs(images: Images) -> Iterator[float]:
-    """Test errors, epoch by epoch, of pytorchcv's network with the demo's rates, decay on weights, and crops."""
+def _peers_epochs(images: Images) -> Iterator[float]:
     run = REGISTRY.run(DEMO)
-    recipe = recipe_of(REGISTRY, run)
+    return plain_epochs(run, recipe_of(REGISTRY, run), images)
+
+
+def plain_epochs(run: Run, recipe: Recipe, images: Images, tested: Container[int] | None = None) -> Iterator[float]:
+    """Test errors, epoch by epoch, of pytorchcv's network of 20 layers: the run's rates, decay on weights, and crops.
+
+    NaN in an epoch that is not among the tested, of which None means all.
+    """
     torch.manual_seed(run.seed)
     network = preresnet20_cifar10(in_channels=images.train_images.shape[1], in_size=images.train_images.shape[2:])
     network.features.final_pool = nn.AdaptiveAvgPool2d(1)  # its own, of 8x8, asks for images of 32x32 after all
     weights, others = ([p for p in network.parameters() if (p.dim() > 1) == is_weight] for is_weight in (True, False))
     groups: list[dict[str, Any]] = [{"params": weights, "weight_decay": recipe.weight_decay}, {"params": others}]
     optimizer, schedule = torch.optim.SGD(groups, recipe.rate, recipe.momentum), RateSchedule.of(recipe, run)
-    usual, test = usual_loader(images.train_images, images.train_labels, recipe), _test_loader(images, recipe)
+    usual = usual_loader(images.train_images, images.train_labels, recipe, run.seed)
+    test = _test_loader(images, recipe)
     for epoch in count(1):
         for group in optimizer.param_groups:
             group["lr"] = schedule.rate(epoch)
         network.train()
         for inputs, labels in usual:
             _step(network, optimizer, inputs, labels)
-        yield _error(network.eval(), test)
+        yield _error(network.eval(), test) if tested is None or epoch in tested else math.nan
 
 
 def _test_loader(images: Images, recipe: Recipe) -> "DataLoader[Any]":

@@ -147,7 +147,7 @@ def step_multiply_adds(registry: Registry, run: Run, batch: int | None = None) -
 
 
 def training_multiply_adds(registry: Registry, key: str, epochs: int | None = None) -> float:
-    """Multiply-adds of so many epochs (None: of the whole training), each with its evaluation on the test images.
+    """Multiply-adds of so many epochs (None: of the whole training), with those evaluations on the test images that there are.
 
     An upper bound for gated networks: all gates are taken to be open, and closed ones skip their backward pass.
     """
@@ -155,7 +155,7 @@ def training_multiply_adds(registry: Registry, key: str, epochs: int | None = No
     data, recipe = registry.datasets[run.dataset], recipe_of(registry, run)
     archive = data.archives[0]
     steps = recipe.epoch_steps or archive.train_images // recipe.batch
-    images = steps * recipe.batch * FORWARD_AND_BACKWARD + archive.test_images
+    images = steps * recipe.batch * FORWARD_AND_BACKWARD + archive.test_images / recipe.test_every
     epochs = epochs_of(recipe, run) if epochs is None else epochs
     return float(network_cost(registry, run).multiply_adds) * images * epochs
 

@@ -1,7 +1,6 @@
 """The paper's numbers, read off its figures, with their uncertainties (paper_tables/published), and its recipes."""
 
 import csv
-import itertools
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -128,15 +127,14 @@ def recipe_differences(data: DataSet, recipe: Recipe, run: Run) -> dict[str, str
 
 
 def reasons(data: DataSet, runs: Iterable[Run]) -> list[str]:
-    """How these runs of a smaller version differ from the paper's experiment, and why: a sentence for each difference.
+    """How these runs of a smaller version differ from the paper's experiment, and why: a sentence for each key.
 
     The registry gives the reasons (`reduced`). Runs' own weight decays are left out, as they stand beside each run.
     """
-    found = [recipe_differences(data, data.recipe, run).items() for run in runs] if data.reduced else []
-    return [
-        f"{words}: {data.reduced.get(key, 'no reason is given')}."
-        for key, words in dict.fromkeys(itertools.chain.from_iterable(found))
-    ]
+    found: dict[str, str] = {}
+    for run in runs if data.reduced else ():
+        found = {**recipe_differences(data, data.recipe, run), **found}
+    return [f"{words}: {data.reduced.get(key, 'no reason is given')}." for key, words in found.items()]
 
 
 def recipe_choices(data: DataSet, recipe: Recipe, run: Run) -> str | None:

@@ -594,7 +594,9 @@ def test_the_registry_gives_a_reason_for_each_difference_of_a_smaller_version_an
         runs = [run for run in experiments.runs.values() if run.dataset == name and run.weight_decay is None]
         differ = {key for run in runs for key in published.recipe_differences(data, data.recipe, run)}
         assert differ == set(data.reduced)
-        assert len(published.reasons(data, runs)) >= len(differ)
+        reasons = published.reasons(data, runs)
+        assert {reason.split()[0] for reason in reasons} == differ
+        assert all(any(reason.endswith(f": {why}.") for reason in reasons) for why in data.reduced.values())
 
 
 def test_a_smaller_version_stands_beside_the_papers_numbers_and_is_never_judged(

@@ -102,6 +102,8 @@ RECIPE, ARCHIVE = (*DIGITS, "recipe"), (*DIGITS, "archives", 0)
         ((*RUN, "weight_decay"), 0.0002, r"weight_decay: 0\.0002 is the recipe's own, so this would be one seed twice"),
         (("datasets", "cifar10", "published_name"), "MNIST", "published_name: .*'ImageNet', found 'MNIST'"),
         (("datasets", "svhn", "published_name"), "CIFAR-10", "svhn.published_name: 'CIFAR-10' is already that of"),
+        (("datasets", "digits", "reduced"), {"size": "small"}, "reduced: needs the published_name of the data set"),
+        (("datasets", "cifar10-cpu", "reduced"), {}, "'CIFAR-10' is already that of .* a smaller version of it needs"),
         (("runs", "imagenet-101-standard-s0", "depth"), 50, "must be one of 14, 101, 152, found 50"),
         (("figures", "figure8-cifar10", "select", "depths"), [8], r"figures\.figure8-cifar10\.select: no run matches"),
     ],
@@ -111,6 +113,15 @@ def test_a_mistake_is_named_with_its_key_its_value_and_what_is_allowed(
 ) -> None:
     with pytest.raises(UserError, match=message):
         registry.load(changed(tmp_path, *path, value=value))
+
+
+@pytest.mark.parametrize("name", registry.RESERVED)
+def test_no_data_set_is_called_as_something_else_of_snakemakes_command_line(tmp_path: Path, name: str) -> None:
+    document = yaml.safe_load(Path("config/experiments.yaml").read_text())
+    document["datasets"][name] = document["datasets"]["digits"]
+    (tmp_path / "experiments.yaml").write_text(yaml.safe_dump(document))
+    with pytest.raises(UserError, match=f"command line '{name}' means something else"):
+        registry.load(tmp_path / "experiments.yaml")
 
 
 def test_names_of_data_sets_hold_no_dot_and_no_capital(tmp_path: Path) -> None:

@@ -268,6 +268,21 @@ def test_one_click_leads_from_a_number_to_what_its_run_was_made_from(done: Layou
     assert page.evaluate("document.querySelector(':target').getBoundingClientRect().top") >= 0
 
 
+def test_a_smaller_version_has_a_section_with_each_difference_its_reason_and_the_papers_numbers(
+    experiments: Registry, report: Path, page: Page
+) -> None:
+    page.goto(report.as_uri())
+    page.get_by_role("navigation").get_by_role("link", name="CIFAR-10 on a CPU").click()
+    section = page.locator(":target")
+    text = section.inner_text()
+    for reason in experiments.datasets["cifar10-cpu"].reduced.values():
+        assert reason in text
+    rows = section.locator("tbody tr")
+    assert rows.count() == 9
+    assert rows.get_by_text("not comparable").count() == 9
+    assert page.locator("#verdict-table tbody tr").count() == 253
+
+
 def test_nothing_is_requested_and_nothing_complained_of(report: Path, page: Page) -> None:
     page.goto(report.as_uri())
     page.evaluate("document.querySelectorAll('details').forEach(element => element.open = true)")
