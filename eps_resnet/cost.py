@@ -147,7 +147,7 @@ def step_multiply_adds(registry: Registry, run: Run, batch: int | None = None) -
 
 
 def training_multiply_adds(registry: Registry, key: str, epochs: int | None = None) -> float:
-    """Multiply-adds of so many epochs (None: of the whole training), with those evaluations on the test images that there are.
+    """Multiply-adds of so many epochs (None: of the whole training), with evaluations as often as the recipe tests.
 
     An upper bound for gated networks: all gates are taken to be open, and closed ones skip their backward pass.
     """
