@@ -130,7 +130,8 @@ def test_the_counts_shown_are_those_of_compare(experiments: Registry, done: Layo
     paper = [key for key, run in experiments.runs.items() if experiments.datasets[run.dataset].is_papers]
     ready = sum(provenance.state(experiments, done, key) == "done" for key in paper)
     assert line.startswith(
-        f"{ready} of {len(paper)} runs of the paper are done, 55 of 55 on digits. Of {len(comparisons)}"
+        f"{ready} of {len(paper)} runs of the paper are done, 55 of 55 on digits, 0 of 22 on CIFAR-10 on a CPU. "
+        f"Of {len(comparisons)}"
     )
     exact = sum(c.verdict == "reproduced" and c.n_seeds == 0 for c in comparisons)
     trained, counted = verdicts["reproduced"] - exact, exact

@@ -20,23 +20,26 @@ def taken(name: str, data: DataSet, archive: Archive, images: Images) -> Images:
     """
     files, wanted = FILES[data.format], archive.train_images
     whole = images.train_images, images.train_labels
-    train = _each(f"{name}, training", files, 0, wanted, *whole)
+    train = _each(name, "training", files, 0, wanted, *whole)
     if data.validation:
-        test = _each(f"{name}, validation", files, wanted, archive.test_images, *whole)
+        test = _each(name, "training", files, wanted, archive.test_images, *whole)
     else:
-        test = _each(f"{name}, test", 1, 0, archive.test_images, images.test_images, images.test_labels)
+        test = _each(name, "test", 1, 0, archive.test_images, images.test_images, images.test_labels)
     return Images(averaged(train[0], data.size), train[1], averaged(test[0], data.size), test[1])
 
 
-def _each(what: str, files: int, start: int, count: int, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+def _each(
+    name: str, split: str, files: int, start: int, count: int, images: Tensor, labels: Tensor
+) -> tuple[Tensor, Tensor]:
     """`count` images and their labels, as many of each file, those after the `start` first ones of all files."""
-    each = len(labels) // files
-    first, last = start // files, (start + count) // files
-    if last > each or start % files or count % files:
+    if start + count > len(labels):
+        raise UserError(f"{name} has {len(labels)} {split} images, the copy should have {start + count} or more.")
+    if start % files or count % files:
         raise UserError(
-            f"{what}: {count} images after the first {start} cannot be taken evenly from the {len(labels)} in {files} "
-            f"file{'s' * (files > 1)}; change the numbers of its copy in the registry."
+            f"{name}: {count} {split} images after the first {start} cannot be taken evenly from {files} files; change "
+            "the numbers of its copies in the registry."
         )
+    each, first, last = len(labels) // files, start // files, (start + count) // files
     pick = torch.arange(len(labels)).reshape(files, each)[:, first:last].flatten()
     return images[pick], labels[pick]
 

@@ -59,10 +59,19 @@ def test_validation_images_are_training_images_that_are_not_trained_on(few: int,
     assert sorted([*images.train_labels.tolist(), *images.test_labels.tolist()]) == list(range(FILES * (few + held)))
 
 
-@pytest.mark.parametrize(("train", "test"), [(12, 10), (60, 10), (50, 11)])
-def test_numbers_that_files_cannot_give_evenly_are_an_error(experiments: Registry, train: int, test: int) -> None:
+@pytest.mark.parametrize(
+    ("train", "test", "message"),
+    [
+        (12, 10, "12 training images after the first 0 cannot be taken evenly from 5 files"),
+        (60, 10, "has 50 training images, the copy should have 60 or more"),
+        (50, 11, "has 10 test images, the copy should have 11 or more"),
+    ],
+)
+def test_numbers_that_files_cannot_give_are_an_error(
+    experiments: Registry, train: int, test: int, message: str
+) -> None:
     data = wanted(experiments, train, test)
-    with pytest.raises(UserError, match="cannot be taken evenly from the"):
+    with pytest.raises(UserError, match=message):
         subset.taken("drawn", data, data.archives[0], numbered(10))
 
 
