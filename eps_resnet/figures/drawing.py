@@ -99,23 +99,28 @@ def _grow(drawing: Drawing, inches: float) -> None:
 def curves(axes: Axes, rows: pd.DataFrame, y: str, is_error: bool = False, joined: bool = True) -> None:
     """One curve per method and weight decay: the mean over seeds of `y` (a fraction, drawn in %) at each `position`.
 
-    With bars for the 95 % interval (results.over_seeds). Says so where no run is done.
+    With bars for the 95 % interval (results.over_seeds). Says so where no run is done. Where decays differ, each curve
+    tells its own, and a method's other decays than its first are dashed.
     """
     done = rows[rows["state"] == "done"]
     if done[y].isna().all():
         say_not_run(axes)
         return
-    usual = rows["weight_decay"].iloc[0]
+    first = rows.groupby("method")["weight_decay"].first()
+    differ = rows["weight_decay"].nunique() > 1
     methods = [method for method in STYLES if method in set(done["method"])]
     for (method, decay), group in done.groupby(["method", "weight_decay"], sort=False):
         points = over_seeds(group, ["position"], y, is_error)
         style = dict(STYLES[str(method)])
-        if decay != usual:
-            style |= {"label": f"{style['label']}, decay {decay:g}", "linestyle": "--", "alpha": 0.55}
+        is_other = decay != first[method]
+        if differ:
+            style["label"] = f"{style['label']}, decay {decay:g}"
+        if is_other:
+            style |= {"linestyle": "--", "alpha": 0.55}
         if not joined:
             style["linestyle"] = "none"
         # Curves are moved apart a little, so that equal values stay visible.
-        offset = 0.06 * (methods.index(str(method)) - (len(methods) - 1) / 2) + (0.03 if decay != usual else 0)
+        offset = 0.06 * (methods.index(str(method)) - (len(methods) - 1) / 2) + 0.03 * is_other
         axes.plot(points["position"] + offset, 100 * points["mean"], markersize=5, linewidth=1.5, **style)
         bars = points[points["low"].notna()]
         axes.vlines(bars["position"] + offset, 100 * bars["low"], 100 * bars["high"], color=style["color"], linewidth=1)
