@@ -106,7 +106,7 @@ def curves(axes: Axes, rows: pd.DataFrame, y: str, is_error: bool = False, joine
     if done[y].isna().all():
         say_not_run(axes)
         return
-    first = rows.groupby("method")["weight_decay"].first()
+    first = dict(rows.groupby("method")["weight_decay"].first())
     differ = rows["weight_decay"].nunique() > 1
     methods = [method for method in STYLES if method in set(done["method"])]
     for (method, decay), group in done.groupby(["method", "weight_decay"], sort=False):

@@ -51,7 +51,7 @@ def remarks_of(registry: Registry, layout: Layout, name: str, table: pd.DataFram
         notes.append(data.remark)
     origin = read_json(layout.data_manifest(figure.dataset))
     if origin and origin["differs"]:
-        notes.append(f"Trained on an altered copy of {data.title}: {origin['differs']}.")
+        notes.append(f"Trained on an altered copy of {data.published_name or data.title}: {origin['differs']}.")
     if len(done) and not done["settled"].all():
         unsettled = ", ".join(done.loc[~done["settled"].astype(bool), "run"])
         notes.append(
@@ -61,13 +61,28 @@ def remarks_of(registry: Registry, layout: Layout, name: str, table: pd.DataFram
         notes.append(
             f"Every block is discarded, so that stem and head are all that is left: {', '.join(empty['run'])}."
         )
-    if "error_gated" in done and len(worse := done[done["error_gated"].astype(float) > done["error_high"]]):
-        errors = ", ".join(f"{row.run} {row.error_gated:.1%}" for row in worse.itertuples())
-        notes.append(
-            f"With gates on these networks err far more than pruned, as needed gates close on test images: {errors}."
-        )
+    if "error_gated" in done:
+        notes += _gates_on_test_images(done)
     about = ABOUT_PUBLISHED.get((figure.figure, data.published_name or "")) if data.is_papers else None
     return [*notes, about] if about else notes
+
+
+def _gates_on_test_images(done: pd.DataFrame) -> list[str]:
+    """Networks whose error with gates on lies outside the binomial interval of the pruned network's."""
+    gated, notes = done["error_gated"].astype(float), []
+    for which, more, less in (
+        (gated > done["error_high"], "With gates on", "pruned"),
+        (gated < done["error_low"], "Pruned", "with gates on"),
+    ):
+        errors = [
+            f"{run.run} {run.error_pruned:.1%} pruned, {run.error_gated:.1%} gated" for run in done[which].itertuples()
+        ]
+        if errors:
+            notes.append(
+                f"{more}, these networks err more than {less}, as on test images gates are not always as pruning takes "
+                f"them to be: {'; '.join(errors)}."
+            )
+    return notes
 
 
 def _seeds(done: pd.DataFrame) -> str:

@@ -111,6 +111,29 @@ def test_an_altered_copy_of_the_data_is_named(done: tuple[Registry, Layout]) -> 
     assert "Trained on an altered copy of digits: half of the images." in notes
 
 
+@pytest.mark.parametrize(
+    ("gated", "start"),
+    [
+        (0.9, "With gates on, these networks err more than pruned,"),
+        (0.0, "Pruned, these networks err more than with gates"),
+    ],
+)
+def test_networks_whose_gated_error_is_outside_the_interval_of_the_pruned_one_are_named(
+    done: tuple[Registry, Layout], gated: float, start: str
+) -> None:
+    experiments, layout = done
+    rows = results.runs_table(experiments, layout, "figure6-digits")
+    rows["error_gated"], rows["error_low"], rows["error_high"] = 0.5, 0.4, 0.6
+    rows.loc[rows["run"] == OPEN, "error_gated"] = gated
+    notes = [
+        note for note in remarks.remarks_of(experiments, layout, "figure6-digits", rows) if "pruning takes" in note
+    ]
+    assert len(notes) == 1
+    assert notes[0].startswith(start)
+    assert OPEN in notes[0]
+    assert notes[0].count("gated") == 1
+
+
 def test_what_is_said_of_published_numbers_belongs_to_figures_of_the_registry(experiments: Registry) -> None:
     known = {
         (figure.figure, experiments.datasets[figure.dataset].published_name) for figure in experiments.figures.values()
