@@ -15,6 +15,7 @@ from matplotlib.figure import Figure as Drawing
 
 from eps_resnet.figures.results import over_seeds
 from eps_resnet.files import write_atomically, write_text
+from eps_resnet.registry import Method
 
 # Okabe and Ito's colours differ for the colour-blind; markers and dashes differ in grey.
 STYLES: dict[str, dict[str, Any]] = {
@@ -82,7 +83,8 @@ def head(drawing: Drawing, title: str) -> None:
     handles: dict[str, Any] = {}
     for axes in drawing.axes:
         handles |= {label: handle for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
-    columns = max(1, int(drawing.get_figwidth() / 1.95))
+    inches = 0.6 + 0.05 * max(map(len, handles), default=0)  # of an entry: marker, letters at this font size, space
+    columns = max(1, int(drawing.get_figwidth() / inches))
     legend = drawing.legend(
         list(handles.values()), list(handles), title=_plain(title), title_fontsize=10, alignment="left",
         loc="outside upper left", ncols=columns,
@@ -96,13 +98,16 @@ def _grow(drawing: Drawing, inches: float) -> None:
     drawing.set_figheight(drawing.get_figheight() + inches)
 
 
-def curves(axes: Axes, rows: pd.DataFrame, y: str, is_error: bool = False, joined: bool = True) -> None:
+def curves(
+    axes: Axes, rows: pd.DataFrame, y: str, is_error: bool = False, joined: bool = True, only: Method | None = None
+) -> None:
     """One curve per method and weight decay: the mean over seeds of `y` (a fraction, drawn in %) at each `position`.
 
-    With bars for the 95 % interval (results.over_seeds). Says so where no run is done. Where decays differ, each curve
-    tells its own, and a method's other decays than its first are dashed.
+    With bars for the 95 % interval (results.over_seeds) and a dot for each of several seeds. Says so where no run is
+    done. Where decays differ, each curve tells its own, and a method's other decays than its first are dashed. `only`:
+    the one method to draw.
     """
-    done = rows[rows["state"] == "done"]
+    done = rows[(rows["state"] == "done") & (rows["method"].eq(only) if only else True)]
     if done[y].isna().all():
         say_not_run(axes)
         return
@@ -122,6 +127,9 @@ def curves(axes: Axes, rows: pd.DataFrame, y: str, is_error: bool = False, joine
         # Curves are moved apart a little, so that equal values stay visible.
         offset = 0.06 * (methods.index(str(method)) - (len(methods) - 1) / 2) + 0.03 * is_other
         axes.plot(points["position"] + offset, 100 * points["mean"], markersize=5, linewidth=1.5, **style)
+        if points["seeds"].max() > 1:
+            places = group["position"] + offset
+            axes.plot(places, 100 * group[y], ".", markersize=3, color=style["color"], alpha=0.6, zorder=3)
         bars = points[points["low"].notna()]
         axes.vlines(bars["position"] + offset, 100 * bars["low"], 100 * bars["high"], color=style["color"], linewidth=1)
 

@@ -72,7 +72,7 @@ def draw(rows: pd.DataFrame) -> Drawing:
         axes.set_ylabel(title)
     gated = rows[rows["method"] == "epsilon_side"]
     drawing.published_curves(panels[-1], gated, "published_ratio", joined)
-    drawing.curves(panels[-1], gated, "discarded_ratio", joined=joined)
+    drawing.curves(panels[-1], rows, "discarded_ratio", joined=joined, only="epsilon_side")
     drawing.share_axis(panels[-1], "blocks discarded (%)")
     for axes in panels:
         drawing.point_axis(axes, labels, "depth (layers)")

@@ -240,8 +240,8 @@ MEANS = (
     "differ, not how well so many images tell an error."
 )
 BARS = (
-    "Error bars: 95 % interval; of one seed's error the binomial one, of a mean over several seeds Student's t. The "
-    "latter is about seeds, on the same test images."
+    "Error bars: 95 % interval; of one seed's error the binomial one, of a mean over several seeds (dots) Student's t. "
+    "The latter is about seeds, on the same test images."
 )
 COLUMNS = (
     "Errors are those of the settled epoch: of the pruned network, with its binomial interval, and of the gated one; "
