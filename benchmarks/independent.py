@@ -26,8 +26,12 @@ from eps_resnet.registry import Run, recipe_of
 from eps_resnet.schedule import epochs_of
 from eps_resnet.train import train_epoch
 
-DATASET, DEPTH = "cifar10-cpu", 20
-SEEDS = range(3)
+DATASET, DEPTH, WEIGHT_DECAY = "cifar10-cpu", 20, 0.001
+OURS = [
+    run
+    for run in REGISTRY.runs.values()
+    if (run.dataset, run.depth, run.method, run.weight_decay) == (DATASET, DEPTH, "standard", WEIGHT_DECAY)
+]
 TIMED = 3  # epochs of ours and theirs, in turns
 RESULTS = Path(__file__).parent / "results" / "independent.json"
 
@@ -35,10 +39,9 @@ RESULTS = Path(__file__).parent / "results" / "independent.json"
 def main() -> None:
     """Trains theirs with each seed, times both, and writes all of it beside the errors of our finished runs."""
     torch.set_num_threads(1)
-    ours = [run for run in REGISTRY.runs.values() if _is_compared(run) and Layout().metrics(run.key).exists()]
     found = {
-        "ours": {run.key: read_json(Layout().metrics(run.key))["error"]["final"] for run in ours},
-        "theirs": {seed: _last_error(seed) for seed in SEEDS},
+        "ours": {run.seed: read_json(Layout().metrics(run.key))["error"]["final"] for run in OURS},
+        "theirs": {run.seed: _last_error(run) for run in OURS},
         "seconds_an_epoch": _speeds(),
         "machine": machine(CPU, 1, 1),
     }
@@ -47,16 +50,7 @@ def main() -> None:
     print(f"test error, mean: ours {means[0]:.2%}, theirs {means[1]:.2%}; all of it in {RESULTS}")
 
 
-def _is_compared(run: Run) -> bool:
-    return (run.dataset, run.depth, run.method, run.weight_decay) == (DATASET, DEPTH, "standard", None)
-
-
-def _run(seed: int) -> Run:
-    return Run.model_validate({"dataset": DATASET, "depth": DEPTH, "method": "standard", "seed": seed})
-
-
-def _last_error(seed: int) -> float:
-    run = _run(seed)
+def _last_error(run: Run) -> float:
     recipe = recipe_of(REGISTRY, run)
     last = epochs_of(recipe, run)
     *_, error = islice(plain_epochs(run, recipe, store.load(Layout(), DATASET), {last}), last)
@@ -65,7 +59,7 @@ def _last_error(seed: int) -> float:
 
 def _speeds() -> dict[str, list[float]]:
     """Seconds of epochs without a test, ours and theirs in turns."""
-    run, images = _run(SEEDS[0]), store.load(Layout(), DATASET)
+    run, images = OURS[0], store.load(Layout(), DATASET)
     training = new_training(run)
     batches = TensorBatches(images, training.recipe, run.seed, CPU)
     theirs = plain_epochs(run, training.recipe, images, ())
