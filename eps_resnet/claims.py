@@ -169,16 +169,24 @@ def judge_points(points: list[Point]) -> tuple[Verdict, str]:
         f"(n {len(point.differences)})"
         for point, half in zip(points, halves, strict=True)
     )
+    evidence = f"{evidence}. {_counts(points)}"
     intervals = [(point.mean, half) for point, half in zip(points, halves, strict=True) if half is not None]
     if len(intervals) < len(points):
-        pro, contra = (sum(sign * point.mean > ROUNDING for point in points) for sign in (1, -1))
-        return "undecided", (
-            f"{evidence}. {pro} of {len(points)} for the claim, {contra} against it; "
-            f"a verdict needs {verdict.LEAST_SEEDS} paired seeds for each"
-        )
+        return "undecided", f"{evidence}; a verdict needs {verdict.LEAST_SEEDS} paired seeds for each difference"
     if all(mean - half > ROUNDING for mean, half in intervals):
         return "supported", evidence
     return ("contradicted" if any(mean + half < -ROUNDING for mean, half in intervals) else "undecided"), evidence
+
+
+def _counts(points: list[Point]) -> str:
+    """How many differences and how many pairs point which way, as an interval over few seeds says little."""
+    means = [point.mean for point in points]
+    pairs = [difference for point in points for difference in point.differences]
+    pro, contra = ([sum(sign * value > ROUNDING for value in values) for values in (means, pairs)] for sign in (1, -1))
+    return (
+        f"For the claim {pro[0]} of {len(means)} differences and {pro[1]} of {len(pairs)} pairs of runs, "
+        f"against it {contra[0]} and {contra[1]}"
+    )
 
 
 def _nothing(why: str) -> Finding:
@@ -240,7 +248,7 @@ def _error_point(where: str, pairs: list[tuple[Result, Result]]) -> Point:
 
 
 def _errs_no_more_than_shallow(data: DataSet, results: list[Result]) -> Finding:
-    """Whether a pruned network errs no more than a standard one of as many parameters or a few more, trained as long.
+    """Whether a pruned network errs no more than a shallower one of as many parameters or a few more, trained as long.
 
     All seeds of a configuration are compared with networks of one depth, the least that is as large as each of them.
     """
@@ -248,8 +256,14 @@ def _errs_no_more_than_shallow(data: DataSet, results: list[Result]) -> Finding:
         return _nothing("no standard network of that size is trained as long")
     points, used, missing = [], [], []
     for (depth, epsilon, decay), gated in _groups(_gated(results), "depth", "epsilon", "weight_decay").items():
-        shallow = depth_of_size(data, max(result.metrics["after"]["parameters"] for result in gated))
-        where = _with_decay(f"depth {depth}, ε {epsilon:g}", decay) + f" against depth {shallow}"
+        sizes = [result.metrics["after"]["parameters"] for result in gated]
+        shallow, parameters = depth_of_size(data, max(sizes))
+        if shallow >= depth:
+            continue
+        where = (
+            f"{_with_decay(f'depth {depth}, ε {epsilon:g}', decay)} ({min(sizes):,} to {max(sizes):,} parameters) "
+            f"against depth {shallow} ({parameters:,})"
+        )
         plain = [result for result in results if (result.run.method, result.run.depth) == ("standard", shallow)]
         found = {
             d: pairs for (d,), own in _groups(plain, "weight_decay").items() if (pairs := _pairs(gated, own, True))
@@ -257,19 +271,23 @@ def _errs_no_more_than_shallow(data: DataSet, results: list[Result]) -> Finding:
         points += [_error_point(_with_decay(where, its_decay), pairs) for its_decay, pairs in found.items()]
         used += [result for pairs in found.values() for pair in pairs for result in pair]
         missing += [] if found else [where]
+    if not points and not missing:
+        return _nothing("no pruned network is as small as a shallower one")
     judged, evidence = judge_points(points) if points else ("not run", "no finished pair")
     words = f"error of the shallow network minus that of the pruned one, in percentage points: {evidence}"
     if missing:
-        judged, words = "undecided" if points else "not run", f"{words}; not run: {', '.join(missing)}"
+        judged = "undecided" if judged == "supported" else judged
+        words = f"{words}; not run: {', '.join(missing)}"
     return judged, words, used
 
 
-def depth_of_size(data: DataSet, parameters: int) -> int:
-    """The depth of the smallest standard CIFAR-style network that has at least so many parameters."""
+def depth_of_size(data: DataSet, parameters: int) -> tuple[int, int]:
+    """Depth and parameters of the smallest standard CIFAR-style network that has at least so many parameters."""
     for depth in itertools.count(8, 6):
         run = Run.model_validate({"dataset": "any", "depth": depth, "method": "standard"})
-        if size_of(architecture_of(run, data, data.recipe), data.size).parameters >= parameters:
-            return depth
+        size = size_of(architecture_of(run, data, data.recipe), data.size).parameters
+        if size >= parameters:
+            return depth, size
     raise AssertionError("depths have no end")
 
 
@@ -350,11 +368,11 @@ def _saturates(layout: Layout, results: list[Result]) -> Finding:
     evidence, used = [], []
     for result in _gated(results):
         share = read_history(layout.history(result.key))["discarded"] / result.blocks
-        if share.max() == 0:
+        tolerance = verdict.share_scale(result.blocks).margin
+        if share.max() <= tolerance:
             continue
         last = share.iloc[-math.ceil(LAST_EPOCHS * len(share)) :]
         fall, change = float((share.cummax() - share).max()), float(last.max() - last.min())
-        tolerance = verdict.share_scale(result.blocks).margin
         verdicts.append("supported" if max(fall, change) <= tolerance else "contradicted")
         evidence.append(
             f"{result.key} up to {share.max():.1%}, largest fall {fall:.1%}, change in the last fifth {change:.1%} "
@@ -362,7 +380,7 @@ def _saturates(layout: Layout, results: list[Result]) -> Finding:
         )
         used.append(result)
     if not used:
-        return _nothing("no finished run discards a block")
+        return _nothing("no finished run discards more blocks than the tolerance")
     return judge_runs(verdicts), "; ".join([_so_many(verdicts), *evidence]), used
 
 

@@ -148,7 +148,7 @@ def beside(registry: Registry, layout: Layout) -> list[Comparison]:
             row = {k: None if _is_empty(v) else v for k, v in row.items()} | {"dataset": name}
             is_shown = (row["depth"], row["method"], row["epsilon"]) in networks and row["epoch"] is None
             if is_shown and (row["metric"], row["method"]) != ("param_size_mb", "standard"):
-                found.append(_compare_row(registry, layout, done, row))
+                found.append(replace(_compare_row(registry, layout, done, row), verdict="not comparable"))
     return found
 
 
@@ -234,9 +234,10 @@ def _compare_row(registry: Registry, layout: Layout, done: list[str], row: dict[
 
 
 def _alike(registry: Registry, keys: list[str]) -> list[str]:
-    """Those of the runs that differ in nothing but their seed: the recipe's own decay first."""
+    """Those of the runs that differ in nothing but their seed: of the recipe's decay, else of the paper's."""
     decays = {key: registry.runs[key].weight_decay for key in keys}
-    wanted = None if None in decays.values() else next(iter(decays.values()), None)
+    papers = published.decays(registry.datasets[registry.runs[keys[0]].dataset]) if keys else ()
+    wanted = next((decay for decay in (None, *papers, *decays.values()) if decay in decays.values()), None)
     return [key for key in keys if decays[key] == wanted]
 
 

@@ -25,10 +25,20 @@ from eps_resnet.schedule import epochs_of
 
 # What the paper's data sets are, whatever the registry calls them.
 IMAGES: dict[str, dict[str, Any]] = {
-    "CIFAR-10": {"format": "cifar10", "size": 32, "channels": 3, "classes": 10, "train_images": 50_000},
-    "CIFAR-100": {"format": "cifar100", "size": 32, "channels": 3, "classes": 100, "train_images": 50_000},
-    "SVHN": {"format": "svhn", "size": 32, "channels": 3, "classes": 10, "train_images": 604_388},
-    "ImageNet": {"format": "imagenet", "size": 224, "channels": 3, "classes": 1000, "train_images": 1_281_167},
+    name: {
+        "format": layout,
+        "size": size,
+        "channels": 3,
+        "classes": classes,
+        "train_images": train,
+        "test_images": test,
+    }
+    for name, layout, size, classes, train, test in (
+        ("CIFAR-10", "cifar10", 32, 10, 50_000, 10_000),
+        ("CIFAR-100", "cifar100", 32, 100, 50_000, 10_000),
+        ("SVHN", "svhn", 32, 10, 604_388, 26_032),
+        ("ImageNet", "imagenet", 224, 1000, 1_281_167, 50_000),
+    )
 }
 
 # Every key of a recipe and its accepted values, by data set: the project's default first, then what the paper or its
@@ -117,8 +127,10 @@ def recipe_differences(data: DataSet, recipe: Recipe, run: Run) -> dict[str, str
         return {}
     images = {key: (wanted,) for key, wanted in IMAGES[data.published_name].items()}
     accepted = {**images, **_accepted(data, run)}
-    taken = max(archive.train_images for archive in data.archives)
-    found = {**data.model_dump(include=set(images)), "train_images": taken, **_found(recipe, run)}
+    taken = {key: max(getattr(archive, key) for archive in data.archives) for key in ("train_images", "test_images")}
+    steps = recipe.epoch_steps or taken["train_images"] // recipe.batch
+    found = {**data.model_dump(include=set(images)), **taken, **_found(recipe, run)}
+    found["discard_window"] = min(recipe.discard_window, steps)  # it ends with the epoch
     return {
         key: f"{key} {found[key]!r} instead of {' or '.join(map(repr, values))}"
         for key, values in accepted.items()
@@ -135,6 +147,11 @@ def reasons(data: DataSet, runs: Iterable[Run]) -> list[str]:
     for run in runs if data.reduced else ():
         found = {**recipe_differences(data, data.recipe, run), **found}
     return [f"{words}: {data.reduced.get(key, 'no reason is given')}." for key, words in found.items()]
+
+
+def decays(data: DataSet) -> tuple[float, ...]:
+    """The weight decays that paper and reference code have for the published data set that this is, or is made of."""
+    return RECIPES[data.published_name]["weight_decay"] if data.published_name else ()
 
 
 def recipe_choices(data: DataSet, recipe: Recipe, run: Run) -> str | None:

@@ -142,14 +142,14 @@ def test_claim_1_is_undecided_until_every_depth_has_enough_paired_seeds(bench: B
     claim = finish(110, 0, 0.010, 0.090)
     assert claim.verdict == "undecided"
     assert "depth 110, ε 2.5 +8.00 (n 1)" in claim.evidence  # no interval
-    assert "1 of 1 for the claim, 0 against it; a verdict needs 3 paired seeds for each" in claim.evidence
+    assert "For the claim 1 of 1 differences and 1 of 1 pairs of runs, against it 0 and 0; a verdict" in claim.evidence
     assert finish(110, 1, 0.011, 0.092).verdict == "undecided"
     claim = finish(110, 2, 0.012, 0.094)
     assert claim.verdict == "supported"
-    assert "a verdict needs" not in claim.evidence
+    assert claim.evidence.endswith("For the claim 1 of 1 differences and 3 of 3 pairs of runs, against it 0 and 0")
     claim = finish(200, 0, 0.090, 0.010)
     assert claim.verdict == "undecided"
-    assert "1 of 2 for the claim, 1 against it" in claim.evidence
+    assert "For the claim 1 of 2 differences and 3 of 4 pairs of runs, against it 1 and 1;" in claim.evidence
     assert "± " in claim.evidence  # of depth 110
 
 
@@ -317,11 +317,18 @@ def test_a_difference_that_few_batches_make_never_contradicts(more: int, batches
         assert batches >= 6
 
 
+CHOSEN = "chosen on a split of the training images to show blocks vanish"
+
+
 def test_what_is_special_about_the_runs_is_said_beside_the_claim(bench: Bench) -> None:
     bench.finish("digits", 20, "epsilon_side", [3, 3, 1], 2.5)
     remark = bench.claim(7, "digits").remark
     assert remark is not None
-    assert "chosen on a split of the training images to show blocks vanish" in remark
+    assert CHOSEN in remark
+    bench.finish("cifar10-cpu", 56, "epsilon_side", [9, 8, 4], 2.5)
+    remark = bench.claim(7, "cifar10-cpu").remark
+    assert remark is not None
+    assert CHOSEN in remark
     bench.finish("cifar10", 110, "epsilon_side", [18, 16, 8], 2.5, data_differs="half of it", settled=False)
     remark = bench.claim(7).remark
     assert remark is not None
@@ -411,16 +418,34 @@ def test_claim_9_compares_with_the_smallest_network_that_is_as_large(
     bench: Bench, shallow: float, verdict: str
 ) -> None:
     as_long(bench)
-    kept = {"after": {"parameters": 300_000}}  # between 20 layers (270,410 parameters) and 26
+    kept = {"after": {"parameters": 300_000}}  # between 20 layers (269,722 parameters) and 26
     bench.finish_seeds("cifar10", 110, "epsilon_side", [18, 16, 8], 2.5, **errs(0.06), **kept)
     assert bench.claim(9).verdict == "not run"
-    assert bench.claim(9).evidence.endswith("not run: depth 110, ε 2.5 against depth 26")
+    assert bench.claim(9).evidence.endswith(
+        "not run: depth 110, ε 2.5 (300,000 to 300,000 parameters) against depth 26 (366,938)"
+    )
     bench.finish_seeds("cifar10", 20, "standard", **errs(shallow))
     assert bench.claim(9).verdict == "not run"
     bench.finish_seeds("cifar10", 26, "standard", **errs(shallow))
     claim = bench.claim(9)
     assert claim.verdict == verdict
     assert len(claim.runs) == 2 * LEAST_SEEDS
+
+
+def test_claim_9_is_contradicted_where_one_small_network_errs_less_though_another_is_not_run(bench: Bench) -> None:
+    as_long(bench)
+    bench.finish_seeds("cifar10", 110, "epsilon_side", None, 2.5, **errs(0.06), after={"parameters": 300_000})
+    bench.finish_seeds("cifar10", 200, "epsilon_side", None, 2.5, **errs(0.06), after={"parameters": 400_000})
+    bench.finish_seeds("cifar10", 26, "standard", **errs(0.03))
+    assert bench.claim(9).verdict == "contradicted"
+    assert "not run: depth 200" in bench.claim(9).evidence
+
+
+def test_claim_9_leaves_out_a_network_of_which_hardly_anything_was_pruned(bench: Bench) -> None:
+    as_long(bench)
+    bench.finish_seeds("cifar10", 26, "epsilon_side", None, 2.5, **errs(0.06), after={"parameters": 300_000})
+    bench.finish_seeds("cifar10", 26, "standard", **errs(0.03))
+    assert bench.claim(9).evidence == "no pruned network is as small as a shallower one"
 
 
 def test_claim_9_asks_for_trainings_of_one_length(bench: Bench) -> None:
@@ -437,6 +462,6 @@ def test_the_shallow_network_is_the_smallest_that_is_large_enough(parameters: in
         run = Run.model_validate({"dataset": "cifar10", "depth": depth, "method": "standard"})
         return size_of(architecture_of(run, data, data.recipe), data.size).parameters
 
-    depth = claims.depth_of_size(data, parameters)
-    assert size(depth) >= parameters
+    depth, its_parameters = claims.depth_of_size(data, parameters)
+    assert its_parameters == size(depth) >= parameters
     assert depth == 8 or size(depth - 6) < parameters

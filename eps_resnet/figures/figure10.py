@@ -14,8 +14,8 @@ from eps_resnet.registry import Registry
 
 TITLE = "blocks kept and discarded in each stage"
 CAPTION = [
-    "Stage 1 is the one at the input. Bars are means over seeds, error bars Student's 95 % interval (several seeds "
-    "only)."
+    "Stage 1 is the one at the input. Bars are means over seeds, error bars Student's 95 % interval (from three "
+    "seeds on)."
 ]
 NOTES: list[str] = []
 COLUMNS = ["stage", "blocks", "kept", "kept_fraction", "published_kept_fraction"]

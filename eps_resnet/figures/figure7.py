@@ -1,5 +1,7 @@
 """Figure 7: size of the network before and after pruning, in both readings, against depth."""
 
+import math
+
 import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
@@ -15,7 +17,7 @@ BARS = {  # column: label, colour, hatch; grey levels differ too
 }
 OFFSETS = (-0.26, 0, 0.26)  # of the bars from their depth
 
-CAPTION = ["Bars of ours are means over seeds, their error bars Student's 95 % interval (several seeds only)."]
+CAPTION = ["Bars of ours are means over seeds, their error bars Student's 95 % interval (from three seeds on)."]
 NOTES: list[str] = []
 MEANS: dict[str, str] = {
     "size_mib_before": "MiB, all blocks",
@@ -48,7 +50,7 @@ def draw(rows: pd.DataFrame) -> Drawing:
     placed, labels = results.along_depth(rows)
     gated = placed[placed["method"] == "epsilon_side"]
     for offset, (column, (label, colour, hatch)) in zip(OFFSETS, BARS.items(), strict=True):
-        points = results.over_seeds(gated, ["position"], column)
+        points = results.over_seeds(gated, ["position"], column, most=math.inf)
         at = points["position"] + offset
         if len(points):
             axes.bar(at, points["mean"], 0.24, label=label, color=colour, hatch=hatch, edgecolor="white")

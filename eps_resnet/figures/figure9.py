@@ -13,7 +13,7 @@ from eps_resnet.layout import Layout
 from eps_resnet.registry import Registry
 
 TITLE = "discarded blocks against epoch"
-CAPTION = ["A curve of ours is a mean over seeds, the band about it Student's 95 % interval (several seeds only)."]
+CAPTION = ["A curve of ours is a mean over seeds, the band about it Student's 95 % interval (from three seeds on)."]
 NOTES = ["Without published epochs the table shows every tenth; table.csv has all."]
 COLUMNS = ["epoch", "discarded", "blocks", "discarded_ratio", "published_ratio", "published_uncertainty"]
 EVERY = 10

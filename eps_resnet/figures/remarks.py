@@ -38,6 +38,7 @@ ABOUT_PUBLISHED = {
     ("10", "CIFAR-10"): "At 200 layers the paper's Figure 10 keeps 41 of 99 blocks, its Figures 6, 7 and 8 keep 51.",
     ("10", "CIFAR-100"): "The paper's Figure 10 keeps one block less than its Figure 6 at 500 layers, two less at 752.",
 }
+ALIKE = 0.95  # of the images; a pruned and a gated network that agree on fewer are named
 
 
 def remarks_of(registry: Registry, layout: Layout, name: str, table: pd.DataFrame) -> list[str]:
@@ -61,28 +62,17 @@ def remarks_of(registry: Registry, layout: Layout, name: str, table: pd.DataFram
         notes.append(
             f"Every block is discarded, so that stem and head are all that is left: {', '.join(empty['run'])}."
         )
-    if "error_gated" in done:
-        notes += _gates_on_test_images(done)
+    if "agreement" in done and len(unlike := done[done["agreement"].astype(float) < ALIKE]):
+        told = "; ".join(
+            f"{run.run} {run.agreement:.1%} ({run.error_pruned:.1%} wrong pruned, {run.error_gated:.1%} gated)"
+            for run in unlike.itertuples()
+        )
+        notes.append(
+            "On test images gates are not always as pruning takes them to be. Of these networks the pruned and the "
+            f"gated one agree on less than {ALIKE:.0%} of the images: {told}."
+        )
     about = ABOUT_PUBLISHED.get((figure.figure, data.published_name or "")) if data.is_papers else None
     return [*notes, about] if about else notes
-
-
-def _gates_on_test_images(done: pd.DataFrame) -> list[str]:
-    """Networks whose error with gates on lies outside the binomial interval of the pruned network's."""
-    gated, notes = done["error_gated"].astype(float), []
-    for which, more, less in (
-        (gated > done["error_high"], "With gates on", "pruned"),
-        (gated < done["error_low"], "Pruned", "with gates on"),
-    ):
-        errors = [
-            f"{run.run} {run.error_pruned:.1%} pruned, {run.error_gated:.1%} gated" for run in done[which].itertuples()
-        ]
-        if errors:
-            notes.append(
-                f"{more}, these networks err more than {less}, as on test images gates are not always as pruning takes "
-                f"them to be: {'; '.join(errors)}."
-            )
-    return notes
 
 
 def _seeds(done: pd.DataFrame) -> str:

@@ -13,6 +13,7 @@ from eps_resnet import provenance, published
 from eps_resnet.files import read_json
 from eps_resnet.layout import Layout
 from eps_resnet.registry import Registry, recipe_of
+from eps_resnet.verdict import LEAST_SEEDS
 
 ERROR_FIGURES = ("6a", "6b", "6c", "6d")
 RATIO_FIGURES = ("6e", "6f", "6g", "6h")
@@ -44,19 +45,25 @@ def mean_interval(values: Sequence[float]) -> tuple[float, float]:
     return float(np.mean(values) - half), float(np.mean(values) + half)
 
 
-def over_seeds(rows: pd.DataFrame, by: list[str], y: str, is_error: bool = False) -> pd.DataFrame:
-    """Mean over seeds of `y` for each value of `by`: columns mean, low, high and seeds.
+def possible_interval(values: Sequence[float], most: float = 1.0) -> tuple[float, float]:
+    """mean_interval, cut where no value can lie: below 0, above `most`. Student's t knows nothing of such bounds."""
+    low, high = mean_interval(values)
+    return max(low, 0.0), min(high, most)
 
-    `low` to `high` is the 95 % interval: Student's t of the mean over several seeds; with one seed the binomial one
-    if `y` is an error of the test images, and none otherwise.
+
+def over_seeds(rows: pd.DataFrame, by: list[str], y: str, is_error: bool = False, most: float = 1.0) -> pd.DataFrame:
+    """Mean over seeds of `y`, which lies in 0 to `most`, for each value of `by`: columns mean, low, high and seeds.
+
+    `low` to `high` is the 95 % interval: from LEAST_SEEDS on Student's t of the mean; of one seed the binomial one if
+    `y` is an error of the test images; else none.
     """
     points = []
     for place, group in rows[rows[y].notna()].groupby(by):
         values = group[y].astype(float).tolist()
         low, high = np.nan, np.nan
-        if len(values) > 1:
-            low, high = mean_interval(values)
-        elif is_error:
+        if len(values) >= LEAST_SEEDS:
+            low, high = possible_interval(values, most)
+        elif is_error and len(values) == 1:
             images = int(group["test_images"].iloc[0])
             low, high = error_interval(round(values[0] * images), images)
         points.append((*place, np.mean(values), low, high, len(values)))
@@ -220,34 +227,36 @@ def _is_published(column: str) -> bool:
 
 def _mean(group: pd.DataFrame, column: str) -> str:
     values = group[column].dropna().astype(float).tolist()
-    text = "{:.2f}".format if "mib" in column else "{:.2%}".format
+    text, most = ("{:.2f}".format, np.inf) if "mib" in column else ("{:.2%}".format, 1.0)
     if not values:
         return NOTHING
     if _is_published(column):
         return text(values[0])
     if len(set(values)) == 1:
         return text(values[0])
-    middle, ends = np.mean(values), mean_interval(values)
     if column in SCATTERED:
-        middle, ends = np.median(values), (min(values), max(values))
-    return f"{text(float(middle))} ({' to '.join(map(text, ends))})"
+        return f"{text(float(np.median(values)))} ({text(min(values))} to {text(max(values))})"
+    mean = text(float(np.mean(values)))
+    if len(values) < LEAST_SEEDS:
+        return mean
+    return f"{mean} ({' to '.join(map(text, possible_interval(values, most)))})"
 
 
 SCATTERED = ("error_gated", "agreement")  # a gate of a needed block closes or does not: two heaps, of no use as a mean
 MEANS = (
-    "First the means over seeds with Student's 95 % interval of the mean (of gated errors and agreements the median, "
-    "lowest and highest), then the single runs. All seeds see the same test images: the interval says how much seeds "
-    "differ, not how well so many images tell an error."
+    "First the means over seeds, from three on with Student's 95 % interval of the mean (of gated errors and "
+    "agreements the median, lowest and highest), then the single runs. All seeds see the same test images: the "
+    "interval says how much seeds differ, not how well so many images tell an error."
 )
 BARS = (
-    "Error bars: 95 % interval; of one seed's error the binomial one, of a mean over several seeds (dots) Student's t. "
-    "The latter is about seeds, on the same test images."
+    "Error bars: 95 % interval; of one seed's error the binomial one, of a mean over three seeds or more Student's t. "
+    "The latter is about seeds, on the same test images. Dots: single seeds."
 )
 COLUMNS = (
     "Errors are those of the settled epoch: of the pruned network, with its binomial interval, and of the gated one; "
-    "beside them the gated network's error in the last epoch (final) and the lowest of all epochs (best, which has "
-    "looked at the test images). Flickered: gates neither open nor closed throughout the last batches of that epoch, "
-    "and gates that were not as pruning takes them to be in some test batch."
+    "beside them the gated network's error in the last epoch (final) and the lowest of all tested epochs (best, which "
+    "has looked at the test images). Flickered: gates neither open nor closed throughout the last batches of that "
+    "epoch, and gates that were not as pruning takes them to be in some test batch."
 )
 
 
@@ -288,9 +297,11 @@ def with_published(
 ) -> pd.DataFrame:
     """Adds a column of published values: that of a run's depth, method and epsilon, whatever its seed.
 
-    Runs with a weight decay of their own have no counterpart in the paper.
+    Runs with a weight decay of their own have no counterpart in the paper, except that of a smaller version with the
+    paper's.
     """
     data = registry.datasets[registry.figures[name].dataset]
+    decays = (data.recipe.weight_decay, *(published.decays(data) if data.reduced else ()))
     published_table = published.of_data(published.read(provenance.published_csv(), registry), data)
     values = [
         published.value(
@@ -302,7 +313,7 @@ def with_published(
             metric=metric,
             source="digitised",
         )
-        if row["weight_decay"] == data.recipe.weight_decay
+        if row["weight_decay"] in decays
         else None
         for row in table.to_dict("records")
     ]
