@@ -3,7 +3,8 @@
     python -m benchmarks.independent      about ten minutes on one core, after `snakemake --cores 2 cifar10-cpu`
 
 An independent check of the standard network here: the same images, epochs, rates, decay of weights and crops. What
-differs is the code, the draws, the initialisation, projections where stages change, and the padding of strides.
+differs is the code, the draws, the initialisation, what is subtracted from pixels (the mean of a channel, not of a
+pixel), projections where stages change, and the padding of strides.
 """
 
 import json

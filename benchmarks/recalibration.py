@@ -37,7 +37,11 @@ def main() -> None:
             network = load_pruned(REGISTRY, Layout(), key)
             before = predict(network, batches).error
             recalibrate(network, batches)
-            found[key] = {"pruned": before, "recalibrated": predict(network, batches).error}
+            found[key] = {
+                "pruned_sha256": read_json(Layout().metrics(key))["pruned_sha256"],
+                "pruned": before,
+                "recalibrated": predict(network, batches).error,
+            }
             print(f"{key}: test error {before:.2%}, with new statistics {found[key]['recalibrated']:.2%}", flush=True)
             write_text(RESULTS, json.dumps(found, indent=2, sort_keys=True) + "\n")
 
