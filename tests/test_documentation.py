@@ -12,6 +12,7 @@ import yaml
 from eps_resnet import claims
 from eps_resnet.cli import app
 from eps_resnet.figures import MODULES
+from eps_resnet.files import read_json
 from eps_resnet.layout import Layout
 from eps_resnet.registry import Recipe, Registry
 from tests.conftest import PROJECT
@@ -111,6 +112,62 @@ def test_what_the_readme_says_of_five_seeds_is_what_they_say(experiments: Regist
     assert "A larger ε discards a larger share of the blocks: **supported**" in text
     assert "err no more than standard networks: **undecided**" in text
     assert (found[1], found[2], found[3]) == ({"undecided"}, {"undecided"}, {"supported"})
+
+
+def test_what_the_readme_says_of_cifar10_on_a_cpu_is_what_its_runs_say(experiments: Registry) -> None:
+    def percents(means: pd.Series, digits: int = 0) -> list[str]:
+        return [f"{100 * mean:.{digits}f}" for mean in means]
+
+    def span(values: pd.Series) -> str:
+        return f"{100 * values.min():.1f} to {100 * values.max():.1f} %"
+
+    rows, sensitivity = (pd.read_csv(f"paper_tables/figure{n}-cifar10-cpu/table.csv") for n in (6, 8))
+    gated = rows[rows["method"] == "epsilon_side"].groupby("depth")
+    standard = rows[(rows["method"] == "standard") & (rows["weight_decay"] == 0.001)].groupby("depth")["error_pruned"]
+    side = rows[(rows["method"] == "standard_side") & (rows["depth"] > 20)]["error_pruned"]
+    shares, errors = percents(gated["discarded_ratio"].mean()), percents(gated["error_pruned"].mean())
+    epsilons = percents(sensitivity.groupby("epsilon")["discarded_ratio"].mean())
+    found = {(c.number, c.statement.endswith("side head")): c for c in of_data(experiments, "cifar10-cpu")}
+    text = " ".join((PROJECT / "README.md").read_text().split())
+    seeds = rows[rows["state"] == "done"].groupby(["depth", "method", "weight_decay"])["seed"].nunique()
+    assert f"{'three' if seeds.min() == 3 else 'two to three'} seeds of each network" in text
+    assert f"{shares[0]}, {shares[1]} and {shares[2]} % of them at 20, 56 and 110 layers" in text
+    assert f"{epsilons[0]}, {epsilons[1]} and {epsilons[2]} % at ε 1.5, 2.5 and 3.5." in text
+    assert all("pairs of runs, against it 0 and 0" in found[number, False].evidence for number in (2, 3))
+    assert f"it is **{found[2, False].verdict}** that deeper networks discard more" in text
+    assert f"**{found[3, False].verdict}** that a larger ε does" in text
+    assert f"**{found[6, False].verdict}** that the share saturates" in text
+    assert f"{errors[0]}, {errors[1]} and {errors[2]} % on average at 20, 56 and 110 layers" in text
+    lowest, *_, highest = sorted(percents(standard.mean()))
+    assert f"against {lowest} to {highest} % of standard networks" in text
+    assert f"That ε-ResNets err no more is **{found[1, False].verdict}** all the same" in text
+    pairs = sum(
+        int(found[1, is_side].evidence.split("against it ")[1].split(" and ")[1].split(";")[0])
+        for is_side in (False, True)
+    )
+    assert f"All {pairs} pairs of runs point that way" in text
+    assert all("For the claim 0 of" in found[1, is_side].evidence for is_side in (False, True))
+    shallow = standard.mean()[38]
+    assert f"trained as long, err {100 * shallow:.1f} %" in text
+    whole = rows[(rows["method"] == "epsilon_side") & (rows["depth"] > 20)]
+    assert whole["size_mib"].max() < rows[rows["depth"] == 38]["size_mib"].min()
+    anew = pd.DataFrame(read_json(PROJECT / "benchmarks/results/recalibration.json")).T
+    anew = anew[anew.index.str.contains("-(?:56|110)-epsilon_side-2p5")].astype(
+        {"pruned": float, "recalibrated": float}
+    )
+    assert f"err {span(anew['recalibrated'])}, from {span(anew['pruned'])}" in text
+    assert f"the same weight decay err {span(side)}" in text
+
+
+def test_the_recipe_page_shows_what_was_measured_with_new_statistics() -> None:
+    text = Path("docs/cifar10-cpu-recipe.md").read_text()
+    for run, measured in read_json(PROJECT / "benchmarks/results/recalibration.json").items():
+        assert f"| {run} | {measured['pruned']:.2%} | {measured['recalibrated']:.2%} |" in text
+    assert text.count("| cifar10-cpu-") == len(read_json(PROJECT / "benchmarks/results/recalibration.json"))
+
+
+def of_data(experiments: Registry, dataset: str) -> list[claims.Claim]:
+    return [claim for claim in claims.claims(experiments, Layout()) if claim.dataset == dataset]
 
 
 def fidelity_rows() -> list[list[str]]:
