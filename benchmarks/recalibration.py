@@ -28,17 +28,20 @@ RESULTS = Path(__file__).parent / "results" / "recalibration.json"
 
 
 def main() -> None:
-    """Measures every run whose pruned network is here, and keeps what was measured of the others."""
+    """Measures every run whose pruned network is here and new, and keeps what was measured of the others."""
     torch.set_num_threads(1)
     found = read_json(RESULTS) or {}
     for key, run in REGISTRY.runs.items():
         if run.dataset == DATASET and Layout().pruned(key).exists():
+            digest = read_json(Layout().metrics(key))["pruned_sha256"]
+            if found.get(key, {}).get("pruned_sha256") == digest:
+                continue
             batches = open_batches(REGISTRY, Layout(), run, CPU)
             network = load_pruned(REGISTRY, Layout(), key)
             before = predict(network, batches).error
             recalibrate(network, batches)
             found[key] = {
-                "pruned_sha256": read_json(Layout().metrics(key))["pruned_sha256"],
+                "pruned_sha256": digest,
                 "pruned": before,
                 "recalibrated": predict(network, batches).error,
             }
