@@ -132,7 +132,11 @@ def test_what_the_readme_says_of_cifar10_on_a_cpu_is_what_its_runs_say(experimen
     found = {(c.number, c.statement.endswith("side head")): c for c in of_data(experiments, "cifar10-cpu")}
     text = " ".join((PROJECT / "README.md").read_text().split())
     seeds = rows[rows["state"] == "done"].groupby(["depth", "method", "weight_decay"])["seed"].nunique()
-    assert f"{'three' if seeds.min() == 3 else 'two to three'} seeds of each network" in text
+    assert set(seeds) == {3}
+    assert "three seeds of each network" in text
+    assert read_json(PROJECT / "data/cifar10-cpu.json")["differs"].split(";")[0] in text
+    assert f"The test (claim 9) is **{found[9, False].verdict}**" in text
+    assert re.search(r"not run: [^;]*against depth 44", found[9, False].evidence)
     assert f"{shares[0]}, {shares[1]} and {shares[2]} % of them at 20, 56 and 110 layers" in text
     assert f"{epsilons[0]}, {epsilons[1]} and {epsilons[2]} % at ε 1.5, 2.5 and 3.5." in text
     assert all("pairs of runs, against it 0 and 0" in found[number, False].evidence for number in (2, 3))
@@ -147,7 +151,7 @@ def test_what_the_readme_says_of_cifar10_on_a_cpu_is_what_its_runs_say(experimen
         int(found[1, is_side].evidence.split("against it ")[1].split(" and ")[1].split(";")[0])
         for is_side in (False, True)
     )
-    assert f"All {pairs} pairs of runs point that way" in text
+    assert f"All {pairs} pairs of runs, with every baseline, point that way" in text
     assert all("For the claim 0 of" in found[1, is_side].evidence for is_side in (False, True))
     shallow = standard.mean()[38]
     assert f"trained as long, err {100 * shallow:.1f} %" in text
