@@ -146,7 +146,7 @@ def published_curves(axes: Axes, rows: pd.DataFrame, y: str, joined: bool = True
 
 def save(folder: Path, drawing: Drawing, notes: list[str]) -> None:
     """Writes figure.svg and figure.png, with the remarks below, and closes the drawing."""
-    characters = int(19.5 * drawing.get_figwidth())  # at this font size
+    characters = int(19 * drawing.get_figwidth())  # at this font size
     text = "\n".join(textwrap.fill(_plain(note), characters) for note in notes)
     _grow(drawing, 0.14 * (text.count("\n") + 1))
     drawing.supxlabel(text, fontsize=7, color=QUIET, x=0.01, ha="left", parse_math=False)

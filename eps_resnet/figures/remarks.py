@@ -63,10 +63,7 @@ def remarks_of(registry: Registry, layout: Layout, name: str, table: pd.DataFram
             f"Every block is discarded, so that stem and head are all that is left: {', '.join(empty['run'])}."
         )
     if "agreement" in done and len(unlike := done[done["agreement"].astype(float) < ALIKE]):
-        told = "; ".join(
-            f"{run.run} {run.agreement:.1%} ({run.error_pruned:.1%} wrong pruned, {run.error_gated:.1%} gated)"
-            for run in unlike.itertuples()
-        )
+        told = ", ".join(f"{run.run} ({run.agreement:.1%})" for run in unlike.itertuples())
         notes.append(
             "On test images gates are not always as pruning takes them to be. Of these networks the pruned and the "
             f"gated one agree on less than {ALIKE:.0%} of the images: {told}."
