@@ -348,6 +348,15 @@ def test_other_images_under_a_name_of_the_paper_are_not_comparable(experiments: 
     assert difference == "format 'svhn' instead of 'cifar10'"
 
 
+@pytest.mark.parametrize("images", ["train_images", "test_images"])
+def test_fewer_images_than_the_papers_are_a_difference(experiments: Registry, images: str) -> None:
+    data = experiments.datasets["cifar10"]
+    few = data.model_copy(update={"archives": [a.model_copy(update={images: 500}) for a in data.archives]})
+    difference = published.recipe_difference(few, few.recipe, experiments.runs[DEEPEST])
+    assert difference is not None
+    assert difference.startswith(f"{images} 500 instead of ")
+
+
 @pytest.mark.parametrize(
     ("figure", "where", "checks"),
     [
@@ -617,3 +626,13 @@ def test_a_smaller_version_stands_beside_the_papers_numbers_and_is_never_judged(
     assert measured["6a", None] == 0.3
     assert measured["6e", None] == 0.5
     assert all(c.dataset != "cifar10-cpu" for c in compare.compare(experiments, layout))
+
+
+def test_of_a_smaller_versions_decays_the_papers_is_set_beside_the_paper(experiments: Registry, layout: Layout) -> None:
+    def beside() -> tuple[str, ...]:
+        return of(compare.beside(experiments, layout), "6a", "val_error", method="standard").runs
+
+    finish(experiments, layout, "cifar10-cpu-110-standard-wd0p001-s0", [18, 18, 18], 0.26)
+    assert beside() == ("cifar10-cpu-110-standard-wd0p001-s0",)
+    finish(experiments, layout, "cifar10-cpu-110-standard-wd0p0002-s0", [18, 18, 18], 0.28)
+    assert beside() == ("cifar10-cpu-110-standard-wd0p0002-s0",)

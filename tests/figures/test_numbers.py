@@ -144,6 +144,14 @@ def test_figure_6_has_the_published_numbers_of_each_run(experiments: Registry, t
     assert rows.loc["imagenet-152-standard-s0", "published_error_top5"] == pytest.approx(0.0615, abs=1e-4)
 
 
+def test_figure_6_of_a_smaller_version_has_the_papers_numbers_beside_the_papers_decay_alone(
+    experiments: Registry, tmp_path: Path
+) -> None:
+    rows = figure6.table(experiments, Layout(tmp_path), "figure6-cifar10-cpu").set_index("run")
+    assert rows.loc["cifar10-cpu-110-standard-wd0p0002-s0", "published_error"] == pytest.approx(0.0605, abs=1e-5)
+    assert pd.isna(rows.loc["cifar10-cpu-110-standard-wd0p001-s0", "published_error"])
+
+
 def test_figure_6_draws_top_1_top_5_and_shares_on_imagenet(experiments: Registry, tmp_path: Path) -> None:
     drawing = figure6.draw(figure6.table(experiments, Layout(tmp_path), "figure6-imagenet"))
     titles = [axes.get_ylabel() for axes in drawing.axes]

@@ -56,6 +56,15 @@ def test_one_seed_has_the_binomial_interval_and_several_students(values: list[fl
     assert np.isnan([share["low"], share["high"]]).all()
 
 
+def test_an_interval_ends_where_values_must() -> None:
+    rows = pd.DataFrame({"depth": 110, "size": [0.1, 0.1, 5.0]})
+    (size,) = results.over_seeds(rows, ["depth"], "size", most=np.inf).to_dict("records")
+    assert (size["low"], size["high"]) == (0, results.mean_interval([0.1, 0.1, 5.0])[1])
+    rows["size"] /= 5
+    (share,) = results.over_seeds(rows, ["depth"], "size").to_dict("records")
+    assert (share["low"], share["high"]) == (0, 1)
+
+
 @given(errors)
 def test_tables_show_the_mean_of_finished_seeds_its_interval_and_how_many_they_are(values: list[float]) -> None:
     run = {"run": "r", "depth": 110, "method": "standard", "epsilon": None, "weight_decay": 0.1, "published": 0.5}
