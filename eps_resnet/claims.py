@@ -121,9 +121,9 @@ def _remark(registry: Registry, dataset: str, used: list[Result]) -> str | None:
     data = registry.datasets[dataset]
     remarks = [data.remark] if data.remark else []
     remarks += sorted({f"An altered copy of the data: {d}." for r in used if (d := r.metrics["data_differs"])})
-    if data.published_name:
-        differences = {published.recipe_difference(data, recipe_of(registry, r.run), r.run) for r in used} - {None}
-        remarks += [f"Another recipe than the paper's: {difference}." for difference in sorted(map(str, differences))]
+    found = [published.recipe_differences(data, recipe_of(registry, result.run), result.run) for result in used]
+    if differences := sorted({words for keys in found for words in keys.values()}):
+        remarks.append(f"Another recipe than the paper's: {'; '.join(differences)}.")
     if unsettled := [result.key for result in used if not result.metrics["settled"]]:
         remarks.append(f"Never settled (the rate did not fall to a hundredth): {', '.join(unsettled)}.")
     return " ".join(remarks) or None
