@@ -169,6 +169,24 @@ def test_what_the_readme_says_of_cifar10_on_a_cpu_is_what_its_runs_say(experimen
     assert f"the same weight decay err {span(side)}" in text
 
 
+def test_the_recipe_page_shows_every_trial_of_its_search() -> None:
+    text = Path("docs/cifar10-cpu-recipe.md").read_text()
+    trials = pd.read_csv("docs/cifar10-cpu-recipe.csv")
+    for t in trials.itertuples():
+        row = f"| {t.weight_decay:g} | {t.validation_error_pruned:.2%} | {t.minutes} |"
+        if t.method == "epsilon_side":
+            settled = "yes" if t.settled else "no"
+            steps, adaptive = (words.replace(" ", ", ") for words in (t.rate_steps, t.adaptive_steps))
+            row = (
+                f"| {t.depth} | {t.seed} | {t.batch} | {t.epochs} | {steps} | {adaptive} | {t.epsilon_start_epoch:g} "
+                f"| {t.weight_decay:g} | {t.discarded}/{t.blocks} ({t.kept_per_stage}) | {settled} "
+                f"| {t.validation_error_pruned:.1%} | {t.validation_error_gated:.1%} | {t.minutes} |"
+            )
+        assert row in text, t.run
+    tried = yaml.safe_load(Path("docs/cifar10-cpu-recipe.yaml").read_text())["runs"]
+    assert set(trials["run"]) == set(tried)
+
+
 def test_the_recipe_page_says_how_long_the_finished_runs_took() -> None:
     manifests = [read_json(path) for path in (PROJECT / "results").glob("cifar10-cpu-*/manifest.json")]
     seconds = [manifest["seconds"]["training"] for manifest in manifests]
