@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from eps_resnet.layout import Layout
-from eps_resnet.provenance import EVALUATION_CODE, TABLE_CODE, published_files, result_files, training_code
+from eps_resnet.provenance import EVALUATION_CODE, TABLE_CODE, TABLE_KEYS, published_files, result_files, training_code
 from eps_resnet.registry import Registry, as_yaml, json_schema
 
 HEADER = "# Generated from config/experiments.yaml by `eps-resnet generate`. Do not edit.\n"
@@ -71,14 +71,16 @@ def _run_stage(registry: Registry, key: str, dataset: str) -> dict[str, Any]:
 
 def _figure_stage(registry: Registry, name: str) -> dict[str, Any]:
     figure, files = registry.figures[name], LAYOUT.figure_files(name)
+    data = registry.datasets[figure.dataset]
     results = [path for key in registry.runs_of(name) for path in result_files(LAYOUT, figure.figure, key)]
+    keys = [key for key in TABLE_KEYS if getattr(data, key)] + ["recipe"]
     return {
         "cmd": _snakemake(*files),
         "deps": [
-            *map(str, results + published_files(figure.figure)),
+            *map(str, [*results, LAYOUT.data_manifest(figure.dataset), *published_files(figure.figure)]),
             *_code((*TABLE_CODE, f"figures/figure{figure.figure}")),
         ],
-        "params": [{REGISTRY: [f"figures.{name}", f"datasets.{figure.dataset}.title"]}],
+        "params": [{REGISTRY: [f"figures.{name}", *(f"datasets.{figure.dataset}.{key}" for key in keys)]}],
         "outs": [{str(file): {"cache": False, "persist": True}} for file in files],
     }
 

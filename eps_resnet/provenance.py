@@ -30,6 +30,7 @@ TRAINING_CODE = (
 )
 JPEG_CODE = ("data/jpeg",)  # for data sets whose images are JPEG files
 EVALUATION_CODE = ("networks/size", "prune", "evaluate", "metrics")
+TABLE_KEYS = ("title", "published_name", "remark", "reduced")  # of a data set, that tables and drawings show
 TABLE_CODE = ("published", "figures/__init__", "figures/results", "figures/remarks", "figures/drawing")
 
 CHECKPOINTS = "epoch-*.safetensors"  # the files of an unfinished training
@@ -135,7 +136,7 @@ def table_parts(registry: Registry, layout: Layout, name: str) -> dict[str, Any]
     }
     return {
         "figure": figure.model_dump(mode="json"),
-        "data": data.model_dump(mode="json", include={"title", "published_name", "remark", "reduced"}),
+        "data": data.model_dump(mode="json", include=set(TABLE_KEYS)),
         "recipe": data.recipe.model_dump(mode="json") if data.reduced else None,
         "decay": data.recipe.weight_decay,
         "images": read_json(layout.data_manifest(figure.dataset)),

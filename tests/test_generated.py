@@ -15,7 +15,7 @@ import yaml
 from eps_resnet.files import read_json
 from eps_resnet.generated import FILES
 from eps_resnet.layout import Layout
-from eps_resnet.provenance import table_fingerprint
+from eps_resnet.provenance import table_fingerprint, table_parts
 from eps_resnet.registry import Registry
 from eps_resnet.report import render, report_path
 
@@ -37,6 +37,15 @@ def test_dvc_depends_on_files_that_exist_and_owns_each_output_once() -> None:
     assert len(made) == len(set(made))
     needed = {path for stage in stages.values() for path in stage.get("deps", [])}
     assert [path for path in needed if path not in made and not Path(path).exists()] == []
+
+
+def test_dvc_watches_all_of_a_data_set_that_its_tables_show(experiments: Registry) -> None:
+    stages = yaml.safe_load(Path("dvc.yaml").read_text())["stages"]
+    for name, figure in experiments.figures.items():
+        (watched,) = stages[name]["params"][0].values()
+        shown = {key for key, value in table_parts(experiments, Layout(), name)["data"].items() if value}
+        assert {f"datasets.{figure.dataset}.{key}" for key in shown} < set(watched)
+        assert f"data/{figure.dataset}.json" in stages[name]["deps"]
 
 
 def locked() -> dict[str, str]:
