@@ -165,6 +165,7 @@ def test_what_the_readme_says_of_cifar10_on_a_cpu_is_what_its_runs_say(experimen
     anew = anew[anew.index.str.contains("-(?:56|110)-epsilon_side-2p5")].astype(
         {"pruned": float, "recalibrated": float}
     )
+    assert len(anew) == 2 * 3  # of every seed
     assert f"err {span(anew['recalibrated'])}, from {span(anew['pruned'])}" in text
     assert f"the same weight decay err {span(side)}" in text
 
