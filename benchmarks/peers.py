@@ -212,17 +212,24 @@ def _our_epochs(images: Images) -> Iterator[float]:
 
 def _peers_epochs(images: Images) -> Iterator[float]:
     run = REGISTRY.run(DEMO)
-    return plain_epochs(run, recipe_of(REGISTRY, run), images)
+    torch.manual_seed(run.seed)
+    return plain_epochs(peers_network(images), run, recipe_of(REGISTRY, run), images)
 
 
-def plain_epochs(run: Run, recipe: Recipe, images: Images, tested: Container[int] | None = None) -> Iterator[float]:
-    """Test errors, epoch by epoch, of pytorchcv's network of 20 layers: the run's rates, decay on weights, and crops.
+def peers_network(images: Images) -> nn.Module:
+    """pytorchcv's network of 20 layers for such images, its weights drawn from PyTorch's own stream."""
+    network = preresnet20_cifar10(in_channels=images.train_images.shape[1], in_size=images.train_images.shape[2:])
+    network.features.final_pool = nn.AdaptiveAvgPool2d(1)  # its own, of 8x8, asks for images of 32x32 after all
+    return network  # type: ignore[no-any-return]
+
+
+def plain_epochs(
+    network: nn.Module, run: Run, recipe: Recipe, images: Images, tested: Container[int] | None = None
+) -> Iterator[float]:
+    """Test errors, epoch by epoch, of a network in a plain loop: the run's rates, decay on weights, and crops.
 
     NaN in an epoch that is not among the tested, of which None means all.
     """
-    torch.manual_seed(run.seed)
-    network = preresnet20_cifar10(in_channels=images.train_images.shape[1], in_size=images.train_images.shape[2:])
-    network.features.final_pool = nn.AdaptiveAvgPool2d(1)  # its own, of 8x8, asks for images of 32x32 after all
     weights, others = ([p for p in network.parameters() if (p.dim() > 1) == is_weight] for is_weight in (True, False))
     groups: list[dict[str, Any]] = [{"params": weights, "weight_decay": recipe.weight_decay}, {"params": others}]
     optimizer, schedule = torch.optim.SGD(groups, recipe.rate, recipe.momentum), RateSchedule.of(recipe, run)
