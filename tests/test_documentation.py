@@ -4,12 +4,13 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 import yaml
 
-from eps_resnet import claims
+from eps_resnet import claims, history
 from eps_resnet.cli import app
 from eps_resnet.figures import MODULES
 from eps_resnet.files import read_json
@@ -120,13 +121,21 @@ def test_what_the_readme_says_of_cifar10_on_a_cpu_is_what_its_runs_say(experimen
     def percents(means: pd.Series, digits: int = 0) -> list[str]:
         return [f"{100 * mean:.{digits}f}" for mean in means]
 
+    def ends(groups: Any) -> str:
+        lowest, *_, highest = sorted(percents(groups.mean()))
+        return f"{lowest} to {highest}"
+
     def span(values: pd.Series) -> str:
         return f"{100 * values.min():.1f} to {100 * values.max():.1f} %"
 
     rows, sensitivity = (pd.read_csv(f"paper_tables/figure{n}-cifar10-cpu/table.csv") for n in (6, 8))
     gated = rows[rows["method"] == "epsilon_side"].groupby("depth")
-    standard = rows[(rows["method"] == "standard") & (rows["weight_decay"] == 0.001)].groupby("depth")["error_pruned"]
-    side = rows[(rows["method"] == "standard_side") & (rows["depth"] > 20)]["error_pruned"]
+    standard, papers, side = (
+        rows[(rows["method"] == method) & (rows["weight_decay"] == decay)].groupby("depth")["error_pruned"]
+        for method, decay in (("standard", 0.001), ("standard", 0.0002), ("standard_side", 0.005))
+    )
+    gated_runs = sorted({*rows[rows["method"] == "epsilon_side"]["run"], *sensitivity["run"]})
+    deep = [run for run in gated_runs if "-20-" not in run]
     shares, errors = percents(gated["discarded_ratio"].mean()), percents(gated["error_pruned"].mean())
     epsilons = percents(sensitivity.groupby("epsilon")["discarded_ratio"].mean())
     found = {(c.number, c.statement.endswith("side head")): c for c in of_data(experiments, "cifar10-cpu")}
@@ -135,39 +144,72 @@ def test_what_the_readme_says_of_cifar10_on_a_cpu_is_what_its_runs_say(experimen
     assert set(seeds) == {3}
     assert "three seeds of each network" in text
     assert read_json(PROJECT / "data/cifar10-cpu.json")["differs"].split(";")[0] in text
-    assert "against depth 38" in found[9, False].evidence
-    assert "against depth 44" in found[9, False].evidence
-    assert "not run" not in found[9, False].evidence
-    assert found[9, False].evidence.endswith("and 0 of 12 pairs of runs, against it 4 and 12")
-    assert f"All 12 pairs of runs point that way; the test (claim 9) is **{found[9, False].verdict}**" in text
-    assert f"{shares[0]}, {shares[1]} and {shares[2]} % of them at 20, 56 and 110 layers" in text
-    assert f"{epsilons[0]}, {epsilons[1]} and {epsilons[2]} % at ε 1.5, 2.5 and 3.5." in text
+
+    # Blocks vanish.
+    assert f"networks of 20, 56 and 110 layers lose {shares[0]}, {shares[1]} and {shares[2]} % of their blocks" in text
+    assert f"those of 56 layers lose {epsilons[0]}, {epsilons[1]} and {epsilons[2]} % at ε 1.5, 2.5 and 3.5." in text
     assert all("pairs of runs, against it 0 and 0" in found[number, False].evidence for number in (2, 3))
-    assert f"it is **{found[2, False].verdict}** that deeper networks discard more" in text
-    assert f"**{found[3, False].verdict}** that a larger ε does" in text
-    assert f"**{found[6, False].verdict}** that the share saturates" in text
-    assert f"{errors[0]}, {errors[1]} and {errors[2]} % on average at 20, 56 and 110 layers" in text
-    lowest, *_, highest = sorted(percents(standard.mean()))
-    assert f"against {lowest} to {highest} % of standard networks" in text
-    assert f"That ε-ResNets err no more is **{found[1, False].verdict}** all the same" in text
-    pairs = sum(
-        int(found[1, is_side].evidence.split("against it ")[1].split(" and ")[1].split(";")[0])
-        for is_side in (False, True)
-    )
-    assert f"All {pairs} pairs of runs, with every baseline, point that way" in text
+    assert f"deeper networks discard more is **{found[2, False].verdict}**" in text
+    assert f"that a larger ε does **{found[3, False].verdict}**" in text
+    assert f"That the share saturates is **{found[6, False].verdict}**" in text
+    curves = [history.read_history(Layout().history(run)).set_index("epoch")["discarded"] for run in deep]
+    rose = [curve[23] > curve[17] for curve in curves]
+    assert f"from epoch 17 to 23, about the first fall of the rate, it still rose in {sum(rose)} of {len(rose)}" in text
+    assert experiments.datasets["cifar10-cpu"].recipe.rate_steps[0] == 22
+
+    # The pruned networks err more.
+    assert f"At ε 2.5 they err {errors[0]}, {errors[1]} and {errors[2]} % on average at 20, 56 and 110 layers" in text
+    assert f"standard networks {ends(standard)} % with a weight decay chosen for low error and {ends(papers)} %" in text
+    assert f"ungated networks with side head and the gated ones' decay {ends(side)} %" in text
     assert all("For the claim 0 of" in found[1, is_side].evidence for is_side in (False, True))
-    shallow = percents(standard.mean()[[38, 44]], 1)
-    assert f"trained as long, err {shallow[0]} and {shallow[1]} %" in text
-    sizes = rows[rows["method"] == "epsilon_side"].groupby("depth")["size_mib"].max()
-    for deep, its_shallow in ((56, 38), (110, 44)):
-        assert 1 < rows[rows["depth"] == its_shallow]["size_mib"].min() / sizes[deep] < 1.15  # a little larger
+    assert all(re.search(r"against it (\d) and (?:9|18)\b", found[1, i].evidence) for i in (False, True))
+    assert f"That ε-ResNets err no more is **{found[1, False].verdict}** all the same" in text
+    assert found[1, True].verdict == found[1, False].verdict
+
+    # Pruning is not free.
+    assert f"with its gates on is **{found[8, False].verdict}**: 5 of 15 do" in text
+    assert found[8, False].evidence.startswith("so in 10 of 15 runs")
+    agreements = [read_json(Layout().metrics(run))["agreement"] for run in gated_runs]
+    assert {agreement["discarded_gates_that_opened"] for agreement in agreements} == {0}
+
+    # Most of that loss is batch norm's.
     anew = pd.DataFrame(read_json(PROJECT / "benchmarks/results/recalibration.json")).T
     anew = anew[anew.index.str.contains("-(?:56|110)-epsilon_side-2p5")].astype(
         {"pruned": float, "recalibrated": float}
     )
     assert len(anew) == 2 * 3  # of every seed
     assert f"err {span(anew['recalibrated'])}, from {span(anew['pruned'])}" in text
-    assert f"the same weight decay err {span(side)}" in text
+    rows = rows.set_index("run")
+    twins = anew.index.str.replace("epsilon_side-2p5", "standard-wd0p001")
+    more = anew["recalibrated"].to_numpy() - rows.loc[twins, "error_pruned"].to_numpy()
+    assert f"and {100 * more.min():.1f} to {100 * more.max():.1f} points more than standard ones" in text
+    lost = (rows.loc[anew.index, "error_pruned"].to_numpy() - rows.loc[twins, "error_pruned"].to_numpy()).mean()
+    assert more.mean() < lost / 2  # most of it
+
+    # Could the small network have been trained at once?
+    shallow = percents(standard.mean()[[38, 44]], 1)
+    assert f"trained as long, err {shallow[0]} and {shallow[1]} %" in text
+    pruned = rows.loc[anew.index]
+    sizes = [
+        rows[rows["depth"] == of_its_size]["size_mib"].min() / pruned[pruned["depth"] == depth]["size_mib"]
+        for depth, of_its_size in ((56, 38), (110, 44))
+    ]
+    larger = 100 * (pd.concat(sizes) - 1)
+    assert f"{larger.min():.0f} to {larger.max():.0f} % larger than those of 56 and 110 layers" in text
+    assert found[9, False].evidence.endswith(
+        "For the claim 0 of 4 differences and 0 of 12 pairs of runs, against it 4 and 12"
+    )
+    assert f"less than the pruned ones in all 6 pairs (**{found[9, False].verdict}**, as before)" in text
+    shallow_side = rows[(rows["method"] == "standard_side") & (rows["depth"] == 20)]
+    assert f"err {span(shallow_side['error_pruned'])}, no more than the pruned ones with new statistics" in text
+    assert shallow_side["error_pruned"].mean() < anew["recalibrated"].mean()
+    assert 0.4 < shallow_side["size_mib"].max() / rows.loc[anew.index, "size_mib"].mean() < 0.6
+
+    # The others.
+    assert found[4, False].verdict == "contradicted"
+    assert found[5, False].verdict == found[7, False].verdict == "undecided"
+    assert "in 14 of 15 runs" in found[5, False].evidence
+    assert "at most 17.4% of the parameters" in found[7, False].evidence
 
 
 def test_the_recipe_page_shows_every_trial_of_its_search() -> None:
