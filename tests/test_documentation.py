@@ -4,11 +4,13 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from statistics import fmean, median
 from typing import Any
 
 import pandas as pd
 import pytest
 import yaml
+from scipy import stats
 
 from eps_resnet import claims, history
 from eps_resnet.cli import app
@@ -236,6 +238,30 @@ def test_the_recipe_page_says_how_long_the_finished_runs_took() -> None:
     text = " ".join(Path("docs/cifar10-cpu-recipe.md").read_text().split())
     assert f"The {len(seconds)} finished runs took {sum(seconds) / 3600:.1f} core-hours of training" in text
     assert f"the longest {max(seconds) / 60:.0f} minutes" in text
+
+
+def test_the_recipe_page_shows_the_independent_check() -> None:
+    text = " ".join(Path("docs/cifar10-cpu-recipe.md").read_text().split())
+    measured = read_json(PROJECT / "benchmarks/results/independent.json")
+    errors = {name: list(seeds.values()) for name, seeds in measured["errors"].items()}
+    runs = [f"cifar10-cpu-20-standard-wd0p001-s{seed}" for seed in range(3)]
+    assert errors["ours"] == [read_json(Layout().metrics(run))["error"]["final"] for run in runs]
+    for name, values in errors.items():
+        assert f"| {name} | {', '.join(f'{e:.2%}' for e in values)} | {fmean(values):.2%} |" in text
+    for name, words in (
+        ("pytorchcv", "{:.1f} points more (95 % interval {:.1f} to {:.1f}, Welch's)"),
+        ("pytorchcv, as the paper's", "{:.1f} points more ({:.1f} to {:.1f})"),
+    ):
+        interval = stats.ttest_ind(errors[name], errors["ours"], equal_var=False).confidence_interval()
+        more = fmean(errors[name]) - fmean(errors["ours"])
+        assert words.format(100 * more, 100 * interval.low, 100 * interval.high) in text
+    assert min(errors["pytorchcv, as the paper's"]) > max(errors["ours"])
+    ours, theirs = (measured["seconds_an_epoch"][name] for name in ("ours", "pytorchcv"))
+    ratios = [one / other for one, other in zip(ours, theirs, strict=True)]
+    assert (
+        f"took {median(ratios):.2f} of the time of one there (single pairs {min(ratios):.2f} to {max(ratios):.2f})"
+        in text
+    )
 
 
 def test_the_recipe_page_shows_what_was_measured_with_new_statistics() -> None:
