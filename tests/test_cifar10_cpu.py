@@ -121,7 +121,7 @@ def test_the_readme_says_how_far_pruned_networks_err_more(rows: pd.DataFrame, fo
 
 def test_the_readme_says_that_pruning_is_not_free(gated: list[str], found: dict[int, list[Claim]]) -> None:
     (claim,) = found[8]
-    assert f"with its gates on is **{claim.verdict}**: 5 of 15 do" in README
+    assert f"with its gates on is **{claim.verdict}**: 5 of 15 err more" in README
     assert claim.evidence.startswith("so in 10 of 15 runs")
     agreements = [read_json(Layout(PROJECT).metrics(run))["agreement"] for run in gated]
     assert {agreement["discarded_gates_that_opened"] for agreement in agreements} == {0}
@@ -136,7 +136,7 @@ def test_the_readme_says_what_statistics_taken_anew_change(rows: pd.DataFrame, a
     standard = rows.loc[anew.index.str.replace("epsilon_side-2p5", "standard-wd0p001"), "error_pruned"].to_numpy()
     more = anew.sub(standard, axis=0)
     assert f"and {span(more['recalibrated']).removesuffix(' %')} points more than standard ones" in README
-    assert more["recalibrated"].mean() < more["pruned"].mean() / 2  # "most of that loss"
+    assert more["recalibrated"].mean() < more["pruned"].mean() / 2  # "most of what they err more"
 
 
 def test_the_readme_says_whether_the_small_network_could_have_been_trained_at_once(
