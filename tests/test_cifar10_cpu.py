@@ -214,7 +214,19 @@ def test_the_recipe_page_shows_the_independent_check() -> None:
     )
 
 
-def test_the_recipe_page_shows_what_was_measured_with_new_statistics() -> None:
-    for run, measured in read_json(PROJECT / "benchmarks/results/recalibration.json").items():
+def test_the_recipe_page_shows_what_was_measured_with_new_statistics(experiments: Registry) -> None:
+    found = read_json(PROJECT / "benchmarks/results/recalibration.json")
+    assert set(found) == {key for key, run in experiments.runs.items() if run.dataset == DATA}
+    for run, measured in found.items():
         assert f"| {run} | {measured['pruned']:.2%} | {measured['recalibrated']:.2%} |" in PAGE
-    assert PAGE.count("| cifar10-cpu-") == len(read_json(PROJECT / "benchmarks/results/recalibration.json"))
+        assert measured["pruned_sha256"] == read_json(Layout(PROJECT).metrics(run))["pruned_sha256"]
+    assert PAGE.count("| cifar10-cpu-") == len(found)
+    changes = [abs(m["recalibrated"] - m["pruned"]) for run, m in found.items() if "epsilon_side" not in run]
+    assert f"Networks without gates change by {100 * max(changes):.2f} points at most." in PAGE
+
+
+def test_every_network_of_the_runs_has_its_checksum_in_dvc_lock(experiments: Registry) -> None:
+    stages = yaml.safe_load((PROJECT / "dvc.lock").read_text())["stages"]
+    for key in (key for key, run in experiments.runs.items() if run.dataset == DATA):
+        paths = {out["path"] for out in stages[key]["outs"]}
+        assert {str(Layout().model(key)), str(Layout().pruned(key))} <= paths
