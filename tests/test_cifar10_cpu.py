@@ -125,6 +125,8 @@ def test_the_readme_says_that_pruning_is_not_free(gated: list[str], found: dict[
     assert claim.evidence.startswith("so in 10 of 15 runs")
     agreements = [read_json(Layout(PROJECT).metrics(run))["agreement"] for run in gated]
     assert {agreement["discarded_gates_that_opened"] for agreement in agreements} == {0}
+    assert any(agreement["kept_gates_that_closed"] for agreement in agreements)
+    assert "No discarded block opens on a test image, but blocks that were kept close on some." in README
 
 
 def test_the_readme_says_what_statistics_taken_anew_change(rows: pd.DataFrame, anew: pd.DataFrame) -> None:
@@ -184,11 +186,22 @@ def test_the_recipe_page_shows_every_trial_of_its_search() -> None:
     assert set(trials["run"]) == set(tried)
 
 
+def test_the_recipe_page_says_how_far_the_error_swings(rows: pd.DataFrame) -> None:
+    gated = rows[rows["method"] == "epsilon_side"]["error_pruned"]
+    standard = rows.loc[gated.index.str.replace("epsilon_side-2p5", "standard-wd0p001"), "error_pruned"]
+    more = 100 * (gated.to_numpy() - standard.to_numpy())
+    assert f"err from {min(more):.0f} to {max(more):.0f} points more than standard ones of the same seed" in PAGE
+    errors = [100 * gated[f"cifar10-cpu-56-epsilon_side-2p5-s{seed}"] for seed in range(3)]
+    assert "seeds 0 to 2 have {:.1f}, {:.1f} and {:.1f} %".format(*errors) in PAGE
+
+
 def test_the_recipe_page_says_how_long_the_finished_runs_took() -> None:
-    manifests = [read_json(path) for path in (PROJECT / "results").glob("cifar10-cpu-*/manifest.json")]
-    seconds = [manifest["seconds"]["training"] for manifest in manifests]
-    assert f"The {len(seconds)} finished runs took {sum(seconds) / 3600:.1f} core-hours of training" in PAGE
-    assert f"the longest {max(seconds) / 60:.0f} minutes" in PAGE
+    paths = (PROJECT / "results").glob("cifar10-cpu-*/manifest.json")
+    seconds = {path.parent.name: read_json(path)["seconds"]["training"] for path in paths}
+    assert f"The {len(seconds)} finished runs took {sum(seconds.values()) / 3600:.1f} core-hours of training" in PAGE
+    assert f"the longest {max(seconds.values()) / 60:.0f} minutes" in PAGE
+    first = sum(taken for run, taken in seconds.items() if re.fullmatch(r"cifar10-cpu-(20|56|110)-.*-s0", run))
+    assert f"Seed 0 of all but the 38 and 44 layers, undisturbed, took {first / 3600:.1f}." in PAGE
 
 
 def test_the_recipe_page_shows_the_independent_check() -> None:
