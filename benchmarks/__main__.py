@@ -62,7 +62,7 @@ def _section(name: str, cores: int) -> None:
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
     import torch
 
-    from eps_resnet import memory
+    from eps_resnet.runs import memory
 
     torch.set_num_threads(cores)
     memory.keep_freed()  # as `eps-resnet train` does; what is timed in turns has it too
@@ -72,7 +72,7 @@ def _section(name: str, cores: int) -> None:
 def _machine() -> dict[str, object]:
     import torch
 
-    from eps_resnet.machine import processor
+    from eps_resnet.files.machine import processor
 
     return {
         "processor": processor(),

@@ -13,13 +13,13 @@ import torch
 
 from benchmarks.measure import Line, in_turns
 from benchmarks.trainings import CHANNELS, REGISTRY, SIZE, step_of, training_of
-from eps_resnet import memory
-from eps_resnet import train as train_module
-from eps_resnet.checkpoint import Keeper
 from eps_resnet.data import store
-from eps_resnet.data.batches import TensorBatches
-from eps_resnet.layout import Layout
-from eps_resnet.train import train
+from eps_resnet.experiments.layout import Layout
+from eps_resnet.method import train as train_module
+from eps_resnet.method.inputs.batches import TensorBatches
+from eps_resnet.method.train import train
+from eps_resnet.runs import memory
+from eps_resnet.runs.checkpoint import Keeper
 
 ITEM, STEPS, IMAGES = "8 around", 390, 50_000  # CIFAR's steps in an epoch and training images
 PAIRS = 5

@@ -17,17 +17,17 @@ import torch
 
 from benchmarks.measure import Line
 from benchmarks.trainings import REGISTRY, training_of
-from eps_resnet.certificate import response_bound
 from eps_resnet.data import digits
-from eps_resnet.data.batches import TensorBatches
-from eps_resnet.networks.architecture import architecture_of
-from eps_resnet.networks.resnet import ResNet, initialise
-from eps_resnet.provenance import published_csv
-from eps_resnet.registry import recipe_of
-from eps_resnet.schedule import RateSchedule, epochs_of
-from eps_resnet.streams import stream
-from eps_resnet.train import train_epoch
-from eps_resnet.training import Training
+from eps_resnet.evidence.published import published_csv
+from eps_resnet.experiments.registry import recipe_of
+from eps_resnet.method.certificate import response_bound
+from eps_resnet.method.inputs.batches import TensorBatches
+from eps_resnet.method.networks.architecture import architecture_of
+from eps_resnet.method.networks.resnet import ResNet, initialise
+from eps_resnet.method.schedule import RateSchedule, epochs_of
+from eps_resnet.method.state import Training
+from eps_resnet.method.streams import stream
+from eps_resnet.method.train import train_epoch
 
 ITEM, DEMO, PAPER = "4 certified blocks", "digits-56-epsilon_side-2p5-s0", "752-epsilon_side-2p5-s0"
 OPEN, CLOSED = 3.0, 1.0  # units a block and step; certified: none

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from benchmarks.measure import Line, in_turns, line
 from benchmarks.trainings import step_of, training_of
-from eps_resnet.training import Training
+from eps_resnet.method.state import Training
 
 DEPTH, CLOSED = 110, 0.8
 GATED_DEPTHS = {20: 15, 110: 7}  # and how many pairs

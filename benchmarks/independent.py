@@ -23,14 +23,15 @@ from benchmarks.inputs import CPU
 from benchmarks.peers import peers_network, plain_epochs
 from benchmarks.trainings import REGISTRY, new_training
 from eps_resnet.data import store
-from eps_resnet.data.batches import TensorBatches
 from eps_resnet.data.store import Images
-from eps_resnet.files import read_json, write_text
-from eps_resnet.layout import Layout
-from eps_resnet.machine import machine
-from eps_resnet.registry import Run, recipe_of
-from eps_resnet.schedule import epochs_of
-from eps_resnet.train import train_epoch
+from eps_resnet.experiments.layout import Layout
+from eps_resnet.experiments.models import Run
+from eps_resnet.experiments.registry import recipe_of
+from eps_resnet.files.atomic import read_json, write_text
+from eps_resnet.files.machine import machine
+from eps_resnet.method.inputs.batches import TensorBatches
+from eps_resnet.method.schedule import epochs_of
+from eps_resnet.method.train import train_epoch
 
 DATASET, DEPTH, WEIGHT_DECAY = "cifar10-cpu", 20, 0.001
 OURS = [

@@ -18,12 +18,12 @@ from torchvision.transforms import InterpolationMode
 from benchmarks import loader
 from benchmarks.measure import Line, in_turns, line
 from benchmarks.trainings import REGISTRY, new_training
-from eps_resnet.data.batches import TensorBatches
-from eps_resnet.data.jpeg import MEAN, STD, training_image
 from eps_resnet.data.store import Images
-from eps_resnet.registry import Recipe, Run
-from eps_resnet.streams import stream
-from eps_resnet.train import train_step
+from eps_resnet.experiments.models import Recipe, Run
+from eps_resnet.method.inputs.batches import TensorBatches
+from eps_resnet.method.inputs.jpeg import MEAN, STD, training_image
+from eps_resnet.method.streams import stream
+from eps_resnet.method.train import train_step
 
 ITEM = "5 input"
 CPU = torch.device("cpu")
@@ -141,7 +141,7 @@ def _jpeg(number: int) -> Tensor:
 
 
 def _our_jpegs(contents: list[Tensor]) -> Tensor:
-    """A batch as eps_resnet/data/jpeg.py makes it."""
+    """A batch as eps_resnet/method/inputs/jpeg.py makes it."""
     draws = [stream(0, f"image {place}") for place in range(len(contents))]
     images = [
         training_image(loader.decoded(content), loader.AUGMENTATION, loader.SIZE, draw)

@@ -17,10 +17,10 @@ from torch import Tensor
 from torchvision.io import ImageReadMode, decode_image, encode_jpeg
 from torchvision.transforms.v2 import functional as vision
 
-from eps_resnet import registry
-from eps_resnet.data.jpeg import area_crop, recoloured, test_image, training_image
-from eps_resnet.registry import AreaCrop
-from eps_resnet.streams import stream
+from eps_resnet.experiments import registry
+from eps_resnet.experiments.models import AreaCrop
+from eps_resnet.method.inputs.jpeg import area_crop, recoloured, test_image, training_image
+from eps_resnet.method.streams import stream
 
 FULL = (375, 500)  # height and width of a typical image of ImageNet, in pixels
 QUALITY = 100  # of the enlarged JPEGs: enlarging smooths, so that files of lower quality would be too small

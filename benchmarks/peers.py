@@ -27,13 +27,14 @@ from benchmarks.inputs import (
 from benchmarks.measure import Line, in_turns, line
 from benchmarks.trainings import REGISTRY, new_training
 from eps_resnet.data import digits
-from eps_resnet.data.batches import TEST_BATCH, TensorBatches
 from eps_resnet.data.store import Images
-from eps_resnet.layout import Layout
-from eps_resnet.registry import Recipe, Run, recipe_of
-from eps_resnet.schedule import RateSchedule, epochs_of
-from eps_resnet.streams import stream
-from eps_resnet.train import train_epoch, train_step
+from eps_resnet.experiments.layout import Layout
+from eps_resnet.experiments.models import Recipe, Run
+from eps_resnet.experiments.registry import recipe_of
+from eps_resnet.method.inputs.batches import TEST_BATCH, TensorBatches
+from eps_resnet.method.schedule import RateSchedule, epochs_of
+from eps_resnet.method.streams import stream
+from eps_resnet.method.train import train_epoch, train_step
 
 ITEM = "10 peers"
 CIFAR, IMAGENET, DEMO = "cifar10-110-standard-s0", "imagenet-101-standard-s0", "digits-20-standard-s0"
@@ -51,7 +52,7 @@ def lines(cores: int) -> list[Line]:
 
 
 def _have_memory() -> None:
-    """Takes from the system, once, what steps will need, where freed memory is kept (eps_resnet/memory.py).
+    """Takes from the system, once, what steps will need, where freed memory is kept (eps_resnet/runs/memory.py).
 
     Otherwise a network's first steps after another's would find its memory in pieces, and pay for fetching more.
     """

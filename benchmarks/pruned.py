@@ -18,11 +18,11 @@ import torch
 from torch import Tensor
 
 from benchmarks.measure import Line, in_turns, line
-from eps_resnet.export import FORMATS, Classifier, program_of
-from eps_resnet.networks.architecture import Architecture
-from eps_resnet.networks.resnet import ResNet, initialise
-from eps_resnet.networks.size import size_of
-from eps_resnet.streams import stream
+from eps_resnet.measure.size import size_of
+from eps_resnet.method.networks.architecture import Architecture
+from eps_resnet.method.networks.resnet import ResNet, initialise
+from eps_resnet.method.streams import stream
+from eps_resnet.runs.export import FORMATS, Classifier, program_of
 
 ITEM = "7 pruned"
 SIZE, CHANNELS, CLASSES, BLOCKS = 32, 3, 10, 18  # of CIFAR-10's images; blocks per stage

@@ -16,12 +16,12 @@ from torch.nn import BatchNorm2d
 
 from benchmarks.inputs import CPU
 from benchmarks.trainings import REGISTRY
-from eps_resnet.data.batches import Batches, open_batches
-from eps_resnet.files import read_json, write_text
-from eps_resnet.layout import Layout
-from eps_resnet.networks.resnet import ResNet
-from eps_resnet.predict import predict
-from eps_resnet.prune import load_pruned
+from eps_resnet.experiments.layout import Layout
+from eps_resnet.files.atomic import read_json, write_text
+from eps_resnet.measure.prune import load_pruned
+from eps_resnet.method.inputs.batches import Batches, open_batches
+from eps_resnet.method.networks.resnet import ResNet
+from eps_resnet.method.predict import predict
 
 DATASET = "cifar10-cpu"
 RESULTS = Path(__file__).parent / "results" / "recalibration.json"

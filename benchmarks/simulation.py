@@ -17,8 +17,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from eps_resnet.files import write_text
-from eps_resnet.machine import processor
+from eps_resnet.files.atomic import write_text
+from eps_resnet.files.machine import processor
 
 SEEDS, TRAININGS = 5, 250
 KEPT_IN_GIT = ("metrics.json", "history.csv", "blocks.parquet", "manifest.json")

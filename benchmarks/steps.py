@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from benchmarks.elsewhere import elsewhere
 from benchmarks.measure import Line, in_turns, line
 from benchmarks.trainings import BATCH, batch, step_of, training_of
-from eps_resnet.networks.architecture import Architecture, ConvShape
+from eps_resnet.method.networks.architecture import Architecture, ConvShape
 
 ITEM, DEPTHS = "1 step", (20, 56, 110)
 PAIRS = {20: 9, 56: 3, 110: 3}

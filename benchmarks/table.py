@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import Line
-from eps_resnet.files import write_text
+from eps_resnet.files.atomic import write_text
 
 RESULTS, PAGE = Path("benchmarks/results/bench.json"), Path("docs/speed.md")
 BEGIN, END = "## Measured\n", "\n## "  # the part of the page that the table is

@@ -6,13 +6,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from eps_resnet import registry
-from eps_resnet.networks.architecture import architecture_of
-from eps_resnet.networks.resnet import ResNet, initialise
-from eps_resnet.registry import Method, Run, recipe_of
-from eps_resnet.streams import stream
-from eps_resnet.train import train_step
-from eps_resnet.training import Training
+from eps_resnet.experiments import registry
+from eps_resnet.experiments.models import Method, Run
+from eps_resnet.experiments.registry import recipe_of
+from eps_resnet.method.networks.architecture import architecture_of
+from eps_resnet.method.networks.resnet import ResNet, initialise
+from eps_resnet.method.state import Training
+from eps_resnet.method.streams import stream
+from eps_resnet.method.train import train_step
 
 REGISTRY = registry.load(Path("config/experiments.yaml"))
 BATCH, CHANNELS, SIZE, CLASSES = 128, 3, 32, 10

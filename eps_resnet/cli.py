@@ -19,14 +19,14 @@ from rich.console import Console, Group
 from rich.padding import Padding
 from rich.table import Column, Table
 
-from eps_resnet.errors import UserError
-from eps_resnet.interruption import Interrupted
-from eps_resnet.layout import Layout
+from eps_resnet.experiments.layout import Layout
+from eps_resnet.files.errors import UserError
+from eps_resnet.files.interruption import Interrupted
 
 if TYPE_CHECKING:
-    from eps_resnet.compare import Comparison
-    from eps_resnet.plan import Item, Total
-    from eps_resnet.registry import Registry
+    from eps_resnet.evidence.compare import Comparison
+    from eps_resnet.experiments.registry import Registry
+    from eps_resnet.operations.plan import Item, Total
 
 # torch takes seconds to import and pydantic, for the registry, as long as all the rest: who asks for help waits for
 # neither, since each command imports itself what it needs.
@@ -98,7 +98,7 @@ def _load(path: Path) -> "Registry":
     """The registry; what comes with it lasts as long as the process, so that no search for garbage need look at it."""
     gc.disable()
     try:
-        from eps_resnet import registry
+        from eps_resnet.experiments import registry
 
         experiments = registry.load(path)
     finally:
@@ -111,7 +111,7 @@ def _load(path: Path) -> "Registry":
 
 def _load_results(path: Path, root: Path) -> "tuple[Registry, Layout]":
     """The registry and the layout of results that are looked at, none of which is invented unless the registry is."""
-    from eps_resnet import simulation
+    from eps_resnet.operations import simulation
 
     experiments, layout = _load(path), Layout(root)
     if experiments.simulated:
@@ -125,7 +125,7 @@ def _rehearsal(experiments: "Registry", path: Path, root: Path) -> "ModuleType |
     """What stands in for a step of a simulated run; None where steps are real."""
     if not experiments.simulated:
         return None
-    from eps_resnet import invented, simulation
+    from eps_resnet.operations import invented, simulation
 
     simulation.require_own_folder(path, Layout(root))
     return invented
@@ -173,15 +173,17 @@ def train(
     if rehearsal := _rehearsal(experiments, registry_file, root):
         rehearsal.train(experiments, layout, run)
         return
-    from eps_resnet import checkpoint, device, lock, memory, provenance
-    from eps_resnet.arithmetic import prepare
-    from eps_resnet.prune import require_unaltered
-    from eps_resnet.registry import recipe_of
-    from eps_resnet.train import train
+    from eps_resnet.experiments.registry import recipe_of
+    from eps_resnet.files import lock
+    from eps_resnet.measure.prune import require_unaltered
+    from eps_resnet.method.arithmetic import prepare
+    from eps_resnet.method.train import train
+    from eps_resnet.provenance import fingerprints, state
+    from eps_resnet.runs import checkpoint, device, memory
 
-    fingerprint = provenance.training_fingerprint(experiments, layout, run)
+    fingerprint = fingerprints.training_fingerprint(experiments, layout, run)
     with lock.held_by_first(layout.training_lock(fingerprint), f"{run} is being trained already"):
-        if provenance.is_trained(experiments, layout, run) and layout.model(run).exists():
+        if state.is_trained(experiments, layout, run) and layout.model(run).exists():
             require_unaltered(layout, run)
             checkpoint.remove(layout.work(fingerprint))  # where a kill left them behind the finished training
             print(f"{run} is already trained.", file=sys.stderr)
@@ -199,7 +201,7 @@ def prune(run: str, root: Root = HERE, registry_file: RegistryFile = EXPERIMENTS
     if rehearsal := _rehearsal(experiments, registry_file, root):
         rehearsal.prune(experiments, Layout(root), run)
         return
-    from eps_resnet.prune import prune_run
+    from eps_resnet.measure.prune import prune_run
 
     prune_run(experiments, Layout(root), run)
 
@@ -221,9 +223,9 @@ def evaluate(
         return
     import torch
 
-    from eps_resnet import device, memory
-    from eps_resnet.arithmetic import prepare
-    from eps_resnet.evaluate import evaluate
+    from eps_resnet.measure.evaluate import evaluate
+    from eps_resnet.method.arithmetic import prepare
+    from eps_resnet.runs import device, memory
 
     memory.keep_freed()
     prepare(threads)
@@ -237,7 +239,7 @@ def export(run: str, file: Path, root: Root = HERE, registry_file: RegistryFile 
 
     The program takes raw images, uint8 (N, C, H, W), any number of them, and returns logits.
     """
-    from eps_resnet.export import export
+    from eps_resnet.runs.export import export
 
     experiments, layout = _load_results(registry_file, root)
     experiments.run(run)
@@ -249,7 +251,7 @@ def export(run: str, file: Path, root: Root = HERE, registry_file: RegistryFile 
 @app.command()
 def table(figures: Figures = None, root: Root = HERE, registry_file: RegistryFile = EXPERIMENTS) -> None:
     """Write the tables of figures from the runs there are; the others show as "not run"."""
-    from eps_resnet.figures import write_table
+    from eps_resnet.evidence.figures import write_table
 
     experiments, layout = _load_results(registry_file, root)
     for name in figures or experiments.figures:
@@ -259,7 +261,7 @@ def table(figures: Figures = None, root: Root = HERE, registry_file: RegistryFil
 @app.command()
 def draw(figures: Figures = None, root: Root = HERE, registry_file: RegistryFile = EXPERIMENTS) -> None:
     """Draw figures from the runs there are."""
-    from eps_resnet.figures import write_drawing
+    from eps_resnet.evidence.figures import write_drawing
 
     experiments, layout = _load_results(registry_file, root)
     for name in figures or experiments.figures:
@@ -269,8 +271,8 @@ def draw(figures: Figures = None, root: Root = HERE, registry_file: RegistryFile
 @app.command("print")
 def print_table(figures: list[str], root: Root = HERE, registry_file: RegistryFile = EXPERIMENTS) -> None:
     """Print the tables of figures."""
-    from eps_resnet.figures import module_of
-    from eps_resnet.figures.results import NOTHING
+    from eps_resnet.evidence.figures import module_of
+    from eps_resnet.evidence.figures.results import NOTHING
 
     experiments, layout = _load_results(registry_file, root)
     for name in figures:
@@ -288,14 +290,14 @@ def print_table(figures: list[str], root: Root = HERE, registry_file: RegistryFi
 @app.command()
 def runs(as_json: AsJson = False, root: Root = HERE, registry_file: RegistryFile = EXPERIMENTS) -> None:
     """List every run and its state: done, partial, stale or missing."""
-    from eps_resnet import provenance
+    from eps_resnet.provenance import state
 
     experiments, layout = _load(registry_file), Layout(root)
     rows = [
         {
             "key": key,
             **run.model_dump(include={"dataset", "depth", "method", "epsilon", "seed"}),
-            "state": provenance.state(experiments, layout, key),
+            "state": state.state(experiments, layout, key),
         }
         for key, run in experiments.runs.items()
     ]
@@ -311,7 +313,7 @@ def runs(as_json: AsJson = False, root: Root = HERE, registry_file: RegistryFile
 @app.command()
 def why(run: str, as_json: AsJson = False, root: Root = HERE, registry_file: RegistryFile = EXPERIMENTS) -> None:
     """Say what would be redone for a run, and because of what."""
-    from eps_resnet import why as module
+    from eps_resnet.operations import why as module
 
     steps = module.why(_load(registry_file), Layout(root), run)
     if as_json:
@@ -326,7 +328,7 @@ def why(run: str, as_json: AsJson = False, root: Root = HERE, registry_file: Reg
 @app.command()
 def verify(as_json: AsJson = False, root: Root = HERE, registry_file: RegistryFile = EXPERIMENTS) -> None:
     """Compare all data, results and tables with their records; fail if one is stale, altered or lost."""
-    from eps_resnet.verify import verify
+    from eps_resnet.operations.verify import verify
 
     found = verify(_load(registry_file), Layout(root))
     if as_json:
@@ -350,8 +352,8 @@ def import_results(
     registry_file: RegistryFile = EXPERIMENTS,
 ) -> None:
     """Take over finished runs made from the same recipe, code and images; fail if one is refused."""
-    from eps_resnet.import_results import import_results
-    from eps_resnet.registry import shown
+    from eps_resnet.exchange.import_results import import_results
+    from eps_resnet.experiments.yaml_file import shown
 
     outcomes = import_results(registry_file, Layout(root), folder)
     if as_json:
@@ -376,8 +378,8 @@ def seeds(
     registry_file: RegistryFile = EXPERIMENTS,
 ) -> None:
     """Add further seeds to the registry."""
-    from eps_resnet import plan
-    from eps_resnet.further_runs import add_runs, further_seeds
+    from eps_resnet.exchange.further_runs import add_runs, further_seeds
+    from eps_resnet.operations import plan
 
     experiments = _load(registry_file)
     added = further_seeds(experiments, plan.runs_of(experiments, targets or [plan.ALL]), count)
@@ -396,7 +398,7 @@ def _generate_if_ours(registry_file: Path) -> None:
 @app.command()
 def unlock() -> None:
     """Release the lock that a killed Snakemake left in this folder; refused while its process lives."""
-    from eps_resnet import working_folder
+    from eps_resnet.operations import working_folder
 
     print(working_folder.unlock(), file=sys.stderr)
 
@@ -404,7 +406,7 @@ def unlock() -> None:
 @app.command()
 def describe(run: str, as_json: AsJson = False, registry_file: RegistryFile = EXPERIMENTS) -> None:
     """Say what a run's network is before training: parameters, blocks, multiply-adds."""
-    from eps_resnet.networks.size import describe
+    from eps_resnet.measure.size import describe
 
     _print_facts(describe(_load(registry_file), run), as_json)
 
@@ -412,8 +414,8 @@ def describe(run: str, as_json: AsJson = False, registry_file: RegistryFile = EX
 @app.command()
 def show(run: str, as_json: AsJson = False, root: Root = HERE, registry_file: RegistryFile = EXPERIMENTS) -> None:
     """Show a run's result: what was discarded, errors, size."""
-    from eps_resnet import provenance
-    from eps_resnet.files import read_json
+    from eps_resnet.files.atomic import read_json
+    from eps_resnet.provenance import state
 
     experiments, layout = _load_results(registry_file, root)
     experiments.run(run)
@@ -421,7 +423,7 @@ def show(run: str, as_json: AsJson = False, root: Root = HERE, registry_file: Re
     error, agreement = metrics.get("error", {}), metrics.get("agreement")
     facts = {
         "key": run,
-        "state": provenance.state(experiments, layout, run),
+        "state": state.state(experiments, layout, run),
         "discarded": metrics.get("discarded"),
         "blocks": metrics.get("blocks"),
         "kept": metrics.get("kept"),
@@ -455,7 +457,7 @@ def compare(
     registry_file: RegistryFile = EXPERIMENTS,
 ) -> None:
     """Set every published number beside ours, with a verdict (docs/verdicts.md)."""
-    from eps_resnet import compare as module
+    from eps_resnet.evidence import compare as module
 
     experiments, layout = _load_results(registry_file, root)
     comparisons = module.compare(experiments, layout)
@@ -486,7 +488,7 @@ METHODS = {"standard": "standard", "standard_side": "standard+side", "epsilon_si
 
 def _print_comparisons(comparisons: "list[Comparison]", reduced: "list[Comparison]") -> None:
     """One line per number, cut off where the terminal ends: up to the verdict in 80 columns, with the reason in 160."""
-    from eps_resnet.verdict import Verdict
+    from eps_resnet.evidence.verdict import Verdict
 
     console = _plain_console()
     layout = "{:6} {:8} {:>3} {:13} {:16} {:>6} {:>6} {:14} {:>2} {}"
@@ -517,7 +519,7 @@ def _comparison_cells(c: "Comparison") -> tuple[str | int | None, ...]:
 @app.command()
 def claims(as_json: AsJson = False, root: Root = HERE, registry_file: RegistryFile = EXPERIMENTS) -> None:
     """Check the paper's claims in words on every data set (docs/verdicts.md)."""
-    from eps_resnet import claims as module
+    from eps_resnet.evidence import claims as module
 
     found = module.claims(*_load_results(registry_file, root))
     if as_json:
@@ -531,10 +533,10 @@ def claims(as_json: AsJson = False, root: Root = HERE, registry_file: RegistryFi
 @app.command()
 def consistency(as_json: AsJson = False, registry_file: RegistryFile = EXPERIMENTS) -> None:
     """Check the paper against itself: its figures, its text and exact sizes of its networks (docs/verdicts.md)."""
-    from eps_resnet import consistency as module
-    from eps_resnet import provenance, published
+    from eps_resnet.evidence import consistency as module
+    from eps_resnet.evidence import published
 
-    found = module.checks(published.read(provenance.published_csv(), _load(registry_file)))
+    found = module.checks(published.read(published.published_csv(), _load(registry_file)))
     if as_json:
         _print_json([asdict(check) for check in found])
         return
@@ -562,7 +564,7 @@ def _number(value: float | None) -> str:
 @app.command()
 def report(root: Root = HERE, registry_file: RegistryFile = EXPERIMENTS) -> None:
     """Write paper_tables/index.html: one page with every verdict, figure, claim and run, readable offline."""
-    from eps_resnet.report import write_report
+    from eps_resnet.evidence.report import write_report
 
     print(write_report(*_load_results(registry_file, root)), file=sys.stderr)
 
@@ -576,8 +578,8 @@ def reproduction(
     registry_file: RegistryFile = EXPERIMENTS,
 ) -> None:
     """Compare results made here with the committed ones. A difference is a verdict, not a failure."""
-    from eps_resnet import reproduction as module
-    from eps_resnet import simulation
+    from eps_resnet.evidence import reproduction as module
+    from eps_resnet.operations import simulation
 
     experiments, layout = _load_results(registry_file, root)
     experiments.dataset(dataset)
@@ -617,14 +619,14 @@ def plan(
     registry_file: RegistryFile = EXPERIMENTS,
 ) -> None:
     """Say what targets still need: runs and their states, hours, disk and memory, and how the speed is known."""
-    from eps_resnet import plan as module
-    from eps_resnet import speed
+    from eps_resnet.operations import plan as module
+    from eps_resnet.operations import speed
 
     experiments, layout = _load(registry_file), Layout(root)
     keys = module.runs_of(experiments, targets or [module.ALL])
     if calibrate:
         unfinished = [item.key for item in module.plan(experiments, layout, keys, {}) if item.epochs_left]
-        from eps_resnet.calibration import calibrate as time_networks
+        from eps_resnet.operations.calibration import calibrate as time_networks
 
         time_networks(experiments, layout, [experiments.run(key) for key in unfinished])
     timings, ignored = speed.read_timings(layout)
@@ -686,7 +688,7 @@ def simulate(
     registry_file: RegistryFile = EXPERIMENTS,
 ) -> None:
     """Write the registry of a rehearsal of the paper's runs with invented results (docs/simulation.md)."""
-    from eps_resnet.simulation import write_registry
+    from eps_resnet.operations.simulation import write_registry
 
     path = write_registry(_load(registry_file), folder, seeds)
     print(f"Rehearse: snakemake --cores all --config root={folder} registry={path} -- all", file=sys.stderr)
@@ -695,7 +697,7 @@ def simulate(
 @app.command()
 def generate() -> None:
     """Write what is generated from the registry: dvc.yaml and Snakemake's JSON schema."""
-    from eps_resnet.generated import FILES
+    from eps_resnet.operations.generated import FILES
 
     experiments = _load(EXPERIMENTS)
     for path, content in FILES.items():

@@ -14,11 +14,12 @@ import torch
 import yaml
 from hypothesis import settings
 
-from eps_resnet import registry
 from eps_resnet.data.fetch import fetch
-from eps_resnet.files import SEAL, read_json, write_sealed
-from eps_resnet.layout import Layout
-from eps_resnet.registry import Registry
+from eps_resnet.experiments import registry
+from eps_resnet.experiments.layout import Layout
+from eps_resnet.experiments.registry import Registry
+from eps_resnet.files.atomic import read_json
+from eps_resnet.files.digests import SEAL, write_sealed
 
 PROJECT = Path(__file__).resolve().parent.parent
 torch.set_num_threads(1)

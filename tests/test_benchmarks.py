@@ -12,7 +12,7 @@ from benchmarks import recalibration, table
 from benchmarks.measure import Line, in_turns
 from benchmarks.steps import bare_convolutions
 from benchmarks.trainings import training_of
-from eps_resnet.streams import stream
+from eps_resnet.method.streams import stream
 
 
 def test_the_page_on_speed_shows_the_recorded_figures() -> None:

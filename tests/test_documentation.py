@@ -9,11 +9,12 @@ import pandas as pd
 import pytest
 import yaml
 
-from eps_resnet import claims
 from eps_resnet.cli import app
-from eps_resnet.figures import MODULES
-from eps_resnet.layout import Layout
-from eps_resnet.registry import Recipe, Registry
+from eps_resnet.evidence import claims
+from eps_resnet.evidence.figures import MODULES
+from eps_resnet.experiments.layout import Layout
+from eps_resnet.experiments.models import Recipe
+from eps_resnet.experiments.registry import Registry
 from tests.conftest import PROJECT
 
 BIN = Path(sys.executable).parent

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
 
-from eps_resnet.errors import UserError
+from eps_resnet.files.errors import UserError
 
 CHUNK = 1 << 20  # bytes read at a time
 # Bytes of headers before one file. Real ones have 512 to 2,560; tarfile would take as many as a header claims.

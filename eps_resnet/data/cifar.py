@@ -8,7 +8,7 @@ from torch import Tensor
 
 from eps_resnet.data.archive import contents
 from eps_resnet.data.store import Images
-from eps_resnet.errors import UserError
+from eps_resnet.files.errors import UserError
 
 PIXELS = 3 * 32 * 32  # the red, green and blue planes, after the label bytes
 UNPACKED = 256 << 20  # the most bytes that an archive may unpack to; the official ones hold 184 MB

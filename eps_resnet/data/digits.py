@@ -3,7 +3,7 @@
 import torch
 
 from eps_resnet.data.store import Images
-from eps_resnet.registry import Archive
+from eps_resnet.experiments.models import Archive
 
 
 def read(archive: Archive) -> Images:

@@ -15,8 +15,8 @@ import urllib3
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from eps_resnet.errors import UserError
-from eps_resnet.files import read_json
+from eps_resnet.files.atomic import read_json
+from eps_resnet.files.errors import UserError
 
 LARGEST = 2 << 30  # bytes of a file; SVHN's extra images, the largest there is, have 1.3 GB
 TIMEOUT = (10, 60)  # seconds to connect, and without a byte

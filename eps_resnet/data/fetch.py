@@ -6,15 +6,16 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
-from eps_resnet import lock
 from eps_resnet.data import cifar, digits, imagenet, manifest, store, subset, svhn
 from eps_resnet.data.download import download
 from eps_resnet.data.manifest import DataManifest
 from eps_resnet.data.store import Images
-from eps_resnet.errors import UserError
-from eps_resnet.files import sha256
-from eps_resnet.layout import Layout
-from eps_resnet.registry import Archive, DataSet, Registry
+from eps_resnet.experiments.layout import Layout
+from eps_resnet.experiments.models import Archive, DataSet
+from eps_resnet.experiments.registry import Registry
+from eps_resnet.files import lock
+from eps_resnet.files.digests import sha256
+from eps_resnet.files.errors import UserError
 
 READERS: dict[str, Callable[[Path], Images]] = {
     "cifar10": partial(cifar.read, cifar.CIFAR10),

@@ -15,13 +15,13 @@ from typing import BinaryIO, NamedTuple
 import torch
 from torch import Tensor
 
-from eps_resnet import tensors
 from eps_resnet.data import manifest, matlab, store
 from eps_resnet.data.archive import contents, plain_files, reading
 from eps_resnet.data.manifest import DataManifest
-from eps_resnet.errors import UserError
-from eps_resnet.layout import Layout
-from eps_resnet.registry import Archive, DataSet
+from eps_resnet.experiments.layout import Layout
+from eps_resnet.experiments.models import Archive, DataSet
+from eps_resnet.files import tensors
+from eps_resnet.files.errors import UserError
 
 # The official archives (Russakovsky et al. 2015, the challenge of 2012). Their MD5s are in the registry.
 TRAIN_TAR, TEST_TAR, DEVKIT = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar", "ILSVRC2012_devkit_t12.tar.gz"
@@ -98,7 +98,7 @@ def fetch(layout: Layout, dataset: str, data: DataSet, source: str | None) -> Da
     Raises UserError if the copy is not an accepted one: a class or images are missing, an archive's MD5 or the sampled
     checksum is wrong, or too many images cannot be decoded. Whatever was stored before stays.
     """
-    from eps_resnet.data.jpeg import undecodable
+    from eps_resnet.method.inputs.jpeg import undecodable
 
     listing, archive = _listing(dataset, data, source)
     corrupt = {name: undecodable(split) for name, split in listing.items()}

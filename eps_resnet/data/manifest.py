@@ -2,9 +2,9 @@
 
 from dataclasses import asdict, dataclass
 
-from eps_resnet.files import read_json, write_json
-from eps_resnet.layout import Layout
-from eps_resnet.registry import DataSet
+from eps_resnet.experiments.layout import Layout
+from eps_resnet.experiments.models import DataSet
+from eps_resnet.files.atomic import read_json, write_json
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,12 @@ from pathlib import Path
 
 from torch import Tensor
 
-from eps_resnet import tensors
 from eps_resnet.data.manifest import DataManifest, read, write
-from eps_resnet.errors import UserError
-from eps_resnet.files import sha256
-from eps_resnet.layout import Layout
-from eps_resnet.registry import Archive
+from eps_resnet.experiments.layout import Layout
+from eps_resnet.experiments.models import Archive
+from eps_resnet.files import tensors
+from eps_resnet.files.digests import sha256
+from eps_resnet.files.errors import UserError
 
 
 @dataclass(frozen=True)

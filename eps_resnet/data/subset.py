@@ -5,8 +5,8 @@ from torch import Tensor
 
 from eps_resnet.data import cifar
 from eps_resnet.data.store import Images
-from eps_resnet.errors import UserError
-from eps_resnet.registry import Archive, DataSet
+from eps_resnet.experiments.models import Archive, DataSet
+from eps_resnet.files.errors import UserError
 
 # Files that training images come from, all of one size, where a registry may take fewer images than there are.
 FILES = {"cifar10": len(cifar.CIFAR10.train_files), "cifar100": len(cifar.CIFAR100.train_files)}

@@ -9,7 +9,7 @@ from torch import Tensor
 from eps_resnet.data import matlab
 from eps_resnet.data.archive import reading
 from eps_resnet.data.store import Images
-from eps_resnet.errors import UserError
+from eps_resnet.files.errors import UserError
 
 TRAIN_FILES = ("train_32x32.mat", "extra_32x32.mat")  # Sec. 4, "SVHN": both are trained on
 TEST_FILES = ("test_32x32.mat",)

@@ -12,7 +12,8 @@ from scipy.io import savemat
 from torchvision.io import encode_jpeg
 
 from eps_resnet.data.imagenet import DEVKIT, TEST_TAR, TRAIN_TAR
-from eps_resnet.registry import Archive, Registry
+from eps_resnet.experiments.models import Archive
+from eps_resnet.experiments.registry import Registry
 
 CLASSES = ("n01440764", "n02102040", "n03000684")
 TRAIN, TEST = 4, 2  # images of each class

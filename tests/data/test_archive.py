@@ -10,7 +10,7 @@ import pytest
 
 from eps_resnet.data import archive, imagenet
 from eps_resnet.data.archive import contents
-from eps_resnet.errors import UserError
+from eps_resnet.files.errors import UserError
 from tests.data.imagenet_copies import make_folder, make_tars
 
 WANTED = ("a.bin", "b.bin")

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from eps_resnet.data import cifar, store
 from eps_resnet.data.cifar import CIFAR10, CIFAR100, PIXELS, Binary
 from eps_resnet.data.fetch import fetch
-from eps_resnet.errors import UserError
-from eps_resnet.files import sha256
-from eps_resnet.layout import Layout
-from eps_resnet.registry import Registry
+from eps_resnet.experiments.layout import Layout
+from eps_resnet.experiments.registry import Registry
+from eps_resnet.files.digests import sha256
+from eps_resnet.files.errors import UserError
 
 PER_BATCH = 4
 LAYOUTS = {"cifar10": CIFAR10, "cifar100": CIFAR100}

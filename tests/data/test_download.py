@@ -18,9 +18,9 @@ from eps_resnet.data import download as module
 from eps_resnet.data import manifest, store
 from eps_resnet.data.download import download
 from eps_resnet.data.fetch import fetch
-from eps_resnet.errors import UserError
-from eps_resnet.layout import Layout
-from eps_resnet.registry import Registry
+from eps_resnet.experiments.layout import Layout
+from eps_resnet.experiments.registry import Registry
+from eps_resnet.files.errors import UserError
 from tests.conftest import PROJECT
 from tests.data.misbehaving_server import (
     Handler,
@@ -403,7 +403,7 @@ import os, pickle, sys
 from pathlib import Path
 from eps_resnet.data import store
 from eps_resnet.data.fetch import fetch
-from eps_resnet.layout import Layout
+from eps_resnet.experiments.layout import Layout
 if sys.argv[3:] == ["killed between store and manifest"]:
     store.write = lambda *_: os.kill(os.getpid(), 9)
 fetch(pickle.loads(Path(sys.argv[1]).read_bytes()), Layout(Path(sys.argv[2])), "cifar10")

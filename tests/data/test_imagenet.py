@@ -6,14 +6,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from eps_resnet import tensors
-from eps_resnet.data import imagenet, jpeg
+from eps_resnet.data import imagenet
 from eps_resnet.data.fetch import fetch
 from eps_resnet.data.imagenet import DEVKIT, TEST_TAR, TRAIN_TAR
-from eps_resnet.errors import UserError
-from eps_resnet.layout import Layout
-from eps_resnet.provenance import is_fetched
-from eps_resnet.registry import Registry
+from eps_resnet.experiments.layout import Layout
+from eps_resnet.experiments.registry import Registry
+from eps_resnet.files import tensors
+from eps_resnet.files.errors import UserError
+from eps_resnet.method.inputs import jpeg
+from eps_resnet.provenance.state import is_fetched
 from tests.data.imagenet_copies import CLASSES, accepting, make_folder, make_tars
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from eps_resnet.data import matlab, svhn
-from eps_resnet.errors import UserError
+from eps_resnet.files.errors import UserError
 
 BY_MATLAB = Path(scipy.io.__file__).parent / "matlab/tests/data"
 HEAD = b"MATLAB 5.0 MAT-file".ljust(124) + b"\0\1IM"

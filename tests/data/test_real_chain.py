@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from eps_resnet.files import read_json
+from eps_resnet.files.atomic import read_json
 from tests.conftest import PROJECT, copy_project, run
 
 # Where the sample lies, how its copy differs, and changes of the recipe: two epochs of a few hundred images.

@@ -9,13 +9,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eps_resnet import registry as registry_module
 from eps_resnet.data import manifest, subset
 from eps_resnet.data.fetch import fetch
 from eps_resnet.data.store import Images, load
-from eps_resnet.errors import UserError
-from eps_resnet.layout import Layout
-from eps_resnet.registry import Archive, DataSet, Registry
+from eps_resnet.experiments import registry as registry_module
+from eps_resnet.experiments.layout import Layout
+from eps_resnet.experiments.models import Archive, DataSet
+from eps_resnet.experiments.registry import Registry
+from eps_resnet.files.errors import UserError
 from tests.conftest import PROJECT
 
 FILES = 5

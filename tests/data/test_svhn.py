@@ -16,10 +16,10 @@ from scipy.io import savemat
 
 from eps_resnet.data import store, svhn
 from eps_resnet.data.fetch import fetch
-from eps_resnet.errors import UserError
-from eps_resnet.files import sha256
-from eps_resnet.layout import Layout
-from eps_resnet.registry import Registry
+from eps_resnet.experiments.layout import Layout
+from eps_resnet.experiments.registry import Registry
+from eps_resnet.files.digests import sha256
+from eps_resnet.files.errors import UserError
 
 FILES = (*svhn.TRAIN_FILES, *svhn.TEST_FILES)
 COUNTS = dict(zip(FILES, (5, 3, 4), strict=True))

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from eps_resnet.data import download as module
 from eps_resnet.data import store
 from eps_resnet.data.download import download
-from eps_resnet.errors import UserError
-from eps_resnet.layout import Layout
-from eps_resnet.registry import Registry
+from eps_resnet.experiments.layout import Layout
+from eps_resnet.experiments.registry import Registry
+from eps_resnet.files.errors import UserError
 from tests.conftest import PROJECT, Fault
 from tests.data.misbehaving_server import Handler, Site, cut_at, serving, stalling_at, status, well, whole
 from tests.data.test_cifar import accepting, archive

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import Fault
-from tests.test_registry import LARGE, damaged_documents, damaged_texts, is_readable
+from tests.experiments.test_registry import LARGE, damaged_documents, damaged_texts, is_readable
 
 pytestmark = pytest.mark.faults
 
@@ -20,8 +20,8 @@ pytestmark = pytest.mark.faults
 LOADER = """
 import json, resource, sys
 from pathlib import Path
-from eps_resnet import registry
-from eps_resnet.errors import UserError
+from eps_resnet.experiments import registry
+from eps_resnet.files.errors import UserError
 
 resource.setrlimit(resource.RLIMIT_AS, (2**30, 2**30))
 resource.setrlimit(resource.RLIMIT_CPU, (600, 600))

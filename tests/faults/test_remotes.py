@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from tests.conftest import Fault
-from tests.remotes import (
+from tests.workflow.remotes import (
     MODEL,
     REMOTES,
     Published,

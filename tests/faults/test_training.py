@@ -15,16 +15,17 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from eps_resnet import checkpoint, registry
 from eps_resnet.data.fetch import fetch
-from eps_resnet.errors import UserError
-from eps_resnet.layout import Layout
-from eps_resnet.tensors import digest_of
+from eps_resnet.experiments import registry
+from eps_resnet.experiments.layout import Layout
+from eps_resnet.files.errors import UserError
+from eps_resnet.files.tensors import digest_of
+from eps_resnet.runs import checkpoint
 from tests.conftest import OFTEN, PROJECT, Fault, small_registry
-from tests.test_checkpoint import MADE_FROM, saved
-from tests.test_parallel import GATED as SLICED
-from tests.test_parallel import options as of_folder
-from tests.test_parallel import prepare
+from tests.method.test_parallel import GATED as SLICED
+from tests.method.test_parallel import options as of_folder
+from tests.method.test_parallel import prepare
+from tests.runs.test_checkpoint import MADE_FROM, saved
 
 pytestmark = pytest.mark.faults
 GATED = "digits-8-epsilon_side-2p5-s0"
@@ -101,7 +102,8 @@ def test_killed_at_random_moments_a_run_ends_with_the_same_bytes(
 
 KILLED_AT = """
 import os, signal, sys
-from eps_resnet import checkpoint, cli
+from eps_resnet.runs import checkpoint
+from eps_resnet import cli
 checkpoint.SECONDS = -1
 left = int(os.environ["KILL_AT"])
 def count(event, arguments):

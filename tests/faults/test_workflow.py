@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from tests.conftest import PROJECT, Fault, copy_project, run, small_registry
-from tests.test_working_folder import running
+from tests.operations.test_working_folder import running
 
 pytestmark = pytest.mark.faults
 NAMES = ("model.safetensors", "history.csv", "blocks.parquet", "pruned.safetensors", "metrics.json")

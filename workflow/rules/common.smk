@@ -8,13 +8,21 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import validate
 
-from eps_resnet import pods, provenance, reservation, simulation, working_folder
+from eps_resnet.operations import pods
+from eps_resnet.evidence.figures import current
+from eps_resnet.provenance import fingerprints
+from eps_resnet.provenance import state
+from eps_resnet.operations import reservation
+from eps_resnet.operations import simulation
+from eps_resnet.operations import working_folder
 from eps_resnet.data.manifest import data_digest
-from eps_resnet.errors import UserError
-from eps_resnet.files import Digests, read_json
-from eps_resnet.layout import Layout
-from eps_resnet.plan import in_order_of_worth
-from eps_resnet.registry import load, read
+from eps_resnet.files.errors import UserError
+from eps_resnet.files.atomic import read_json
+from eps_resnet.files.digests import Digests
+from eps_resnet.experiments.layout import Layout
+from eps_resnet.operations.plan import in_order_of_worth
+from eps_resnet.experiments.registry import load
+from eps_resnet.experiments.yaml_file import read
 
 # The commands of this environment, whether or not it is activated. Snakemake fills in what stands in single braces.
 COMMANDS = shlex.quote(str(Path(sys.executable).parent)).replace("{", "{{").replace("}", "}}")
@@ -196,7 +204,7 @@ def evaluate_inputs(w):
 
 def table_inputs(w):
     number, keys = experiments.figures[w.figure].figure, experiments.runs_of(w.figure)
-    files = [path for key in keys for path in provenance.result_files(layout, number, key)]
+    files = [path for key in keys for path in current.result_files(layout, number, key)]
     return required("figures", w.figure, layout.figure_files(w.figure), files)
 
 
@@ -248,7 +256,7 @@ def refuse_without_gpu(workflow):
     """
     if not workflow.local_exec:
         return
-    from eps_resnet.device import cpu_is_allowed, has_gpu, refusal
+    from eps_resnet.runs.device import cpu_is_allowed, has_gpu, refusal
 
     wanted = set()
     for job in workflow.dag.needrun_jobs():
@@ -264,17 +272,17 @@ def refuse_without_gpu(workflow):
 def has_its_images(name):
     """Whether a data set is fetched, and the stored images, if they are here, are not altered."""
     expected = data_digest(layout, name)
-    return provenance.is_fetched(experiments, layout, name) and not provenance.is_altered(
+    return state.is_fetched(experiments, layout, name) and not fingerprints.is_altered(
         layout.store(name), expected, digests
     )
 
 
 def has_its_network(key):
     """Whether a run is trained, and its network, if it is here, is not altered."""
-    if not provenance.is_trained(experiments, layout, key):
+    if not state.is_trained(experiments, layout, key):
         return False
     expected = read_json(layout.manifest(key))["model_sha256"]
-    return not provenance.is_altered(layout.model(key), expected, digests)
+    return not fingerprints.is_altered(layout.model(key), expected, digests)
 
 
 # What only looks: such a call neither needs the folder for itself nor disturbs who has it.
@@ -312,8 +320,8 @@ digests = Digests(layout.digests)
 IS_CURRENT = {
     **{("fetch", name): has_its_images(name) for name in experiments.datasets},
     **{("train", key): has_its_network(key) for key in experiments.runs},
-    **{("evaluate", key): provenance.is_evaluated(experiments, layout, key) for key in experiments.runs},
-    **{("figures", name): provenance.is_drawn(experiments, layout, name) for name in experiments.figures},
+    **{("evaluate", key): state.is_evaluated(experiments, layout, key) for key in experiments.runs},
+    **{("figures", name): current.is_drawn(experiments, layout, name) for name in experiments.figures},
 }
 if workflow.is_main_process:
     try:

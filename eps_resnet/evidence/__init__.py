@@ -1,0 +1,1 @@
+"""Results beside the paper: tables, figures, claims, the report."""

@@ -1,0 +1,133 @@
+"""Figure 1: which blocks of the deepest network are kept, stage by stage from input to output."""
+
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Drawing
+from matplotlib.ticker import MaxNLocator
+
+from eps_resnet.evidence import published
+from eps_resnet.evidence.figures import drawing, results
+from eps_resnet.experiments.layout import Layout
+from eps_resnet.experiments.registry import Registry
+from eps_resnet.files.atomic import read_json
+
+TITLE = "which blocks are kept"
+CAPTION = ["Each cell is a residual block: filled, kept; empty, discarded."]
+NOTES = [
+    "Patterns run from input to output: K kept, . discarded, ? hidden under the frame of the paper's figure. Hidden "
+    "blocks whose place is unknown are not in the pattern."
+]
+COLUMNS = ["stage", "blocks", "kept", "pattern", "published_pattern", "published_unplaced"]
+LETTERS = {"kept": "K", "discarded": ".", "hidden": "?"}
+COLOURS = {"ours": drawing.STYLES["epsilon_side"]["color"], "paper": "#404040"}
+MEANS: dict[str, str] = {}
+
+
+def table(registry: Registry, layout: Layout, name: str) -> pd.DataFrame:
+    """One row per run and stage, counted from 1: its blocks as a pattern of letters (NOTES), the published one beside.
+
+    `published_unplaced`: how many hidden blocks of the paper lie at either end, unknown at which.
+    """
+    paper = published.pattern(published.published_pattern_csv(), registry)
+    paper = paper[paper["dataset"] == registry.figures[name].dataset]
+
+    def stages(key: str, is_done: bool) -> list[dict[Any, Any]]:
+        lines = paper[paper["depth"] == registry.runs[key].depth]
+        ours = patterns(read_json(layout.metrics(key))) if is_done else [None] * results.stages(registry, name)
+        return [
+            {"stage": stage, **_counts(pattern), **_published(lines[lines["stage"] == stage])}
+            for stage, pattern in enumerate(ours, start=1)
+        ]
+
+    return results.details_table(registry, layout, name, COLUMNS, stages)
+
+
+def patterns(metrics: dict[str, list[int]]) -> list[str]:
+    """Per stage, a letter for each block: K if it is kept, a dot if pruning removed it."""
+    gone, first, found = set(metrics["discarded_blocks"]), 0, []
+    for blocks in metrics["blocks"]:
+        found.append("".join("." if block in gone else "K" for block in range(first, first + blocks)))
+        first += blocks
+    return found
+
+
+def _counts(pattern: str | None) -> dict[str, Any]:
+    return {} if pattern is None else {"blocks": len(pattern), "kept": pattern.count("K"), "pattern": pattern}
+
+
+def _published(lines: pd.DataFrame) -> dict[str, Any]:
+    if lines.empty:
+        return {}
+    placed = lines[lines["block"].notna()].sort_values("block")
+    return {
+        "published_pattern": "".join(placed["kept"].map(LETTERS)),
+        "published_unplaced": len(lines) - len(placed),
+    }
+
+
+def readable(rows: pd.DataFrame) -> pd.DataFrame:
+    """The columns that table.md shows, as text."""
+    view = results.readable_runs(rows)
+    view["stage"] = rows["stage"].astype(str)
+    view["kept"] = [
+        results.NOTHING if pd.isna(pattern) else f"{pattern.count('K')}/{len(pattern)}" for pattern in rows["pattern"]
+    ]
+    view["pattern"] = rows["pattern"].map(_code)
+    view["published, of the visible"] = [
+        results.NOTHING if pd.isna(pattern) else f"{pattern.count('K')}/{pattern.count('K') + pattern.count('.')}"
+        for pattern in rows["published_pattern"]
+    ]
+    view["published pattern"] = rows["published_pattern"].map(_code)
+    return view
+
+
+def _code(pattern: str | None) -> str:
+    return results.NOTHING if pd.isna(pattern) else f"`{pattern}`"
+
+
+def draw(rows: pd.DataFrame) -> Drawing:
+    """A line of cells for each stage and run, from input to output, the paper's line below ours."""
+    lines = [line for _, stage in rows.groupby("stage") for line in _lines(stage)]
+    canvas, (axes,) = drawing.canvas(1, width=8.5)
+    for height, (_, pattern, colour) in enumerate(lines):
+        _cells(axes, height, pattern, colour)
+        seen = f"{len(pattern) - pattern.count('?')}{' visible' if '?' in pattern else ''}"
+        text = f"kept: {pattern.count('K')} of {seen}" if pattern else "not run"
+        axes.text(1.01, height, text, transform=axes.get_yaxis_transform(), va="center", fontsize=8)
+    axes.set_yticks(range(len(lines)), [label for label, _, _ in lines])
+    axes.set_ylim(len(lines) - 0.4, -0.6)
+    axes.set_xlim(0.4, max(1, *(len(pattern) for _, pattern, _ in lines)) + 0.6)
+    axes.spines["left"].set_visible(False)
+    axes.tick_params("y", length=0)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlabel("residual block of the stage, from input to output")
+    axes.grid(visible=False)
+    return canvas
+
+
+def _lines(stage: pd.DataFrame) -> list[tuple[str, str, str]]:
+    """Label, pattern and colour of a stage's lines; blocks of unknown place are hidden ones at both ends."""
+    name, first = f"stage {stage['stage'].iloc[0]}", stage.iloc[0]
+    lines = [
+        (f"{name}: depth {row['depth']}, seed {row['seed']}", row["pattern"] or "", COLOURS["ours"])
+        for row in stage.astype({"pattern": object}).where(stage.notna(), None).to_dict("records")
+    ]
+    if pd.notna(first["published_pattern"]):
+        unplaced = int(first["published_unplaced"])
+        pattern = "?" * (unplaced // 2) + first["published_pattern"] + "?" * (unplaced - unplaced // 2)
+        lines.append((f"{name}: paper", pattern, COLOURS["paper"]))
+    return lines
+
+
+def _cells(axes: Axes, height: int, pattern: str, colour: str) -> None:
+    looks: dict[str, dict[str, Any]] = {
+        "K": {"facecolor": colour},
+        ".": {"facecolor": "#f2f2f2"},
+        "?": {"facecolor": "white", "hatch": "xxxxx"},
+    }
+    for letter, look in looks.items():
+        cells = [(place + 0.5, 1) for place, found in enumerate(pattern) if found == letter]
+        if cells:
+            axes.broken_barh(cells, (height - 0.35, 0.7), edgecolor="#a6a6a6", linewidth=0.4, **look)

@@ -1,0 +1,41 @@
+"""Figure 3: test error of the standard network against depth."""
+
+import pandas as pd
+from matplotlib.figure import Figure as Drawing
+
+from eps_resnet.evidence.figures import drawing, results
+from eps_resnet.experiments.layout import Layout
+from eps_resnet.experiments.registry import Registry
+
+TITLE = "error of the standard network against depth"
+CAPTION = [results.BARS]
+NOTES: list[str] = []
+MEANS: dict[str, str] = {"error_pruned": "error", "published_error": "published"}
+
+
+def table(registry: Registry, layout: Layout, name: str) -> pd.DataFrame:
+    """One row per run: errors as fractions, the published one beside ours."""
+    rows = results.runs_table(registry, layout, name)
+    return results.with_published(rows, registry, name, "published_error", ("3",), "val_error")
+
+
+def readable(rows: pd.DataFrame) -> pd.DataFrame:
+    """The columns that table.md shows, as text."""
+    view = results.readable_runs(rows)
+    view["error"] = results.percents(rows, "error_pruned")
+    view["95 % interval"] = results.intervals(rows)
+    view["final"] = results.percents(rows, "error_final")
+    view["best"] = results.percents(rows, "error_best")
+    view["published"] = results.percents(rows, "published_error")
+    return view
+
+
+def draw(rows: pd.DataFrame) -> Drawing:
+    """Error against depth."""
+    rows, labels = results.along_depth(rows)
+    canvas, (axes,) = drawing.canvas(1, width=5.6)
+    drawing.published_curves(axes, rows, "published_error")
+    drawing.curves(axes, rows, "error_pruned", is_error=True)
+    drawing.point_axis(axes, labels, "depth (layers)")
+    axes.set_ylabel("test error (%)")
+    return canvas

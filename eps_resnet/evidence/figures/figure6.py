@@ -1,0 +1,79 @@
+"""Figure 6: test error and share of discarded blocks against depth, for three methods."""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.figure import Figure as Drawing
+
+from eps_resnet.evidence.figures import drawing, results
+from eps_resnet.experiments.layout import Layout
+from eps_resnet.experiments.registry import Registry
+
+TITLE = "error and discarded blocks against depth"
+
+CAPTION = [results.BARS]
+NOTES = [results.COLUMNS, "Best baseline: the lower of the mean errors of the baselines of that depth."]
+MEANS: dict[str, str] = {
+    "error_pruned": "error, pruned",
+    "published_error": "published",
+    "error_gated": "gated",
+    "discarded_ratio": "discarded",
+    "published_ratio": "published share",
+    "agreement": "pruned = gated",
+}
+
+
+def table(registry: Registry, layout: Layout, name: str) -> pd.DataFrame:
+    """One row per run: errors and shares as fractions, the published ones beside ours; on ImageNet top-5 as well."""
+    rows = results.runs_table(registry, layout, name)
+    rows = rows.assign(best_baseline_error=_best_baseline_error(rows))
+    error = results.error_metric(registry, name)
+    rows = results.with_published(rows, registry, name, "published_error", results.ERROR_FIGURES, error)
+    if error == "top1_error":
+        rows = results.with_published(rows, registry, name, "published_error_top5", results.ERROR_FIGURES, "top5_error")
+    return results.with_published(rows, registry, name, "published_ratio", results.RATIO_FIGURES, "discarded_ratio")
+
+
+def _best_baseline_error(rows: pd.DataFrame) -> pd.Series[float]:
+    """For gated runs: the lower of their depth's baselines' mean errors over seeds, of any weight decay.
+
+    The lower by test error, which favours the baselines: the gated network is compared with the better one.
+    """
+    is_gated = rows["method"] == "epsilon_side"
+    means = rows[~is_gated].groupby(["depth", "method", "weight_decay"])["error_pruned"].mean()
+    best = means.groupby("depth").min()
+    return rows["depth"].map(best).where(is_gated).astype(float)
+
+
+def readable(rows: pd.DataFrame) -> pd.DataFrame:
+    """The columns that table.md shows, as text."""
+    view = results.readable_errors(rows)
+    view.insert(list(view.columns).index("discarded"), "best baseline", results.percents(rows, "best_baseline_error"))
+    if "published_error_top5" in rows:
+        view["top-5 error, pruned"] = results.percents(rows, "error_pruned_top5")
+        view["published top-5"] = results.percents(rows, "published_error_top5")
+    return view
+
+
+def draw(rows: pd.DataFrame) -> Drawing:
+    """Error (on ImageNet: top-1 and top-5) and share of discarded blocks against depth."""
+    rows, labels = results.along_depth(rows)
+    joined = rows.loc[rows["method"] == "epsilon_side", "epsilon"].nunique() == 1
+    errors = [("error_pruned", "published_error", "test error, pruned network (%)")]
+    if "published_error_top5" in rows:
+        errors = [
+            ("error_pruned", "published_error", "top-1 test error, pruned network (%)"),
+            ("error_pruned_top5", "published_error_top5", "top-5 test error, pruned network (%)"),
+        ]
+    canvas, panels = drawing.canvas(len(errors) + 1)
+    for axes, (y, published, title) in zip(panels, errors, strict=False):
+        drawing.published_curves(axes, rows, published, joined)
+        drawing.curves(axes, rows, y, is_error=True, joined=joined)
+        axes.set_ylabel(title)
+    gated = rows[rows["method"] == "epsilon_side"]
+    drawing.published_curves(panels[-1], gated, "published_ratio", joined)
+    drawing.curves(panels[-1], rows, "discarded_ratio", joined=joined, only="epsilon_side")
+    drawing.share_axis(panels[-1], "blocks discarded (%)")
+    for axes in panels:
+        drawing.point_axis(axes, labels, "depth (layers)")
+    return canvas

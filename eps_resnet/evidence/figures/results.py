@@ -1,0 +1,321 @@
+"""What a figure shows: one row per run it needs, ours where the run is done, with the published number beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.stats import binomtest, t
+
+from eps_resnet.evidence import published
+from eps_resnet.evidence.verdict import LEAST_SEEDS
+from eps_resnet.experiments.layout import Layout
+from eps_resnet.experiments.registry import Registry, recipe_of
+from eps_resnet.files.atomic import read_json
+from eps_resnet.provenance import state
+
+ERROR_FIGURES = ("6a", "6b", "6c", "6d")
+RATIO_FIGURES = ("6e", "6f", "6g", "6h")
+SIZE_FIGURES = ("7a", "7b", "7d")  # 7c repeats 7b: its bars are no SVHN sizes
+SENSITIVITY_ERROR, SENSITIVITY_RATIO = ("8a",), ("8b",)
+CONFIDENCE = 0.95
+NOTHING = "–"
+RUN = ["run", "depth", "method", "epsilon", "weight_decay", "seed", "state"]
+MEASURED = [
+    *("epoch", "settled", "test_images"),
+    *("error_pruned", "error_low", "error_high", "error_pruned_top5", "error_gated", "error_final", "error_best"),
+    *("agreement", "flickered_in_training", "flickered_in_evaluation"),
+    *("blocks", "discarded", "discarded_final", "discarded_ratio", "kept_per_stage"),
+    *("size_mib_before", "size_mib_by_block_ratio", "size_mib", "parameters"),
+]
+
+
+def error_interval(wrong: int, images: int) -> tuple[float, float]:
+    """Exact (Clopper-Pearson) 95 % interval of an error rate, from the count of wrong images."""
+    interval = binomtest(wrong, images).proportion_ci(CONFIDENCE, "exact")
+    return float(interval.low), float(interval.high)
+
+
+def mean_interval(values: Sequence[float]) -> tuple[float, float]:
+    """Student's t 95 % interval of the mean over seeds, of which there must be two or more."""
+    if len(values) < 2:
+        raise ValueError(f"an interval of a mean needs two values or more, found {len(values)}")
+    half = t.ppf((1 + CONFIDENCE) / 2, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values))
+    return float(np.mean(values) - half), float(np.mean(values) + half)
+
+
+def possible_interval(values: Sequence[float], most: float = 1.0) -> tuple[float, float]:
+    """mean_interval, cut where no value can lie: below 0, above `most`. Student's t knows nothing of such bounds."""
+    low, high = mean_interval(values)
+    return max(low, 0.0), min(high, most)
+
+
+def over_seeds(rows: pd.DataFrame, by: list[str], y: str, is_error: bool = False, most: float = 1.0) -> pd.DataFrame:
+    """Mean over seeds of `y`, which lies in 0 to `most`, for each value of `by`: columns mean, low, high and seeds.
+
+    `low` to `high` is the 95 % interval: from LEAST_SEEDS on Student's t of the mean; of one seed the binomial one if
+    `y` is an error of the test images; else none.
+    """
+    points = []
+    for place, group in rows[rows[y].notna()].groupby(by):
+        values = group[y].astype(float).tolist()
+        low, high = np.nan, np.nan
+        if len(values) >= LEAST_SEEDS:
+            low, high = possible_interval(values, most)
+        elif is_error and len(values) == 1:
+            images = int(group["test_images"].iloc[0])
+            low, high = error_interval(round(values[0] * images), images)
+        points.append((*place, np.mean(values), low, high, len(values)))
+    return pd.DataFrame(points, columns=[*by, "mean", "low", "high", "seeds"])
+
+
+def runs_table(registry: Registry, layout: Layout, name: str) -> pd.DataFrame:
+    """One row per run of a figure; the measured columns are empty where the run is not done."""
+    rows = []
+    for key, run in registry.runs_of(name).items():
+        is_done = state.state(registry, layout, key) == "done"
+        rows.append(
+            {
+                "run": key,
+                "depth": run.depth,
+                "method": run.method,
+                "epsilon": run.epsilon,
+                "weight_decay": recipe_of(registry, run).weight_decay,
+                "seed": run.seed,
+                "state": "done" if is_done else "not run",
+                **(_measured(read_json(layout.metrics(key))) if is_done else dict.fromkeys(MEASURED)),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _measured(metrics: dict[str, Any]) -> dict[str, Any]:
+    error, images, agreement = metrics["error"], metrics["test_images"], metrics["agreement"]
+    low, high = error_interval(round(error["pruned"] * images), images)
+    measured = {
+        "epoch": metrics["epoch"],
+        "settled": metrics["settled"],
+        "test_images": images,
+        "error_pruned": error["pruned"],
+        "error_low": low,
+        "error_high": high,
+        "error_pruned_top5": error["pruned_top5"],
+        "error_gated": error["gated"],
+        "error_final": error["final"],
+        "error_best": error["best"],
+        "agreement": agreement["equal"] / agreement["images"],
+        "flickered_in_training": agreement["flickered_in_training"],
+        "flickered_in_evaluation": agreement["kept_gates_that_closed"] + agreement["discarded_gates_that_opened"],
+        "blocks": sum(metrics["blocks"]),
+        "discarded": metrics["discarded"],
+        "discarded_final": metrics["discarded_final"],
+        "discarded_ratio": metrics["compression"]["discarded_ratio"],
+        "kept_per_stage": " ".join(map(str, metrics["kept"])),
+        "size_mib_before": metrics["before"]["size_mib"],
+        "size_mib_by_block_ratio": metrics["compression"]["size_mib_by_block_ratio"],
+        "size_mib": metrics["after"]["size_mib"],
+        "parameters": metrics["after"]["parameters"],
+    }
+    assert list(measured) == MEASURED
+    return measured
+
+
+def details_table(
+    registry: Registry,
+    layout: Layout,
+    name: str,
+    columns: list[str],
+    details: Callable[[str, bool], list[dict[Any, Any]]],
+) -> pd.DataFrame:
+    """Several rows per run: the columns that name it, `settled`, and `columns`, one row for each of `details`.
+
+    `details` gets a run's key and whether it is done. A run without any has one row, empty but for its name.
+    """
+    runs = runs_table(registry, layout, name)[[*RUN, "settled"]]
+    rows = [
+        {**run, **detail}
+        for run in runs.to_dict("records")
+        for detail in details(run["run"], run["state"] == "done") or [{}]
+    ]
+    return pd.DataFrame(rows, columns=[*RUN, "settled", *columns])
+
+
+def stages(registry: Registry, name: str) -> int:
+    """How many stages the networks of a figure have."""
+    return {"cifar": 3, "imagenet": 4}[registry.datasets[registry.figures[name].dataset].recipe.network]
+
+
+def along_depth(rows: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """The rows with their `position` on an axis of depths, and the labels of its points.
+
+    A depth with several epsilons is several points, and a baseline of that depth stands at each, as in Figure 6d.
+    Epsilons are in the labels where they are not all the same.
+    """
+    gated = rows[rows["method"] == "epsilon_side"]
+    plain = rows[~rows["depth"].isin(gated["depth"])].assign(epsilon=np.nan)
+    points = pd.concat([gated[["depth", "epsilon"]], plain[["depth", "epsilon"]]]).drop_duplicates()
+    points = points.sort_values(["depth", "epsilon"], ignore_index=True).rename(columns={"epsilon": "at"})
+    placed = rows.merge(points.assign(position=points.index), on="depth")
+    placed = placed[placed["epsilon"].isna() | (placed["epsilon"] == placed["at"])]
+    several = points["at"].nunique() > 1
+    labels = [
+        f"{depth}\nε {at}" if several and pd.notna(at) else f"{depth}"
+        for depth, at in zip(points["depth"], points["at"], strict=True)
+    ]
+    return placed.drop(columns="at"), labels
+
+
+def readable_runs(rows: pd.DataFrame) -> pd.DataFrame:
+    """The columns that name a run, as text: run, depth, method, epsilon, decay and state."""
+    epsilon = rows["epsilon"].map(lambda value: "–" if pd.isna(value) else f"{value:g}")
+    return pd.DataFrame(
+        {
+            "run": rows["run"],
+            "depth": rows["depth"].astype(str),
+            "ε": epsilon,
+            "decay": rows["weight_decay"].map("{:g}".format),
+            "state": rows["state"],
+        }
+    )
+
+
+def readable_errors(rows: pd.DataFrame) -> pd.DataFrame:
+    """Errors and discarded blocks of runs, as text, with the published numbers beside ours."""
+    view = readable_runs(rows)
+    view["error, pruned"] = percents(rows, "error_pruned")
+    view["95 % interval"] = intervals(rows)
+    view["gated"] = percents(rows, "error_gated")
+    view["final"] = percents(rows, "error_final")
+    view["best"] = percents(rows, "error_best")
+    view["published"] = percents(rows, "published_error")
+    view["discarded"] = counts(rows)
+    view["kept per stage"] = rows["kept_per_stage"].fillna(NOTHING)
+    view["published share"] = percents(rows, "published_ratio")
+    view["pruned = gated"] = percents(rows, "agreement")
+    flickered = (rows["flickered_in_training"], rows["flickered_in_evaluation"])
+    view["flickered"] = [NOTHING if pd.isna(a) else f"{a:.0f}, {b:.0f}" for a, b in zip(*flickered, strict=True)]
+    return view
+
+
+def readable_means(rows: pd.DataFrame, means: dict[str, str]) -> pd.DataFrame:
+    """One row per configuration (and stage, where rows have one), as text: how many seeds, mean and 95 % interval.
+
+    `means`: the columns, and what they are called; of SCATTERED ones the median and the range. Published numbers have
+    no interval. Empty where no configuration has two finished seeds: a mean of one is in the rows of the runs.
+    """
+    by = [column for column in ("depth", "method", "epsilon", "weight_decay", "stage") if column in rows]
+    lines = []
+    for _, group in rows.groupby(by, sort=False, dropna=False):
+        done = group[group["state"] == "done"]
+        lines.append(
+            {
+                **readable_runs(group.head(1)).drop(columns=["run", "state"]).iloc[0],
+                "method": group["method"].iloc[0],
+                **({"stage": str(group["stage"].iloc[0])} if "stage" in by else {}),
+                "seeds": f"{done['seed'].nunique()} of {group['seed'].nunique()}",
+                **{title: _mean(group if _is_published(name) else done, name) for name, title in means.items()},
+            }
+        )
+    has_several = (rows[rows["state"] == "done"].groupby(by, dropna=False)["seed"].nunique() > 1).any()
+    return pd.DataFrame(lines if has_several else [])
+
+
+def _is_published(column: str) -> bool:
+    return column.startswith("published")
+
+
+def _mean(group: pd.DataFrame, column: str) -> str:
+    values = group[column].dropna().astype(float).tolist()
+    text, most = ("{:.2f}".format, np.inf) if "mib" in column else ("{:.2%}".format, 1.0)
+    if not values:
+        return NOTHING
+    if _is_published(column):
+        return text(values[0])
+    if len(set(values)) == 1:
+        return text(values[0])
+    if column in SCATTERED:
+        return f"{text(float(np.median(values)))} ({text(min(values))} to {text(max(values))})"
+    mean = text(float(np.mean(values)))
+    if len(values) < LEAST_SEEDS:
+        return mean
+    return f"{mean} ({' to '.join(map(text, possible_interval(values, most)))})"
+
+
+SCATTERED = ("error_gated", "agreement")  # a gate of a needed block closes or does not: two heaps, of no use as a mean
+MEANS = (
+    "First the means over seeds, from three on with Student's 95 % interval of the mean (of gated errors and "
+    "agreements the median, lowest and highest), then the single runs. All seeds see the same test images: the "
+    "interval says how much seeds differ, not how well so many images tell an error."
+)
+BARS = (
+    "Error bars: 95 % interval; of one seed's error the binomial one, of a mean over three seeds or more Student's t. "
+    "The latter is about seeds, on the same test images. Dots: single seeds."
+)
+COLUMNS = (
+    "Errors are those of the settled epoch: of the pruned network, with its binomial interval, and of the gated one; "
+    "beside them the gated network's error in the last epoch (final) and the lowest of all tested epochs (best, which "
+    "has looked at the test images). Flickered: gates neither open nor closed throughout the last batches of that "
+    "epoch, and gates that were not as pruning takes them to be in some test batch."
+)
+
+
+def percents(rows: pd.DataFrame, column: str) -> pd.Series[str]:
+    """A column of fractions as percentages."""
+    return rows[column].map(lambda value: NOTHING if pd.isna(value) else f"{value:.2%}").astype(str)
+
+
+def intervals(rows: pd.DataFrame) -> list[str]:
+    """The binomial intervals of the pruned networks' errors."""
+    low, high = percents(rows, "error_low"), percents(rows, "error_high")
+    return [NOTHING if a == NOTHING else f"{a} to {b}" for a, b in zip(low, high, strict=True)]
+
+
+def decimals(rows: pd.DataFrame, column: str) -> pd.Series[str]:
+    """A column of numbers with two decimals."""
+    return rows[column].map(lambda value: NOTHING if pd.isna(value) else f"{value:.2f}").astype(str)
+
+
+def counts(rows: pd.DataFrame) -> list[str]:
+    """Discarded of all blocks, with the share."""
+    return [
+        NOTHING
+        if pd.isna(row["discarded"])
+        else f"{row['discarded']:.0f}/{row['blocks']:.0f} ({row['discarded_ratio']:.0%})"
+        for row in rows.to_dict("records")
+    ]
+
+
+def error_metric(registry: Registry, name: str) -> str:
+    """What the paper calls the error on a figure's data set: top-1 on ImageNet, validation error elsewhere."""
+    network = registry.datasets[registry.figures[name].dataset].recipe.network
+    return "top1_error" if network == "imagenet" else "val_error"
+
+
+def with_published(
+    table: pd.DataFrame, registry: Registry, name: str, column: str, figures: tuple[str, ...], metric: str
+) -> pd.DataFrame:
+    """Adds a column of published values: that of a run's depth, method and epsilon, whatever its seed.
+
+    Runs with a weight decay of their own have no counterpart in the paper, except that of a smaller version with the
+    paper's.
+    """
+    data = registry.datasets[registry.figures[name].dataset]
+    decays = (data.recipe.weight_decay, *(published.decays(data) if data.reduced else ()))
+    published_table = published.of_data(published.read(published.published_csv(), registry), data)
+    values = [
+        published.value(
+            published_table,
+            figures,
+            depth=row["depth"],
+            method=row["method"],
+            epsilon=None if pd.isna(row["epsilon"]) else row["epsilon"],
+            metric=metric,
+            source="digitised",
+        )
+        if row["weight_decay"] in decays
+        else None
+        for row in table.to_dict("records")
+    ]
+    return table.assign(**{column: pd.Series(values, dtype="float64", index=table.index)})

@@ -1,0 +1,1 @@
+"""Results and runs taken over from others."""

@@ -1,0 +1,1 @@
+"""What is trained: the registry of data sets, recipes, runs and figures."""

@@ -1,0 +1,58 @@
+"""Digests of files and documents, and documents sealed with their own."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from eps_resnet.files.atomic import read_json, write_json
+
+SEAL = "seal"  # a document's last key: the digest of the others
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class Digests:
+    """SHA-256 of files that are read again only if their size or times changed, kept in a JSON file.
+
+    For decisions that are made each time Snakemake starts. `verify` and whoever uses a file read all of it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        known = read_json(path)
+        self._known: dict[str, Any] = known if isinstance(known, dict) else {}
+
+    def sha256(self, path: Path) -> str:
+        """SHA-256 of a file, in hexadecimal."""
+        status = path.stat()
+        seen = [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
+        known = self._known.get(str(path))
+        if not isinstance(known, list) or known[:-1] != seen:
+            known = self._known[str(path)] = [*seen, sha256(path)]
+        return str(known[-1])
+
+    def save(self) -> None:
+        """Writes what is known."""
+        write_json(self.path, self._known)
+
+
+def digest(document: Any) -> str:
+    """Sixteen hexadecimal digits of a JSON document's canonical form."""
+    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def write_sealed(path: Path, document: dict[str, Any]) -> None:
+    """Writes a JSON document with its own digest, so that an altered one is noticed (not one that is sealed anew)."""
+    write_json(path, {**document, SEAL: digest(document)})
+
+
+def is_sealed(document: Any) -> bool:
+    """Whether a document is as `write_sealed` wrote it."""
+    if not isinstance(document, dict):
+        return False
+    return document.get(SEAL) == digest({name: value for name, value in document.items() if name != SEAL})

@@ -1,0 +1,1 @@
+"""The paper's method: what decides a training's numbers."""

@@ -1,0 +1,103 @@
+"""The batches that a network is trained and tested on: from stored tensors, or from JPEG files."""
+
+from collections.abc import Iterator
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from eps_resnet.data import store
+from eps_resnet.data.store import Images
+from eps_resnet.experiments.layout import Layout
+from eps_resnet.experiments.models import Recipe, Run
+from eps_resnet.experiments.registry import Registry, recipe_of
+from eps_resnet.files.errors import UserError
+from eps_resnet.method.inputs.augment import augmented, mean_image, normalise, steps_per_epoch
+from eps_resnet.method.parallel import Share
+from eps_resnet.method.streams import stream
+
+TEST_BATCH = 128  # Sec. 4 evaluates as it trains: batches of 128 in stored order, the last one short
+
+
+class Batches(Protocol):
+    """A data set as normalised batches, on the device of training.
+
+    `mean` is what is subtracted from raw pixels, `size` the images' height and width.
+    """
+
+    mean: Tensor
+    size: int
+    test_labels: Tensor
+
+    def training(self, epoch: int, skip: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        """One epoch, counted from 1: inputs (B, C, H, W) and labels (B,), this process's share of each mini-batch.
+
+        The first `skip` mini-batches are left out, and the others are what they would be without.
+        """
+
+    def test(self) -> Iterator[Tensor]:
+        """The test inputs (B, C, H, W) in stored order, in batches of 128, the last one short."""
+
+
+def open_batches(
+    registry: Registry,
+    layout: Layout,
+    run: Run,
+    device: torch.device,
+    share: Share = Share(),
+    workers: int | None = None,
+) -> Batches:
+    """The batches of a run. `workers`: processes that decode images, where there are any; None for one on each core.
+
+    Raises UserError if the data set is missing or altered, or smaller than a mini-batch.
+    """
+    data, recipe = registry.datasets[run.dataset], recipe_of(registry, run)
+    if data.format == "imagenet":
+        from eps_resnet.method.inputs.jpeg import JpegBatches  # its libraries need a second, which other data sets save
+
+        return JpegBatches(layout, run.dataset, data, recipe, run.seed, device, share, workers)
+    return TensorBatches(store.load(layout, run.dataset), recipe, run.seed, device, share)
+
+
+class TensorBatches:
+    """Batches of a data set whose images all lie on the device; order and augmentation are drawn from (seed, epoch)."""
+
+    def __init__(self, images: Images, recipe: Recipe, seed: int, device: torch.device, share: Share = Share()) -> None:
+        if steps_per_epoch(len(images.train_labels), recipe) == 0:
+            raise UserError(
+                f"A batch has {recipe.batch} images, but there are only {len(images.train_labels)} to train on."
+            )
+        self.recipe, self.seed, self.share = recipe, seed, share
+        self.train_images, self.train_labels = images.train_images.to(device), images.train_labels.to(device).long()
+        self.test_images, self.test_labels = images.test_images.to(device), images.test_labels.to(device).long()
+        self.mean, self.size = mean_image(self.train_images), self.train_images.shape[-1]
+
+    def training(self, epoch: int, skip: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        """One epoch, counted from 1: inputs (B, C, H, W) and labels (B,), this process's share of each mini-batch.
+
+        The first `skip` mini-batches are left out, and the others are what they would be without.
+        """
+        draw = stream(self.seed, "batches", epoch)
+        for step, chosen in enumerate(order(len(self.train_labels), self.recipe, draw)):
+            images = self.train_images.index_select(0, chosen.to(self.mean.device))  # whole images at a time
+            batch = augmented(images, self.recipe.augmentation, draw)
+            if step < skip:  # made all the same: the draws of the others come after its own
+                continue
+            rows = self.share.rows(len(chosen))
+            yield normalise(batch[rows], self.mean, self.recipe), self.train_labels[chosen[rows].to(self.mean.device)]
+
+    def test(self) -> Iterator[Tensor]:
+        """The test inputs (B, C, H, W) in stored order, in batches of 128, the last one short."""
+        for batch in torch.split(self.test_images, TEST_BATCH):
+            yield normalise(batch, self.mean, self.recipe)
+
+
+def order(images: int, recipe: Recipe, draw: torch.Generator) -> list[Tensor]:
+    """Which images each mini-batch of an epoch holds (on the CPU): permutations, one after another if one is too short.
+
+    The last, partial mini-batch is left out where the recipe says so.
+    """
+    steps = steps_per_epoch(images, recipe)
+    needed = min(steps * recipe.batch, images) if recipe.epoch_steps is None else steps * recipe.batch
+    passes = [torch.randperm(images, generator=draw) for _ in range(-(-needed // images))]
+    return list(torch.split(torch.cat(passes)[:needed], recipe.batch))

@@ -1,0 +1,146 @@
+"""The whole network: stem, units, head and side head; and how its weights are drawn."""
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from eps_resnet.method.networks.architecture import Architecture
+from eps_resnet.method.networks.blocks import Block, Skip
+from eps_resnet.method.networks.layers import BatchNorm, Conv, MaxPool
+
+RESIDUALS = 64  # compiled versions of a block: its shapes, in training and evaluation, with and without gradients
+
+
+class Head(nn.Module):
+    """BN-ReLU, global average pooling, linear with bias: (N, C, H, W) to logits (N, classes)."""
+
+    def __init__(self, inputs: int, classes: int, slices: int) -> None:
+        super().__init__()
+        self.norm = BatchNorm(inputs, slices)
+        self.linear = nn.Linear(inputs, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits (N, classes)."""
+        return self.linear(F.relu(self.norm(x), inplace=True).mean((2, 3)))  # type: ignore[no-any-return]
+
+
+class ResNet(nn.Module):
+    """A pre-activation ResNet (Sec. 4). `units` holds the blocks, and the skips that are left of pruned ones."""
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        self.architecture = architecture
+        self.stem = _stem(architecture)
+        units: list[Skip] = []
+        self.side_unit: int | None = None
+        for stage, kept in enumerate(architecture.kept):
+            if 0 not in kept:
+                units.append(Skip(architecture, stage, 0))  # where nothing changes it is the identity, without weights
+            for index in kept:
+                units.append(Block(architecture, stage, index))
+                if architecture.side_after == (stage, index):
+                    self.side_unit = len(units) - 1
+        self.units: Sequence[Skip] = nn.ModuleList(units)  # type: ignore[assignment]
+        self.head = Head(architecture.outputs[-1], architecture.classes, architecture.slices)
+        self.side_head: Head | None = None
+        if architecture.side_after is not None:
+            inputs = architecture.outputs[architecture.side_after[0]]
+            self.side_head = Head(inputs, architecture.classes, architecture.slices)
+
+    @property
+    def blocks(self) -> list[Block]:
+        """The residual blocks, input to output."""
+        return [unit for unit in self.units if isinstance(unit, Block)]
+
+    def set_epsilon(self, epsilon: float) -> None:
+        """Sets the threshold of every gate. Raises ValueError for a network without gates."""
+        if self.architecture.epsilon is None:
+            raise ValueError("this network has no gates")
+        for block in self.blocks:
+            block.epsilon = epsilon
+
+    def set_discarded(self, discarded: Sequence[bool]) -> None:
+        """Says, one flag per block, which blocks evaluation takes as the identity."""
+        for block, is_discarded in zip(self.blocks, discarded, strict=True):
+            block.discarded = is_discarded
+
+    def set_late(self, late: bool) -> None:
+        """Says whether gates leave their decisions on the device until they are read (for GPUs)."""
+        for block in self.blocks:
+            block.late = late
+
+    def expect_closed(self, expected: Sequence[bool]) -> None:
+        """Says, one flag per block, which late gates are expected to be closed in the mini-batches that come."""
+        for block, is_expected in zip(self.blocks, expected, strict=True):
+            block.expected_closed = block.late and is_expected and not block.certified
+
+    def expects_closed(self) -> bool:
+        """Whether there are such blocks."""
+        return any(block.expected_closed for block in self.blocks)
+
+    def opened_unexpectedly(self) -> bool:
+        """Whether a block was open that was expected to be closed; it is then no longer expected to."""
+        opened = [b for b, closed in zip(self.blocks, self.read_gates(), strict=True) if b.expected_closed > closed]
+        for block in opened:
+            block.expected_closed = False
+        return bool(opened)
+
+    def compile_residuals(self) -> None:
+        """Compiles every block's F by torch.compile; gates stay outside, as they decide what is computed."""
+        import torch._dynamo as dynamo  # takes seconds, for a variant
+
+        dynamo.config.recompile_limit = RESIDUALS  # the default of 8 is less than there are shapes of blocks
+        for block in self.blocks:
+            block.residual = torch.compile(block.residual)  # type: ignore[method-assign]
+
+    def read_gates(self) -> list[bool]:
+        """Per block, the gate's decision for the latest mini-batch. Waits for a GPU once, not for each block."""
+        waiting = {block: block.closed for block in self.blocks if isinstance(block.closed, Tensor)}
+        if waiting:
+            for block, closed in zip(waiting, torch.stack(list(waiting.values())).tolist(), strict=True):
+                block.closed = closed
+        return [bool(block.closed) for block in self.blocks]
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Images (N, C, H, W) to logits (N, classes), and in training mode to the side head's logits, if it exists."""
+        side = None
+        x = self.stem(x)
+        for index, unit in enumerate(self.units):
+            x = unit(x)
+            if self.training and self.side_head is not None and index == self.side_unit:
+                side = self.side_head(x)
+        return self.head(x), side
+
+
+def _stem(architecture: Architecture) -> nn.Sequential:
+    """Convolution, BN, ReLU, and max-pooling for ImageNet (Sec. 4)."""
+    convolution = Conv(architecture.stem(), architecture.stride_padding)
+    norm = BatchNorm(architecture.widths[0], architecture.slices)
+    pool = [MaxPool(architecture.stride_padding)] if architecture.family == "imagenet" else []
+    return nn.Sequential(convolution, norm, nn.ReLU(inplace=True), *pool)
+
+
+def initialise(network: ResNet, scheme: Literal["variance_scaling", "gaussian"], generator: torch.Generator) -> None:
+    """Draws all convolution and linear weights; biases become 0. Deterministic given the generator's state.
+
+    `variance_scaling` is the reference code's: factor 2, fan-out for convolutions and fan-in for linear layers, normal,
+    truncated at two sigma, with TensorFlow's factor 1.3 that makes up for the variance lost by truncation.
+    `gaussian` is the paper's text: normal with std 0.01 (Sec. 4).
+    """
+    for module in network.modules():
+        if not isinstance(module, nn.Conv2d | nn.Linear):
+            continue
+        weight = module.weight
+        fan = weight.shape[0] * weight[0, 0].numel() if isinstance(module, nn.Conv2d) else module.in_features
+        std = math.sqrt(1.3 * 2 / fan)
+        with torch.no_grad():
+            if scheme == "gaussian":
+                nn.init.normal_(weight, std=0.01, generator=generator)
+            else:
+                nn.init.trunc_normal_(weight, std=std, a=-2 * std, b=2 * std, generator=generator)
+            if module.bias is not None:
+                module.bias.zero_()

@@ -1,0 +1,138 @@
+"""The state of one training: everything that a checkpoint must bring back."""
+
+import math
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from eps_resnet.experiments.models import Recipe, Run
+from eps_resnet.method.history import Epoch, Gates
+from eps_resnet.method.networks.resnet import ResNet
+from eps_resnet.method.parallel import Share, combine, distributed
+from eps_resnet.method.schedule import RateSchedule
+
+State = tuple[dict[str, Tensor], dict[str, Any]]  # named tensors, and plain values that JSON can hold
+
+
+@dataclass
+class Settled:
+    """The network after the latest epoch at the lowest rate so far: it is the one that is pruned and reported."""
+
+    epoch: int = 0
+    rate: float = math.inf
+    epsilon: float = 0.0
+    discarded: list[bool] = field(default_factory=list)
+    flickered: int = 0
+    weights: dict[str, Tensor] = field(default_factory=dict)
+
+
+class Training:
+    """The state of one training.
+
+    `epoch` and `step` count what is finished. `gates` and `sums` are of the epoch under way, a row for each of its
+    steps so far: the blocks whose gate was closed (blocks,), and loss, errors and images (3,) in float64.
+    """
+
+    def __init__(self, run: Run, recipe: Recipe, network: ResNet, share: Share = Share()) -> None:
+        self.run, self.recipe, self.network, self.share = run, recipe, network, share
+        self.model = distributed(network, share, has_gates=run.epsilon is not None)
+        if recipe.compiled:
+            network.compile_residuals()
+        self.optimizer = _optimizer(network, recipe)
+        self.schedule = RateSchedule.of(recipe, run)
+        self.certifies = True  # False: no block is ever certified, for comparison
+        self.epoch = self.step = 0
+        self.gates: list[Tensor] = []
+        self.sums: list[Tensor] = []
+        self.gathered = 0  # of these rows, how many are of all processes together
+        self.settled = Settled()
+        self.history: list[Epoch] = []
+        self.closed: list[Tensor] = []  # per epoch, (blocks,): batches of the window with the gate closed
+        self.percentiles: list[Tensor] = []  # per epoch, (blocks, 5)
+        self.window = 0
+        self.seconds = 0.0
+        self.machines: list[dict[str, Any]] = []  # those that trained it, one after another
+
+    def finish_epoch(self, record: Epoch, gates: Gates, percentiles: Tensor) -> None:
+        """Counts the epoch under way as finished, and keeps what is recorded of it."""
+        self.epoch = record.epoch
+        self.history.append(record)
+        self.closed.append(torch.tensor(gates.closed, dtype=torch.int32))
+        self.percentiles.append(percentiles)
+        self.window = gates.window
+        self.gates, self.sums, self.gathered = [], [], 0
+
+    def gather(self) -> None:
+        """Combines those of the epoch's rows over all processes that are not yet combined."""
+        if self.share.of > 1 and self.gathered < len(self.gates):
+            new = slice(self.gathered, None)
+            gates, sums = combine(torch.stack(self.gates[new]), torch.stack(self.sums[new]))
+            self.gates[new], self.sums[new] = list(gates), list(sums)
+        self.gathered = len(self.gates)
+
+    def state(self) -> State:
+        """What a checkpoint keeps."""
+        tensors = {
+            **{f"network.{name}": tensor for name, tensor in self.network.state_dict().items()},
+            **{f"momentum.{name}": buffer for name, buffer in self._momentum().items()},
+            **{f"settled.{name}": tensor for name, tensor in self.settled.weights.items()},
+            **{name: torch.stack(rows) for name in ROWS if (rows := getattr(self, name))},
+        }
+        facts = {
+            **{name: getattr(self, name) for name in PLAIN},
+            "schedule": self.schedule.state(),
+            "certified": [block.certified for block in self.network.blocks],
+            "settled": {name: value for name, value in vars(self.settled).items() if name != "weights"},
+            "history": [asdict(epoch) for epoch in self.history],
+        }
+        return tensors, facts
+
+    def restore(self, state: State) -> None:
+        """Continues where `state` was taken. Copies it: its tensors may lie in a file that is deleted.
+
+        Raises KeyError, TypeError, ValueError or RuntimeError if it is not a state of such a training.
+        """
+        tensors, facts = state
+        self.network.load_state_dict(_below("network", tensors))
+        parameters = dict(self.network.named_parameters())
+        for name, buffer in _below("momentum", tensors).items():
+            # In the parameter's own memory format, which the fused optimiser takes for granted.
+            own = torch.empty_like(parameters[name]).copy_(buffer)
+            self.optimizer.state[parameters[name]]["momentum_buffer"] = own
+        self.settled = Settled(**facts["settled"], weights=_below("settled", tensors))
+        self.history = [Epoch(**epoch) for epoch in facts["history"]]
+        vars(self.schedule).update(facts["schedule"])
+        for block, is_certified in zip(self.network.blocks, facts["certified"], strict=True):
+            block.certified = is_certified
+        for name in PLAIN:
+            setattr(self, name, facts[name])
+        for name in ROWS:
+            setattr(self, name, list(tensors[name].clone()) if name in tensors else [])
+        self.sums = [row.to(self.network.head.linear.bias.device) for row in self.sums]
+        self.gathered = len(self.gates)
+
+    def _momentum(self) -> dict[str, Tensor]:
+        states = {name: self.optimizer.state.get(p, {}) for name, p in self.network.named_parameters()}
+        buffers = {name: state.get("momentum_buffer") for name, state in states.items()}
+        return {name: buffer for name, buffer in buffers.items() if buffer is not None}
+
+
+PLAIN = ("epoch", "step", "window", "seconds", "machines")
+ROWS = ("gates", "sums", "closed", "percentiles")
+
+
+def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(f"{prefix}."): t.clone() for name, t in tensors.items() if name.startswith(f"{prefix}.")}
+
+
+def _optimizer(network: ResNet, recipe: Recipe) -> torch.optim.SGD:
+    decaying: list[torch.nn.Parameter] = []
+    others: list[torch.nn.Parameter] = []
+    for parameter in network.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+        is_weight = parameter.dim() > 1  # of a convolution or a linear layer
+        (decaying if is_weight or recipe.decay_on == "all" else others).append(parameter)
+    groups = [{"params": decaying, "decays": True}, {"params": others, "decays": False}]
+    return torch.optim.SGD(groups, lr=recipe.rate, momentum=recipe.momentum, nesterov=recipe.nesterov, fused=True)

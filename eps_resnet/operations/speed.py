@@ -1,0 +1,91 @@
+"""How fast networks train: timed on this machine by `eps-resnet plan --calibrate`, else assumed.
+
+The paper publishes no training times, so there is nothing between the two.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from eps_resnet.experiments.layout import Layout
+from eps_resnet.experiments.models import Run
+from eps_resnet.experiments.registry import Registry, recipe_of
+from eps_resnet.files.atomic import read_json
+from eps_resnet.runs.cost import CPU_MULTIPLY_ADDS_PER_SECOND, GPU_MULTIPLY_ADDS_PER_SECOND, step_multiply_adds
+
+THREADS = 1  # as Snakemake trains
+
+Device = Literal["gpu", "cpu"]
+Source = Literal["measured", "scaled", "assumed"]
+EXPLANATION = (
+    "Speed: measured (this network, on this machine), scaled (smaller ones were) or assumed (multiply-adds a second: "
+    f"{GPU_MULTIPLY_ADDS_PER_SECOND:.2g} on a GPU, {CPU_MULTIPLY_ADDS_PER_SECOND:.2g} on a core); the paper publishes "
+    "no times. `eps-resnet plan --calibrate` measures."
+)
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Multiply-adds a second in training one network, where, and how that is known.
+
+    `measured`: this network was timed on this machine. `scaled`: smaller ones were. `assumed`: none was.
+    """
+
+    multiply_adds_per_second: float
+    device: Device
+    source: Source
+
+
+@dataclass(frozen=True)
+class Timing:
+    """One entry of work/speed.json: the step of one network, and what was timed for it, as pairs of depth and batch."""
+
+    device: Device
+    multiply_adds: int
+    seconds: float
+    timed: tuple[tuple[int, int], ...]
+
+
+def network_name(run: Run) -> str:
+    """The network of a run, whatever its epsilon, decay and seed."""
+    return f"{run.dataset}-{run.depth}-{run.method}"
+
+
+def machine() -> dict[str, Any]:
+    """What a measured speed holds for: processor, graphics card, version of PyTorch, threads. PyTorch is asked."""
+    import torch
+
+    from eps_resnet.files.machine import processor
+    from eps_resnet.runs import device
+
+    return {
+        "processor": processor(),
+        "gpu": torch.cuda.get_device_name() if device.has_gpu() else None,
+        "torch": torch.__version__,
+        "threads": THREADS,
+    }
+
+
+def speed_of(registry: Registry, run: Run, timings: dict[str, Timing]) -> Speed:
+    """The speed of a run's network: from its timing, or else the one assumed for the device that its recipe names."""
+    timing = timings.get(network_name(run))
+    if timing is not None and timing.multiply_adds == step_multiply_adds(registry, run):
+        return Speed(timing.multiply_adds / timing.seconds, timing.device, "scaled" if timing.timed[1:] else "measured")
+    if recipe_of(registry, run).device == "gpu":
+        return Speed(GPU_MULTIPLY_ADDS_PER_SECOND, "gpu", "assumed")
+    return Speed(CPU_MULTIPLY_ADDS_PER_SECOND, "cpu", "assumed")
+
+
+def read_timings(layout: Layout) -> tuple[dict[str, Timing], str | None]:
+    """The timings of this machine by network, and why there are none if a file of another machine is there."""
+    document = read_json(layout.speed)
+    if document is None:
+        return {}, None
+    here = machine()
+    try:
+        there = {name: document["machine"][name] for name in here}
+        timings = {name: Timing(**timing) for name, timing in document["networks"].items()}
+    except (KeyError, TypeError, AttributeError):
+        return {}, f"{layout.speed} is not as `eps-resnet plan --calibrate` writes it; it is ignored."
+    if differing := [f"{name} {there[name]} there, {here[name]} here" for name in here if there[name] != here[name]]:
+        return {}, f"{layout.speed} is ignored, it was measured elsewhere: {'; '.join(differing)}."
+    return timings, None

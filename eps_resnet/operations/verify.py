@@ -1,0 +1,146 @@
+"""Compares everything there is with what its manifest says: what is stale, altered, damaged or lost."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from eps_resnet.data import manifest as data_manifest
+from eps_resnet.evidence.figures import current
+from eps_resnet.experiments.layout import Layout
+from eps_resnet.experiments.registry import Registry
+from eps_resnet.files.atomic import read_json
+from eps_resnet.files.digests import is_sealed, sha256
+from eps_resnet.operations.simulation import simulated_results
+from eps_resnet.provenance import fingerprints, state
+from eps_resnet.provenance.code import Layer
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A file that is not what it should be, and what to do about it."""
+
+    path: str
+    problem: str
+    remedy: str
+
+
+@dataclass
+class Verification:
+    """What was found: files that are as they should be, files that are not here, and problems."""
+
+    verified: list[str] = field(default_factory=list)
+    absent: list[str] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+
+    def expect(self, path: Path, expected: str | None, remedy: str, may_be_absent: bool = False) -> None:
+        """Compares a file with the SHA-256 it should have."""
+        if not path.exists() and may_be_absent:
+            self.absent.append(str(path))
+        elif not path.exists():
+            self.add(path, "is missing", remedy)
+        elif sha256(path) != expected:
+            self.add(path, "was altered: it has not the SHA-256 that is on record", remedy)
+        else:
+            self.verified.append(str(path))
+
+    def add(self, path: Path, problem: str, remedy: str) -> None:
+        """Takes down a problem."""
+        self.problems.append(Problem(str(path), problem, remedy))
+
+
+def verify(registry: Registry, layout: Layout) -> Verification:
+    """Reads every stored data set, result and table of the registry, and compares it with its record."""
+    found = Verification()
+    for name in registry.datasets:
+        _verify_data(found, registry, layout, name)
+    for key in registry.runs:
+        if layout.result(key).exists():
+            _verify_training(found, registry, layout, key)
+            _verify_evaluation(found, registry, layout, key)
+    if not registry.simulated:
+        for path in simulated_results(layout):
+            found.add(path, "is simulated: its numbers are invented", "delete the folder it lies in")
+    for path in _strangers(registry, layout):
+        found.add(path, "belongs to no run of the registry", "add the run to the registry, or move the folder away")
+    for name in registry.figures:
+        if layout.tables(name).exists():
+            _verify_figure(found, registry, layout, name)
+    return found
+
+
+def _verify_data(found: Verification, registry: Registry, layout: Layout, name: str) -> None:
+    path, remedy = layout.data_manifest(name), f"`eps-resnet fetch {name}`"
+    manifest = data_manifest.read(layout, name)
+    if manifest is None:
+        for there in (path, layout.store(name)):
+            if there.exists():
+                found.add(there, "is damaged or without its manifest", f"delete it, then {remedy}")
+    elif not state.is_fetched(registry, layout, name):
+        found.add(path, "names a copy that the registry does not accept", remedy)
+    else:
+        found.verified.append(str(path))
+        found.expect(layout.store(name), manifest.sha256, f"delete it, then `dvc checkout` or {remedy}", True)
+
+
+def _verify_training(found: Verification, registry: Registry, layout: Layout, key: str) -> None:
+    path = layout.manifest(key)
+    manifest = _sealed(found, path, f"`git checkout` it, or train anew: `eps-resnet train {key}`")
+    if manifest is None:
+        return
+    now = fingerprints.training_parts(registry, layout, key)
+    _compare(found, path, manifest, now, "training", f"`eps-resnet why {key}` says what would be redone")
+    remedy = "`git checkout` it, or delete manifest.json and train anew"
+    found.expect(layout.history(key), manifest.get("history_sha256"), remedy)
+    found.expect(layout.blocks(key), manifest.get("blocks_sha256"), remedy)
+    remedy = "delete it, then `dvc checkout` or `dvc pull` it; without DVC it is trained anew where it is needed"
+    found.expect(layout.model(key), manifest.get("model_sha256"), remedy, may_be_absent=True)
+
+
+def _verify_evaluation(found: Verification, registry: Registry, layout: Layout, key: str) -> None:
+    path = layout.metrics(key)
+    remedy = f"`git checkout` it, or `eps-resnet evaluate {key}`"
+    if not path.exists():
+        found.absent.append(str(path))
+        return
+    metrics = _sealed(found, path, remedy)
+    if metrics is None:
+        return
+    _compare(found, path, metrics, fingerprints.evaluation_parts(registry, layout, key), "evaluation", remedy)
+    if metrics.get("model_sha256") != (read_json(layout.manifest(key)) or {}).get("model_sha256"):
+        found.add(path, "was measured on another network than manifest.json names", remedy)
+    found.expect(layout.pruned(key), metrics.get("pruned_sha256"), f"delete it, then `eps-resnet prune {key}`", True)
+
+
+def _verify_figure(found: Verification, registry: Registry, layout: Layout, name: str) -> None:
+    path, remedy = layout.table_manifest(name), f"`eps-resnet table {name}` and `eps-resnet draw {name}`"
+    manifest = _sealed(found, path, remedy)
+    if manifest is None:
+        return
+    _compare(found, path, manifest, current.table_parts(registry, layout, name), "tables", remedy)
+    digests = manifest.get("files", {})
+    for file in layout.figure_files(name):
+        found.expect(file, digests.get(file.name), remedy)
+
+
+def _sealed(found: Verification, path: Path, remedy: str) -> dict[str, Any] | None:
+    """A sealed document, or None where it is missing or altered, which is taken down."""
+    document = read_json(path)
+    if not is_sealed(document):
+        found.add(path, "was altered or is damaged" if path.exists() else "is missing", remedy)
+        return None
+    found.verified.append(str(path))
+    return document  # type: ignore[no-any-return]
+
+
+def _compare(
+    found: Verification, path: Path, document: dict[str, Any], now: dict[str, Any], layer: Layer, remedy: str
+) -> None:
+    if reasons := fingerprints.reasons(document.get("made_from"), now, layer, state.device_of(document)):
+        found.add(path, "is stale: " + "; ".join(reasons), remedy)
+
+
+def _strangers(registry: Registry, layout: Layout) -> Iterator[Path]:
+    folder = layout.result("")
+    if folder.is_dir():
+        yield from sorted(path for path in folder.iterdir() if path.name not in registry.runs)

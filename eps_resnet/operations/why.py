@@ -1,0 +1,87 @@
+"""What would be redone for a run, step by step, and because of what."""
+
+from dataclasses import dataclass
+
+from eps_resnet.data.manifest import data_digest
+from eps_resnet.evidence.figures import current
+from eps_resnet.experiments.layout import Layout
+from eps_resnet.experiments.registry import Registry
+from eps_resnet.files.atomic import read_json
+from eps_resnet.files.digests import is_sealed, sha256
+from eps_resnet.provenance import fingerprints, state
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step of a run, and why it would be done; nothing if its result is current."""
+
+    name: str
+    reasons: tuple[str, ...]
+
+
+def why(registry: Registry, layout: Layout, key: str) -> list[Step]:
+    """The steps of a run in the order in which they are done: data, training, evaluation and each figure."""
+    run = registry.run(key)
+    data = _data(registry, layout, run.dataset)
+    training = _training(registry, layout, key)
+    evaluation = _evaluation(registry, layout, key, is_trained=not training)
+    steps = [
+        # Images are needed for what is redone, and else not looked for.
+        Step(f"fetch {run.dataset}", data if training or evaluation else ()),
+        Step("train", training),
+        Step("prune, evaluate", evaluation),
+    ]
+    for name in registry.figures:
+        if key in registry.runs_of(name):
+            steps.append(Step(name, _figure(registry, layout, name, follows=bool(training or evaluation))))
+    return steps
+
+
+def _data(registry: Registry, layout: Layout, name: str) -> tuple[str, ...]:
+    if not layout.store(name).exists():
+        return ("the images are not here",)
+    if not state.is_fetched(registry, layout, name):
+        return ("data/ holds a copy that the registry does not accept",)
+    if sha256(layout.store(name)) != data_digest(layout, name):
+        return ("the images were altered",)
+    return ()
+
+
+def _training(registry: Registry, layout: Layout, key: str) -> tuple[str, ...]:
+    manifest, now = read_json(layout.manifest(key)), fingerprints.training_parts(registry, layout, key)
+    if manifest is None:
+        folder = layout.work(fingerprints.training_fingerprint(registry, layout, key))
+        checkpoints = sorted(folder.glob(fingerprints.CHECKPOINTS))
+        return (f"it was interrupted; it resumes from {checkpoints[-1].name}",) if checkpoints else ("it never ran",)
+    if not is_sealed(manifest):
+        return (f"{layout.manifest(key)} was altered",)
+    return tuple(fingerprints.reasons(manifest.get("made_from"), now, "training", state.device_of(manifest)))
+
+
+def _evaluation(registry: Registry, layout: Layout, key: str, is_trained: bool) -> tuple[str, ...]:
+    manifest, metrics = read_json(layout.manifest(key)), read_json(layout.metrics(key))
+    if not is_trained:
+        return ("it follows the training",)
+    if metrics is None:
+        return ("it never ran",)
+    if not is_sealed(metrics):
+        return (f"{layout.metrics(key)} was altered",)
+    if metrics.get("model_sha256") != manifest.get("model_sha256"):
+        return ("the metrics are of another network",)
+    now = fingerprints.evaluation_parts(registry, layout, key)
+    return tuple(fingerprints.reasons(metrics.get("made_from"), now, "evaluation"))
+
+
+def _figure(registry: Registry, layout: Layout, name: str, follows: bool) -> tuple[str, ...]:
+    manifest = read_json(layout.table_manifest(name))
+    if follows:
+        return ("it shows this run",)
+    if manifest is None:
+        return ("it was never drawn",)
+    if not is_sealed(manifest):
+        return (f"{layout.table_manifest(name)} was altered",)
+    now = current.table_parts(registry, layout, name)
+    if reasons := fingerprints.reasons(manifest.get("made_from"), now, "tables"):
+        return tuple(reasons)
+    waits = [k for k in registry.runs_of(name) if not state.is_evaluated(registry, layout, k)]
+    return (f"runs that it shows are not done: {', '.join(waits)}",) if waits else ()

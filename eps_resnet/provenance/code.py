@@ -1,0 +1,90 @@
+"""The code that a result was made by: one digest for each layer, the same wherever in it a definition lies.
+
+A layer is its folders: what a change in them redoes (docs/architecture.md). Comments, docstrings, formatting, the place
+of a definition and the words of an error do not count.
+"""
+
+import ast
+import subprocess
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+from eps_resnet.files.digests import digest
+
+PACKAGE = Path(__file__).parent.parent
+Layer = Literal["training", "evaluation", "tables"]
+LAYERS: dict[Layer, tuple[str, ...]] = {
+    "training": ("method",),
+    "evaluation": ("measure",),
+    "tables": ("evidence/figures", "evidence/published.py", "evidence/verdict.py"),
+}
+STATEMENTS = ("body", "orelse", "finalbody", "handlers", "cases")  # the fields of a node that hold statements
+
+
+def layer_files(layer: Layer, figure: str | None = None, package: Path = PACKAGE) -> list[Path]:
+    """The modules of a layer; of the tables' layer those of one figure of the paper, not the others' own modules."""
+    places = [package / place for place in LAYERS[layer]]
+    files = [file for place in places for file in ([place] if place.suffix else sorted(place.rglob("*.py")))]
+    others = {file for file in files if file.stem.removeprefix("figure").isdigit() and file.stem != f"figure{figure}"}
+    return [file for file in files if file not in others]
+
+
+@cache
+def layer_digest(layer: Layer, figure: str | None = None) -> str:
+    """The digest of a layer of the code that runs."""
+    return code_digest(file.read_text(encoding="utf-8") for file in layer_files(layer, figure))
+
+
+def code_digest(sources: Iterable[str]) -> str:
+    """Sixteen hexadecimal digits of what these modules' statements do, whatever their order and places."""
+    found = [ast.dump(statement) for source in sources for statement in statements(source)]
+    imports = {line for line in found if line.startswith("Import")}  # a module more imports the same once more
+    return digest(sorted(imports) + sorted(line for line in found if line not in imports))
+
+
+def statements(source: str) -> list[ast.stmt]:
+    """The statements at the top of a module, without all that changes no result."""
+    return list(_bare(ast.parse(source).body))
+
+
+def _bare(body: list[ast.stmt]) -> Iterator[ast.stmt]:
+    """Statements without docstrings, imports of this package and what an error says; imports one by one."""
+    for place, node in enumerate(body):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and place == 0:
+            continue
+        if isinstance(node, ast.Import):
+            yield from (ast.Import([name]) for name in node.names if not _is_own(name.name))
+            continue
+        if isinstance(node, ast.ImportFrom):
+            if not _is_own(node.module) and not node.level and node.module != "__future__":
+                yield from (ast.ImportFrom(node.module, [name], 0) for name in node.names)
+            continue
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            continue
+        if isinstance(node, ast.Raise):
+            yield ast.Raise(node.exc.func if isinstance(node.exc, ast.Call) else node.exc)
+            continue
+        for field in STATEMENTS:
+            if inner := getattr(node, field, None):
+                setattr(node, field, list(_bare(inner)))
+        yield node
+
+
+def _is_own(module: str | None) -> bool:
+    return (module or "").split(".")[0] == PACKAGE.name
+
+
+def git_commit() -> str | None:
+    """The commit of the code that runs, with "+dirty" if it was changed since; None outside a git repository."""
+    try:
+        commit = _git("rev-parse", "HEAD")
+        return commit + ("+dirty" if _git("status", "--porcelain", "--", PACKAGE.name, "config") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _git(*arguments: str) -> str:
+    command = ["git", "-C", str(PACKAGE.parent), *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()

@@ -1,0 +1,115 @@
+"""Where a training runs: the guard against paper-sized runs on a CPU, one card per process, threads."""
+
+import fcntl
+import os
+import tempfile
+from itertools import product
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from eps_resnet.experiments.registry import Registry
+from eps_resnet.files.errors import UserError
+from eps_resnet.runs.cost import cpu_core_days, training_multiply_adds
+
+if TYPE_CHECKING:
+    import torch
+
+# torch takes seconds to import, and says alone for sure whether it can use a card: it is asked where a training that
+# needs one is due. Snakemake's guard, and what it says where there is none, need it for nothing else.
+_claims: list[IO[str]] = []  # open lock files: a card stays claimed as long as its process lives
+
+
+def has_gpu() -> bool:
+    """Whether PyTorch sees a CUDA device."""
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def refusal(registry: Registry, keys: list[str]) -> str:
+    """Why these trainings are not started on this machine, what they would cost, and what to do instead."""
+    total = sum(training_multiply_adds(registry, key) for key in keys)
+    return (
+        f"No GPU here, and {len(keys)} of the trainings asked for need one. On one core of a CPU they would take about "
+        f"{cpu_core_days(total):,.0f} days ({total:.2g} multiply-adds; docs/cost.md says how this is reckoned). "
+        "Nothing was fetched or trained. `make demo` shows the same steps in minutes; to train on the CPU all the "
+        "same, set EPS_RESNET_ALLOW_CPU=1."
+    )
+
+
+def cpu_is_allowed() -> bool:
+    """Whether the user has overridden the guard."""
+    return os.environ.get("EPS_RESNET_ALLOW_CPU") == "1"
+
+
+def choose(registry: Registry, key: str, sharing: int = 1) -> "torch.device":
+    """The device a run trains on: the CPU if its recipe says so, else a free card, else the CPU if the user allows it.
+
+    `sharing`: how many trainings may use one card; the processes of a data-parallel one never share theirs.
+    Raises UserError where the recipe needs a GPU and there is none, or every card is claimed by another training.
+    """
+    import torch
+
+    if registry.datasets[registry.run(key).dataset].recipe.device == "cpu":
+        return torch.device("cpu")
+    if has_gpu():
+        card = torch.device("cuda", claim_card(cards(), sharing))
+        torch.cuda.set_device(card)  # what the processes of a data-parallel training talk through
+        return card
+    if not cpu_is_allowed():
+        raise UserError(refusal(registry, [key]))
+    return torch.device("cpu")
+
+
+def cards() -> list[str]:
+    """The cards that this process sees, each by the name that it has for every process, in the order of their indices.
+
+    Indices will not do: where a cluster shows each job its own cards alone, the first card of every job is 0.
+    """
+    import torch
+
+    return [str(torch.cuda.get_device_properties(index).uuid) for index in range(torch.cuda.device_count())]
+
+
+def claim_card(cards: list[str], sharing: int = 1) -> int:
+    """The index of one of these cards that this process may use, with `sharing` - 1 others that say so too.
+
+    Snakemake counts cards but assigns none, so each training locks a file per card for as long as it lives: alone, or
+    where cards are shared, along with others, and one of the card's places for itself. Cards fill up evenly. Raises
+    UserError if there is no card left.
+    """
+    for place, (index, name) in product(range(sharing), enumerate(cards)):
+        card = f"eps-resnet-gpu-{name}"
+        held = [_locked(f"{card}.lock", fcntl.LOCK_SH if sharing > 1 else fcntl.LOCK_EX)]
+        if sharing > 1 and held[0]:
+            held.append(_locked(f"{card}-{place}.lock", fcntl.LOCK_EX))
+        files = [file for file in held if file]
+        if len(files) == len(held):
+            _claims.extend(files)
+            return index
+        for file in files:
+            file.close()
+    shared = f", each by {sharing}" if sharing > 1 else ""
+    raise UserError(
+        f"All {len(cards)} GPUs are claimed by other trainings{shared}; start snakemake with "
+        f"`--resources gpu={len(cards) * sharing}`."
+    )
+
+
+def _locked(name: str, how: int) -> IO[str] | None:
+    """The file, locked until it is closed; None if another process holds it otherwise."""
+    file = _lock_file(Path(tempfile.gettempdir(), name))
+    try:
+        fcntl.flock(file, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        return None
+    return file
+
+
+def _lock_file(path: Path) -> IO[str]:
+    """The file, made if it is not there; that of another user can be locked too, though not be written."""
+    try:
+        return path.open("a")
+    except PermissionError:
+        return path.open()

@@ -1,0 +1,126 @@
+"""What each figure's module promises: tables, drawings and captions with nothing run, with some runs, repeated."""
+
+import re
+from pathlib import Path
+from typing import get_args
+
+import pandas as pd
+import pytest
+
+from eps_resnet.evidence import figures, published
+from eps_resnet.evidence.figures import current
+from eps_resnet.experiments.layout import Layout
+from eps_resnet.experiments.models import Figure
+from eps_resnet.experiments.registry import Registry, load
+from eps_resnet.files.atomic import read_json, write_json
+from eps_resnet.provenance import code, state
+from tests.conftest import PROJECT
+from tests.evidence.figures.conftest import NUMBERS, OPEN, SIDE
+
+NAMES = list(load(PROJECT / "config/experiments.yaml").figures)
+
+
+def test_every_figure_that_a_registry_can_name_has_a_module() -> None:
+    assert set(get_args(Figure.model_fields["figure"].annotation)) == set(figures.MODULES) == set(NUMBERS)
+
+
+def test_every_figure_of_the_paper_exists_for_digits(experiments: Registry) -> None:
+    assert {figure.figure for figure in experiments.figures.values() if figure.dataset == "digits"} == set(NUMBERS)
+
+
+def test_code_that_figures_share_is_part_of_their_fingerprint() -> None:
+    modules = {f"figures/{path.stem}" for path in (PROJECT / "eps_resnet/figures").glob("*.py")}
+    assert modules - {f"figures/figure{number}" for number in NUMBERS} <= set(code.TABLE_CODE)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_figure_with_nothing_run_says_so_and_shows_the_published_numbers(
+    experiments: Registry, tmp_path: Path, name: str
+) -> None:
+    layout = Layout(tmp_path)
+    figures.write_table(experiments, layout, name)
+    figures.write_drawing(experiments, layout, name)
+    assert all(path.stat().st_size > 100 for path in layout.figure_files(name))
+    runs = list(experiments.runs_of(name))
+    text = (layout.tables(name) / "table.md").read_text()
+    assert all(any(key in line and "| not run |" in line for line in text.splitlines()) for key in runs)
+    assert "| done |" not in text
+    drawing = (layout.tables(name) / "figure.svg").read_text()
+    assert "not run" in drawing
+    assert read_json(layout.table_manifest(name))["runs"] == runs
+
+    figure = experiments.figures[name]
+    numbers = published.read(published.published_csv(), experiments)
+    numbers = published.of_data(numbers, experiments.datasets[figure.dataset])
+    is_shown = numbers["figure"].str.match(rf"{figure.figure}[a-h]?$") & numbers["depth"].isin(figure.select.depths)
+    numbers = numbers[is_shown]
+    is_usable = len(numbers) > 0 and name != "figure7-svhn"
+    assert bool(re.search(r">(stage \d: )?paper[:,<]", drawing)) == is_usable  # a label, not the caption
+    rows = pd.read_csv(layout.tables(name) / "table.csv")
+    assert rows.filter(like="published").notna().to_numpy().any() == is_usable
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_a_figure_shows_done_runs_beside_missing_ones_with_its_caption(
+    trained: tuple[Registry, Layout], tmp_path: Path, number: str
+) -> None:
+    experiments, layout = trained
+    name = f"figure{number}-digits"
+    figures.write_table(experiments, layout, name)
+    figures.write_drawing(experiments, layout, name)
+    rows = pd.read_csv(layout.tables(name) / "table.csv")
+    assert list(dict.fromkeys(rows["run"])) == list(experiments.runs_of(name))
+    assert set(rows.loc[rows["state"] == "not run", "run"]) == {SIDE} & set(rows["run"])
+    text, drawing = ((layout.tables(name) / file).read_text() for file in ("table.md", "figure.svg"))
+    assert text.startswith(f"# Figure {number}, digits: ")
+    for words in ("runs are done; seeds per point: ", "chosen on a split of the training images", "Never settled"):
+        assert words in text
+        assert words in drawing
+    missing = 1 if SIDE in set(rows["run"]) else 0
+    assert text.count("| not run |") == missing
+    assert "not run" not in drawing
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_tables_and_drawings_are_the_same_bytes_when_repeated(trained: tuple[Registry, Layout], number: str) -> None:
+    experiments, layout = trained
+    name = f"figure{number}-digits"
+    contents = []
+    for _ in range(2):
+        figures.write_table(experiments, layout, name)
+        figures.write_drawing(experiments, layout, name)
+        contents.append({path.name: path.read_bytes() for path in layout.tables(name).iterdir()})
+    assert contents[0] == contents[1]
+    assert set(contents[0]) == {"table.csv", "table.md", "figure.svg", "figure.png", "manifest.json"}
+
+
+@pytest.mark.parametrize(
+    ("file", "stale"),
+    [("metrics.json", set(NUMBERS)), ("history.csv", {"9"}), ("blocks.parquet", {"5"}), ("manifest.json", set())],
+)
+def test_a_figure_is_drawn_again_for_the_files_it_reads_alone(
+    done: tuple[Registry, Layout], file: str, stale: set[str]
+) -> None:
+    experiments, layout = done
+
+    def fingerprints() -> dict[str, str]:
+        names = (f"figure{number}-digits" for number in NUMBERS if number != "3")  # which does not show this run
+        return {name: current.table_fingerprint(experiments, layout, name) for name in names}
+
+    before = fingerprints()
+    path = layout.result(OPEN) / file
+    path.write_bytes(path.read_bytes() + b"\n")
+    after = fingerprints()
+    assert {name for name in before if before[name] != after[name]} == {
+        f"figure{number}-digits" for number in stale - {"3"}
+    }
+
+
+def test_a_stale_run_shows_as_not_run(done: tuple[Registry, Layout]) -> None:
+    experiments, layout = done
+    manifest = read_json(layout.manifest(OPEN))
+    write_json(layout.manifest(OPEN), {**manifest, "fingerprint": "0" * 16})
+    assert state.state(experiments, layout, OPEN) == "stale"
+    for number in NUMBERS:
+        rows = figures.MODULES[number].table(experiments, layout, f"figure{number}-digits")
+        assert set(rows.loc[rows["run"] == OPEN, "state"]) <= {"not run"}

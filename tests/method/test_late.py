@@ -1,0 +1,113 @@
+"""Gates that leave their decisions on the device until they are read, as on a GPU; shown here on the CPU."""
+
+from functools import partial
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from eps_resnet.experiments.registry import Registry
+from eps_resnet.method.gate import gated_sum, masked_sum
+from eps_resnet.method.state import Training
+from eps_resnet.method.train import train_step
+from tests.method.test_train import new_training
+
+RESPONSES = st.lists(st.sampled_from([0.0, 1.0, 2.5, 2.6, 100.0, float("inf"), float("nan")]), min_size=4, max_size=4)
+
+
+@given(RESPONSES, st.sampled_from([1, 2, 4]))
+@settings(deadline=None)
+def test_a_late_decision_gives_the_same_sum_gradient_and_state(responses: list[float], slices: int) -> None:
+    results = []
+    for gated in (gated_sum, masked_sum):
+        shortcut = torch.arange(8.0).reshape(4, 1, 1, 2).requires_grad_()
+        residual = torch.tensor(responses).repeat_interleave(2).reshape(4, 1, 1, 2).requires_grad_()
+        total, closed = gated(shortcut, residual, 2.5, slices)
+        total.sum().backward()
+        gradient = torch.zeros_like(residual) if residual.grad is None else residual.grad
+        results.append((total.detach(), bool(closed), shortcut.grad, gradient))
+    for now, late in zip(*results, strict=True):
+        torch.testing.assert_close(torch.as_tensor(now), torch.as_tensor(late), rtol=0, atol=0, equal_nan=True)
+
+
+def trained(
+    experiments: Registry, late: bool, expected: list[bool], epsilon: float
+) -> tuple[Training, list[list[bool]]]:
+    training = new_training(experiments, epsilon)
+    training.network.set_late(late)
+    training.network.train()
+    draw, gates = torch.Generator().manual_seed(0), []
+    for _ in range(4):
+        training.network.expect_closed(expected)
+        train_step(training, torch.randn(16, 1, 8, 8, generator=draw), torch.arange(16) % 10, 0.1)
+        gates.append(training.network.read_gates())
+    return training, gates
+
+
+@pytest.mark.parametrize("epsilon", [1e-9, 6.0, 1e9])
+@pytest.mark.parametrize("expected", [[False] * 6, [True] * 6, [True, False] * 3])
+def test_late_decisions_train_the_same_network_whatever_was_expected(
+    experiments: Registry, epsilon: float, expected: list[bool]
+) -> None:
+    now, gates = trained(experiments, False, expected, epsilon)
+    late, late_gates = trained(experiments, True, expected, epsilon)
+    assert gates == late_gates
+    if epsilon == 6.0:
+        assert len({closed for step in gates for closed in step}) == 2  # some closed, some open
+    for name, tensor in now.network.state_dict().items():
+        assert torch.equal(tensor, late.network.state_dict()[name]), name
+
+
+def test_a_block_expected_closed_keeps_no_activations_and_is_computed_once_if_it_is(experiments: Registry) -> None:
+    training = new_training(experiments, 1e9)
+    training.network.set_late(True)
+    training.network.train().expect_closed([True] * 6)
+    calls: list[bool] = []
+    block = training.network.blocks[3]
+    block.convs[0].register_forward_hook(lambda _m, _i, result: calls.append(result.requires_grad))
+    train_step(training, torch.randn(16, 1, 8, 8), torch.arange(16) % 10, 0.1)
+    assert calls == [False]
+
+
+def test_a_step_reads_all_decisions_at_once(experiments: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    training = new_training(experiments, 2.5)
+    training.network.set_late(True)
+    training.network.train().expect_closed([False, True] * 3)
+    reads: list[int] = []
+    really = torch.Tensor.tolist
+    monkeypatch.setattr(torch.Tensor, "tolist", lambda tensor: reads.append(tensor.numel()) or really(tensor))
+    monkeypatch.setattr(torch.Tensor, "__float__", None)
+    train_step(training, torch.randn(16, 1, 8, 8), torch.arange(16) % 10, 0.1)
+    training.network.read_gates()
+    assert set(reads) == {6}
+
+
+def test_in_bfloat16_batch_norm_gates_and_loss_stay_in_float32(experiments: Registry) -> None:
+    training = new_training(experiments, 1e-9, precision="bfloat16")
+    network = training.network.train()
+    seen: dict[str, set[torch.dtype]] = {"conv": set(), "norm": set()}
+    for block in network.blocks:
+        for conv in block.convs:
+            conv.register_forward_hook(lambda _m, _i, result: seen["conv"].add(result.dtype))
+        for norm in block.norms:
+            norm.register_forward_hook(lambda _m, _i, result: seen["norm"].add(result.dtype))
+    loss, logits = train_step(training, torch.randn(16, 1, 8, 8), torch.arange(16) % 10, 0.1)
+    assert seen == {"conv": {torch.bfloat16}, "norm": {torch.float32}}
+    assert loss.dtype == logits.dtype == torch.float32
+    assert all(parameter.dtype == torch.float32 for parameter in network.parameters())
+
+
+def test_a_compiled_network_trains_what_the_plain_one_does(
+    experiments: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the last step, code for this processor, which takes a minute."""
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
+    plain, compiled = (new_training(experiments, 6.0, compiled=compiled) for compiled in (False, True))
+    for training in (plain, compiled):
+        training.network.train()
+        for _ in range(2):
+            train_step(training, torch.linspace(-1, 1, 16 * 64).reshape(16, 1, 8, 8), torch.arange(16) % 10, 0.1)
+    assert plain.network.read_gates() == compiled.network.read_gates()
+    for name, tensor in plain.network.state_dict().items():
+        torch.testing.assert_close(tensor, compiled.network.state_dict()[name], msg=name)

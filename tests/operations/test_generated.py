@@ -1,0 +1,133 @@
+"""Registry, dvc.yaml, JSON schema, Snakemake, lock file: whatever is derived from another is in step with it."""
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+from eps_resnet.evidence.figures.current import table_fingerprint, table_parts
+from eps_resnet.evidence.report import render, report_path
+from eps_resnet.experiments.layout import Layout
+from eps_resnet.experiments.registry import Registry
+from eps_resnet.files.atomic import read_json
+from eps_resnet.operations.generated import FILES
+
+
+@pytest.mark.parametrize("path", list(FILES), ids=str)
+def test_generated_files_are_in_step_with_the_registry(experiments: Registry, path: Path) -> None:
+    assert path.read_text() == FILES[path](experiments), "run `eps-resnet generate`"
+
+
+def test_dvc_has_a_stage_for_each_data_set_run_and_figure(experiments: Registry) -> None:
+    stages = yaml.safe_load(Path("dvc.yaml").read_text())["stages"]
+    data = {f"data-{name}" for name in experiments.datasets}
+    assert set(stages) == data | set(experiments.runs) | set(experiments.figures)
+
+
+def test_dvc_depends_on_files_that_exist_and_owns_each_output_once() -> None:
+    stages = yaml.safe_load(Path("dvc.yaml").read_text())["stages"]
+    made = [path for stage in stages.values() for out in stage["outs"] + stage.get("metrics", []) for path in out]
+    assert len(made) == len(set(made))
+    needed = {path for stage in stages.values() for path in stage.get("deps", [])}
+    assert [path for path in needed if path not in made and not Path(path).exists()] == []
+
+
+def test_dvc_watches_all_of_a_data_set_that_its_tables_show(experiments: Registry) -> None:
+    stages = yaml.safe_load(Path("dvc.yaml").read_text())["stages"]
+    for name, figure in experiments.figures.items():
+        (watched,) = stages[name]["params"][0].values()
+        shown = {key for key, value in table_parts(experiments, Layout(), name)["data"].items() if value}
+        assert {f"datasets.{figure.dataset}.{key}" for key in shown} < set(watched)
+        assert f"data/{figure.dataset}.json" in stages[name]["deps"]
+
+
+def locked() -> dict[str, str]:
+    return dict(re.findall(r"^([a-z0-9-]+)==([^ ]+) \\$", Path("requirements.lock").read_text(), re.M))
+
+
+def test_every_dependency_is_locked_with_hashes() -> None:
+    project = tomllib.loads(Path("pyproject.toml").read_text())["project"]
+    wanted = project["dependencies"] + project["optional-dependencies"]["dev"]
+    pins = locked()
+    for requirement in wanted:
+        name, _, version = re.sub(r"\[.*\]", "", requirement).partition("==")  # without extras
+        assert name in pins, f"{name} is not in requirements.lock: run `make lock`"
+        assert version in ("", pins[name])
+    text = Path("requirements.lock").read_text()
+    assert len(re.findall(r"^[a-z0-9-]+==", text, re.M)) == len(pins)
+    assert "://" not in text
+
+
+def test_environment_yml_takes_its_pins_from_the_lock_file() -> None:
+    environment = yaml.safe_load(Path("environment.yml").read_text())
+    assert environment["dependencies"] == ["python=3.11", "pip", {"pip": ["-r requirements.lock"]}]
+
+
+def test_each_dependency_is_justified_in_a_line() -> None:
+    text = Path("pyproject.toml").read_text()
+    listed = [line for line in text.splitlines() if re.match(r'^    "[a-z]', line)]
+    assert len(listed) > 20
+    assert [line for line in listed if "#" not in line] == []
+
+
+def test_the_environment_that_runs_the_tests_is_the_locked_one() -> None:
+    from importlib.metadata import distributions
+
+    pins = locked()
+    installed = {re.sub(r"[-_.]+", "-", d.name).lower(): d.version for d in distributions()}
+    assert {name: (installed.get(name), pin) for name, pin in pins.items() if installed.get(name) != pin} == {}
+
+
+def make_setup(folder: Path, python: str) -> subprocess.CompletedProcess[str]:
+    for name in ("Makefile", "requirements.lock", "pyproject.toml"):
+        shutil.copy(name, folder)
+    command = ["make", "setup", f"PYTHON={python}"]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+def test_an_install_that_matches_the_lock_file_is_not_repeated(tmp_path: Path) -> None:
+    (tmp_path / ".venv").mkdir()
+    content = Path("requirements.lock").read_bytes() + Path("pyproject.toml").read_bytes()
+    (tmp_path / ".venv/installed").write_text(f"{hashlib.sha256(content).hexdigest()}  -\n")
+    os.utime(tmp_path / ".venv/installed", (0, 0))  # older than the lock file, as after a checkout
+    process = make_setup(tmp_path, sys.executable)
+    assert process.returncode == 0, process.stderr
+    assert "Installing" not in process.stdout
+
+
+def test_another_python_is_refused_with_a_sentence(tmp_path: Path) -> None:
+    process = make_setup(tmp_path, "/bin/false")
+    assert process.returncode != 0
+    assert "Python 3.11 is needed, found '/bin/false'" in process.stdout
+    assert not (tmp_path / ".venv").exists()
+
+
+def test_no_environment_and_no_image_is_in_the_repository() -> None:
+    listed = subprocess.run(["git", "ls-files"], capture_output=True, text=True, check=True).stdout.splitlines()
+    assert [
+        name
+        for name in listed
+        if name.startswith((".venv", "demo/", "work/")) or name.endswith((".safetensors", ".bin", ".gz"))
+    ] == []
+
+
+def test_ci_calls_the_readmes_test_command() -> None:
+    assert "make test" in Path(".ci/run").read_text().splitlines()
+    assert "make test" in Path("README.md").read_text()
+
+
+def test_the_committed_tables_drawings_and_report_show_the_present_results(experiments: Registry) -> None:
+    """`make tables` writes them anew."""
+    layout = Layout()
+    for name in experiments.figures:
+        manifest = read_json(layout.table_manifest(name)) or {}
+        assert manifest.get("fingerprint") == table_fingerprint(experiments, layout, name), name
+        assert all(path.exists() for path in layout.figure_files(name))
+    assert render(experiments, layout) == report_path(layout).read_text()

@@ -1,0 +1,196 @@
+"""`eps-resnet verify` finds each stale, altered, damaged or lost file; `eps-resnet why` says what it would redo."""
+
+import json
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from eps_resnet.experiments import registry
+from eps_resnet.experiments.layout import Layout
+from eps_resnet.files.atomic import read_json
+from eps_resnet.files.digests import Digests, is_sealed, sha256, write_sealed
+from eps_resnet.operations.verify import Verification, verify
+from eps_resnet.operations.why import why
+from eps_resnet.provenance.fingerprints import training_fingerprint
+from eps_resnet.runs import checkpoint
+from tests.conftest import PROJECT, jobs, run
+
+KEY = "digits-8-epsilon_side-2p5-s0"
+RESULT = f"results/{KEY}"
+
+
+def found(project: Path, monkeypatch: pytest.MonkeyPatch) -> Verification:
+    monkeypatch.chdir(PROJECT)  # where the published numbers lie
+    return verify(registry.load(project / "config/experiments.yaml"), Layout(project))
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+def test_every_file_of_a_finished_project_is_verified(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = found(finished, monkeypatch)
+    assert (whole.problems, whole.absent) == ([], [])
+    made = [*finished.glob("results/*/*"), *finished.glob("paper_tables/figure*/*"), *finished.glob("data/digits*")]
+    assert sorted(whole.verified) == sorted(map(str, made))
+
+
+ALTERATIONS: dict[str, Callable[[Path], object]] = {
+    f"{RESULT}/model.safetensors": flip,
+    f"{RESULT}/pruned.safetensors": flip,
+    f"{RESULT}/history.csv": lambda path: edit(path, "0.1,", "0.2,"),
+    f"{RESULT}/blocks.parquet": flip,
+    f"{RESULT}/manifest.json": lambda path: edit(path, '"threads": 1', '"threads": 2'),
+    f"{RESULT}/metrics.json": lambda path: edit(path, '"pruned": 0.', '"pruned": 0.0'),
+    "data/digits.safetensors": flip,
+    "data/digits.json": lambda path: edit(path, '"train_images": 1437', '"train_images": 1436'),
+    "paper_tables/figure6-digits/table.csv": flip,
+    "paper_tables/figure6-digits/table.md": lambda path: path.write_text(path.read_text() + " "),
+    "paper_tables/figure6-digits/figure.svg": flip,
+    "paper_tables/figure6-digits/figure.png": Path.unlink,
+    "paper_tables/figure6-digits/manifest.json": flip,
+    "results/digits-8-standard-s7/metrics.json": lambda path: (path.parent.mkdir(), path.write_text("{}")),
+}
+
+
+@pytest.mark.parametrize("name", list(ALTERATIONS))
+def test_an_altered_file_is_found_and_named(finished: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    ALTERATIONS[name](finished / name)
+    paths = [problem.path for problem in found(finished, monkeypatch).problems]
+    assert [path for path in paths if str(finished / name).startswith(path)], paths
+    unrelated = [path for path in paths if "standard_side" in path]
+    assert unrelated == []
+
+
+def test_the_command_fails_names_the_file_and_says_what_to_do(finished: Path) -> None:
+    run(finished, "eps-resnet", "verify")
+    flip(finished / RESULT / "model.safetensors")
+    printed = run(finished, "eps-resnet", "verify", expect=1)
+    assert f"{RESULT}/model.safetensors was altered" in printed
+    assert "delete it, then `dvc checkout` or `dvc pull` it" in printed
+    assert json.loads(run(finished, "eps-resnet", "verify", "--json", expect=1))["problems"][0]["path"].endswith(
+        "tensors"
+    )
+
+
+def test_networks_and_images_that_are_not_here_are_no_problem(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for path in [finished / "data/digits.safetensors", *finished.glob("results/*/*.safetensors")]:
+        path.unlink()
+    without = found(finished, monkeypatch)
+    assert without.problems == []
+    assert len(without.absent) == 7
+
+
+def test_a_fresh_clone_of_this_project_is_verified(tmp_path: Path) -> None:
+    if subprocess.run(["git", "rev-parse"], cwd=PROJECT, capture_output=True, check=False).returncode:
+        pytest.skip("not a git repository")
+    subprocess.run(["git", "clone", "-q", str(PROJECT), str(tmp_path / "clone")], check=True)
+    printed = run(tmp_path / "clone", "eps-resnet", "verify")
+    assert "0 are not" in printed
+
+
+def reasons(project: Path, key: str = KEY) -> dict[str, tuple[str, ...]]:
+    steps = why(registry.load(project / "config/experiments.yaml"), Layout(project), key)
+    return {step.name: step.reasons for step in steps if step.reasons}
+
+
+def test_a_current_run_has_nothing_to_redo(finished: Path) -> None:
+    assert reasons(finished) == {}
+    assert run(finished, "eps-resnet", "why", KEY).count("current") == 5
+
+
+def test_why_names_the_key_of_the_recipe_that_changed_and_what_follows(finished: Path) -> None:
+    document = yaml.safe_load((finished / "config/experiments.yaml").read_text())
+    document["datasets"]["digits"]["recipe"]["rate"] = 0.05
+    (finished / "config/experiments.yaml").write_text(yaml.safe_dump(document))
+    assert reasons(finished) == {
+        "train": ("recipe.rate was 0.1, is 0.05",),
+        "prune, evaluate": ("it follows the training",),
+        "figure6-digits": ("it shows this run",),
+        "figure7-digits": ("it shows this run",),
+    }
+
+
+def test_why_names_altered_images_where_they_are_needed(finished: Path) -> None:
+    flip(finished / "data/digits.safetensors")
+    assert reasons(finished) == {}
+    (finished / RESULT / "manifest.json").unlink()
+    assert reasons(finished)["fetch digits"] == ("the images were altered",)
+
+
+def test_why_names_the_module_that_changed(finished: Path) -> None:
+    edit(finished / "eps_resnet/method/gate.py", "(residual)) <= float", "(residual)) < float")
+    edit(finished / "eps_resnet/measure/metrics.py", '"settled": facts["settled"]', '"settled": bool(facts["settled"])')
+    printed = run(finished, "eps-resnet", "why", KEY)
+    assert "train            eps_resnet/method/gate.py was changed" in printed
+    assert "stale: eps_resnet/method/gate.py was changed" in run(finished, "eps-resnet", "verify", expect=1)
+
+
+def test_why_tells_an_interrupted_run_from_one_that_never_ran(project: Path) -> None:
+    assert reasons(project)["train"] == ("it never ran",)
+    assert reasons(project)["fetch digits"] == ("the images are not here",)
+    run(project, "eps-resnet", "fetch", "digits")
+    experiments, layout = registry.load(project / "config/experiments.yaml"), Layout(project)
+    checkpoint.save(layout.work(training_fingerprint(experiments, layout, KEY)), {}, {"epoch": 1, "step": 13})
+    assert reasons(project)["train"][0].startswith("it was interrupted; it resumes from epoch-00001-step-000000013-")
+
+
+def test_an_altered_network_is_neither_used_nor_trained_over(finished: Path) -> None:
+    flip(finished / RESULT / "model.safetensors")
+    assert "Nothing to be done" in run(finished, "snakemake", "--cores", "1", "demo")  # no result needs it
+    for command in (("eps-resnet", "train", KEY), ("eps-resnet", "prune", KEY), ("eps-resnet", "evaluate", KEY)):
+        refused = run(finished, *command, expect=1)
+        assert "is not the network that" in refused
+        assert "`dvc checkout" in refused
+
+
+def test_a_changed_byte_of_the_images_is_fetched_again_and_nothing_is_trained(finished: Path) -> None:
+    before = sha256(finished / "data/digits.safetensors")
+    flip(finished / "data/digits.safetensors")
+    assert "Nothing to be done" in run(finished, "snakemake", "-n", "demo")  # all was made from the right ones
+    assert jobs(run(finished, "snakemake", "--cores", "1", "data/digits.safetensors"))["total"] == 1
+    assert sha256(finished / "data/digits.safetensors") == before
+    assert "Nothing to be done" in run(finished, "snakemake", "-n", "demo")
+
+
+def test_touching_every_file_in_another_folder_redoes_nothing(finished: Path, tmp_path: Path) -> None:
+    moved = tmp_path / "moved"
+    shutil.copytree(finished, moved, ignore=shutil.ignore_patterns("moved", ".snakemake"))
+    for path in moved.rglob("*"):
+        path.touch()
+    assert "Nothing to be done" in run(moved, "snakemake", "-n", "demo")
+
+
+def test_a_seal_breaks_with_any_change_of_its_document(tmp_path: Path) -> None:
+    path = tmp_path / "document.json"
+    write_sealed(path, {"error": 0.1, "kept": [1, 2]})
+    assert is_sealed(read_json(path))
+    for changed in ({"error": 0.11}, {"kept": [2, 1]}, {"more": None}, {"seal": "0"}):
+        assert not is_sealed({**read_json(path), **changed})
+    assert not is_sealed(None)
+    assert not is_sealed([])
+
+
+def test_a_digest_is_read_again_when_the_file_changed_even_to_the_same_size(tmp_path: Path) -> None:
+    path, digests = tmp_path / "file", Digests(tmp_path / "digests.json")
+    path.write_bytes(b"one")
+    first = digests.sha256(path)
+    digests.save()
+    again = Digests(tmp_path / "digests.json")
+    assert again.sha256(path) == first
+    path.write_bytes(b"two")
+    assert again.sha256(path) == sha256(path) != first
+    (tmp_path / "digests.json").write_text(json.dumps({str(path): 1}))
+    assert Digests(tmp_path / "digests.json").sha256(path) == sha256(path)

@@ -1,0 +1,65 @@
+"""Fingerprints: what a training depends on, and what it does not."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eps_resnet.experiments.layout import Layout
+from eps_resnet.experiments.models import Recipe
+from eps_resnet.experiments.registry import Registry
+from eps_resnet.method.networks import architecture
+from eps_resnet.provenance.code import git_commit
+from eps_resnet.provenance.fingerprints import training_fingerprint
+
+KEYS = {
+    "standard": "cifar10-110-standard-s0",
+    "standard_side": "cifar10-110-standard_side-s0",
+    "epsilon_side": "cifar10-110-epsilon_side-2p5-s0",
+}
+
+
+def fingerprints(experiments: Registry, tmp_path: Path, **changes: Any) -> dict[str, str]:
+    """The fingerprints of three runs of CIFAR-10 with these keys of its recipe changed."""
+    data = experiments.datasets["cifar10"]
+    recipe = Recipe.model_validate({**data.recipe.model_dump(), **changes})
+    datasets = {**experiments.datasets, "cifar10": data.model_copy(update={"recipe": recipe})}
+    changed = experiments.model_copy(update={"datasets": datasets})
+    return {method: training_fingerprint(changed, Layout(tmp_path), key) for method, key in KEYS.items()}
+
+
+@pytest.mark.parametrize(
+    ("changes", "bears_on"),
+    [
+        ({"batch": 64}, {"standard", "standard_side", "epsilon_side"}),
+        ({"discard_window": 100}, {"standard", "standard_side", "epsilon_side"}),  # blocks.parquet holds its counts
+        ({"side_weight": 0.2}, {"standard_side", "epsilon_side"}),
+        ({"epochs": {"standard": 100, "epsilon": 1000}}, {"standard", "standard_side"}),
+        ({"epochs": {"standard": 200, "epsilon": 500}}, {"epsilon_side"}),
+        ({"epsilon_start_epoch": 150}, {"epsilon_side"}),
+        ({"restart_on": "running_average"}, {"epsilon_side"}),
+        ({"adaptive_steps": None}, {"epsilon_side"}),
+        ({"gate_scope": "batch"}, {"epsilon_side"}),
+        ({"device": "cpu"}, set()),
+        ({"epsilons": [2.3]}, set()),
+    ],
+)
+def test_a_changed_key_makes_those_runs_stale_that_it_bears_on(
+    experiments: Registry, tmp_path: Path, changes: dict[str, Any], bears_on: set[str]
+) -> None:
+    before, after = fingerprints(experiments, tmp_path), fingerprints(experiments, tmp_path, **changes)
+    assert {method for method in KEYS if before[method] != after[method]} == bears_on
+
+
+def test_the_blocks_of_a_network_are_part_of_its_fingerprint(
+    experiments: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key, layout = "imagenet-101-standard-s0", Layout(tmp_path)
+    before = training_fingerprint(experiments, layout, key)
+    monkeypatch.setitem(architecture.IMAGENET_BLOCKS, 101, (3, 4, 22, 4))
+    assert training_fingerprint(experiments, layout, key) != before
+
+
+def test_the_commit_of_the_code_is_known_in_a_repository() -> None:
+    commit = git_commit()
+    assert commit is None or len(commit.removesuffix("+dirty")) == 40
