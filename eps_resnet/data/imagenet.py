@@ -8,15 +8,14 @@ import hashlib
 import io
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 import torch
-from torch import Tensor
 
-from eps_resnet.data import manifest, matlab, store
+from eps_resnet.data import matlab, store
 from eps_resnet.data.archive import contents, plain_files, reading
+from eps_resnet.data.listing import FOLDERS, Listing, Split, ends_of, sample_sha256, text_of
 from eps_resnet.data.manifest import DataManifest
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.experiments.models import Archive, DataSet
@@ -26,9 +25,7 @@ from eps_resnet.files.errors import UserError
 # The official archives (Russakovsky et al. 2015, the challenge of 2012). Their MD5s are in the registry.
 TRAIN_TAR, TEST_TAR, DEVKIT = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar", "ILSVRC2012_devkit_t12.tar.gz"
 CLASS_TABLE, TRUTH = "meta.mat", "ILSVRC2012_validation_ground_truth.txt"  # in the devkit
-FOLDERS = {"train": "train", "test": "val"}  # splits, and what their folders are called
 SUFFIX = ".JPEG"
-SAMPLE = 1000  # images whose bytes the sampled checksum covers, evenly spaced over both splits
 CORRUPT_SHARE = 0.001  # above this share of images that cannot be decoded, a copy is refused; ours
 LARGEST_IMAGE = 256 << 20  # bytes; the official ones have 16 MB at most
 DEVKIT_UNPACKED = 256 << 20  # the most bytes that the development kit may unpack to; it has 2.5 MB packed
@@ -45,60 +42,13 @@ class Member(NamedTuple):
     offset: int
 
 
-@dataclass(frozen=True)
-class Split:
-    """The images of one split, sorted by class and name. Tensors, so that worker processes share them.
-
-    `names` is one text of lines `train/<wnid>/<file>` in UTF-8 bytes, `ends` (N,) where each line ends; `sizes` in
-    bytes and `labels` (N,). They lie in the file `place` from `offsets` (N,), or, where that is None, below the folder.
-    """
-
-    names: Tensor
-    ends: Tensor
-    sizes: Tensor
-    labels: Tensor
-    place: Path
-    offsets: Tensor | None
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def name(self, index: int) -> str:
-        """An image's name, such as `train/n01440764/n01440764_10026.JPEG`."""
-        start = int(self.ends[index - 1]) + 1 if index else 0
-        return bytes(self.names[start : int(self.ends[index])].tolist()).decode()
-
-    def read(self, index: int) -> bytes:
-        """An image's file. Raises UserError if it is no longer where it was."""
-        path = self.place / self.name(index) if self.offsets is None else self.place
-        offset = 0 if self.offsets is None else int(self.offsets[index])
-        try:
-            file = os.open(path, os.O_RDONLY)
-            try:
-                return os.pread(file, int(self.sizes[index]), offset)
-            finally:
-                os.close(file)
-        except OSError as error:
-            raise UserError(f"Image {self.name(index)} cannot be read from {path}: {error.strerror}.") from None
-
-    def without(self, left_out: set[int]) -> "Split":
-        """The split without the images of these indices."""
-        kept = [i for i in range(len(self)) if i not in left_out]
-        names = _text([self.name(i) for i in kept])
-        offsets = None if self.offsets is None else self.offsets[kept]
-        return Split(names, _ends(names), self.sizes[kept], self.labels[kept], self.place, offsets)
-
-
-Listing = dict[str, Split]  # by split: train, test
-
-
 def fetch(layout: Layout, dataset: str, data: DataSet, source: str | None) -> DataManifest:
     """Lists and checks a copy of ImageNet in place, and stores the listing; the images stay where they are.
 
     Raises UserError if the copy is not an accepted one: a class or images are missing, an archive's MD5 or the sampled
     checksum is wrong, or too many images cannot be decoded. Whatever was stored before stays.
     """
-    from eps_resnet.method.inputs.jpeg import undecodable
+    from eps_resnet.data.decode import undecodable  # its libraries need a second, which other data sets save
 
     listing, archive = _listing(dataset, data, source)
     corrupt = {name: undecodable(split) for name, split in listing.items()}
@@ -124,32 +74,6 @@ def fetch(layout: Layout, dataset: str, data: DataSet, source: str | None) -> Da
     parts = ("names", "sizes", "labels")
     stored = {f"{name}_{part}": getattr(split, part) for name, split in listing.items() for part in parts}
     return store.save(layout, dataset, stored, archive, sample, names)
-
-
-def load(layout: Layout, dataset: str) -> Listing:
-    """The stored listing. Raises UserError if it is missing or altered, or the sampled checksum is not what it was."""
-    fetch_it = store.fetch_command(layout, dataset, " --from PATH")
-    stored = store.verified(layout, dataset, fetch_it)
-    offsets, places = tensors.read(layout.image_location(dataset), fetch_it)
-    listing = {}
-    for split in FOLDERS:
-        names, sizes, labels = (stored[f"{split}_{part}"] for part in ("names", "sizes", "labels"))
-        listing[split] = Split(names, _ends(names), sizes, labels, Path(places[split]), offsets.get(split))
-    expected = manifest.read(layout, dataset)
-    if expected is None or sample_sha256(listing) != expected.sample_sha256:
-        raise UserError(f"The images in {places['train']} are no longer those that were fetched; {fetch_it}.")
-    return listing
-
-
-def sample_sha256(listing: Listing) -> str:
-    """SHA-256 over the names and bytes of up to 1,000 images, evenly spaced over the training, then the test images."""
-    train, test = listing["train"], listing["test"]
-    total, digest = len(train) + len(test), hashlib.sha256()
-    count = min(SAMPLE, total)
-    for place in (i * total // count for i in range(count)):
-        split, index = (train, place) if place < len(train) else (test, place - len(train))
-        digest.update(f"{split.name(index)}\n".encode() + split.read(index))
-    return digest.hexdigest()
 
 
 def _listing(dataset: str, data: DataSet, source: str | None) -> tuple[Listing, Archive]:
@@ -178,24 +102,16 @@ def _split(members: dict[str, list[Member]], places: dict[str, Path], tars: bool
     label = {wnid: number for number, wnid in enumerate(classes)}
     listing = {}
     for split, part in members.items():
-        names = _text([f"{FOLDERS[split]}/{member.wnid}/{member.name}" for member in part])
+        names = text_of([f"{FOLDERS[split]}/{member.wnid}/{member.name}" for member in part])
         listing[split] = Split(
             names,
-            _ends(names),
+            ends_of(names),
             torch.tensor([member.size for member in part], dtype=torch.int32),
             torch.tensor([label[member.wnid] for member in part], dtype=torch.int16),
             places[split],
             torch.tensor([member.offset for member in part]) if tars else None,
         )
     return listing
-
-
-def _text(lines: list[str]) -> Tensor:
-    return torch.frombuffer(bytearray("".join(f"{line}\n" for line in lines), "utf-8"), dtype=torch.uint8)
-
-
-def _ends(names: Tensor) -> Tensor:
-    return (names == ord("\n")).nonzero()[:, 0]
 
 
 def _folder_members(folder: Path) -> Iterator[Member]:

@@ -5,6 +5,43 @@ from pathlib import Path
 
 
 @dataclass(frozen=True)
+class RunFiles:
+    """The files of one run's results, in a folder of their own."""
+
+    folder: Path
+
+    @property
+    def model(self) -> Path:
+        """The trained network at the epoch that is pruned (DVC tracks it)."""
+        return self.folder / "model.safetensors"
+
+    @property
+    def pruned(self) -> Path:
+        """The plain network that pruning leaves (DVC tracks it)."""
+        return self.folder / "pruned.safetensors"
+
+    @property
+    def history(self) -> Path:
+        """One row per epoch."""
+        return self.folder / "history.csv"
+
+    @property
+    def blocks(self) -> Path:
+        """One row per block and recorded epoch."""
+        return self.folder / "blocks.parquet"
+
+    @property
+    def manifest(self) -> Path:
+        """What the run was made from, by what, where and how long it took."""
+        return self.folder / "manifest.json"
+
+    @property
+    def metrics(self) -> Path:
+        """What came out."""
+        return self.folder / "metrics.json"
+
+
+@dataclass(frozen=True)
 class Layout:
     """Paths below one root. Nothing here touches the disk."""
 
@@ -26,6 +63,15 @@ class Layout:
     def downloads(self) -> Path:
         """Archives as they were downloaded."""
         return self.root / "data" / "downloads"
+
+    @property
+    def results(self) -> Path:
+        """The folder of all results, one folder for each run."""
+        return self.root / "results"
+
+    def run(self, key: str) -> RunFiles:
+        """The files of a run."""
+        return RunFiles(self.results / key)
 
     def result(self, key: str) -> Path:
         """The folder of a run's results."""

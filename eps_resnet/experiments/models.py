@@ -184,6 +184,10 @@ class Recipe(Strict):
         "variance_scaling", description="Reference code's variance scaling, or the paper's Gaussian of std 0.01."
     )
 
+    def epochs_of(self, method: Method) -> int:
+        """How many epochs a training by this method lasts."""
+        return self.epochs.epsilon if method == "epsilon_side" else self.epochs.standard
+
     @model_validator(mode="after")
     def _steps_increase(self) -> "Recipe":
         for name in ("rate_steps", "adaptive_steps"):

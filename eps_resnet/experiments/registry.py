@@ -10,6 +10,8 @@ from typing import Any
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
+from eps_resnet.experiments.experiment import Experiment
+from eps_resnet.experiments.layout import Layout
 from eps_resnet.experiments.models import IMAGENET_BLOCKS, DataSet, Figure, Name, Recipe, Run, Strict
 from eps_resnet.experiments.yaml_file import explain, read, shown
 from eps_resnet.files.errors import UserError
@@ -87,6 +89,16 @@ class Registry(Strict):
         if key not in self.runs:
             raise UserError(_unknown("run", key, self.runs))
         return self.runs[key]
+
+    def experiment(self, key: str, layout: Layout) -> Experiment:
+        """That run with all that belongs to it. Raises UserError with the nearest keys if there is none."""
+        return self.experiment_of(self.run(key), layout)
+
+    def experiment_of(self, run: Run, layout: Layout) -> Experiment:
+        """The same for a run of this registry's data sets that it need not list."""
+        data = self.datasets[run.dataset]
+        own = {} if run.weight_decay is None else {"weight_decay": run.weight_decay}
+        return Experiment(run.key, run, data, data.recipe.model_copy(update=own), layout)
 
     def figure(self, name: str) -> Figure:
         """The figure of that name. Raises UserError if there is none."""

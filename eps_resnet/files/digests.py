@@ -36,6 +36,10 @@ class Digests:
             known = self._known[str(path)] = [*seen, sha256(path)]
         return str(known[-1])
 
+    def is_altered(self, path: Path, expected: str | None) -> bool:
+        """Whether a file that may be absent is there, but not with the SHA-256 it should have."""
+        return path.exists() and self.sha256(path) != expected
+
     def save(self) -> None:
         """Writes what is known."""
         write_json(self.path, self._known)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from eps_resnet.experiments.registry import Registry, recipe_of
+from eps_resnet.experiments.experiment import Experiment
 from eps_resnet.method.networks.architecture import Architecture, ConvShape, architecture_of
 
 MIB = 2**20
@@ -58,14 +58,12 @@ def _weights(shape: ConvShape) -> int:
     return shape.kernel**2 * shape.inputs * shape.outputs
 
 
-def describe(registry: Registry, key: str) -> dict[str, object]:
+def describe(experiment: Experiment) -> dict[str, object]:
     """A run's network before training."""
-    run = registry.run(key)
-    data, recipe = registry.datasets[run.dataset], recipe_of(registry, run)
-    architecture = architecture_of(run, data, recipe)
-    plain, whole = size_of(architecture.plain(), data.size), size_of(architecture, data.size)
+    architecture, size = architecture_of(experiment), experiment.data.size
+    plain, whole = size_of(architecture.plain(), size), size_of(architecture, size)
     return {
-        "key": key,
+        "key": experiment.key,
         "parameters": plain.parameters,
         "parameters_with_side_head": None if architecture.side_after is None else whole.parameters,
         "size_mib": plain.mib,

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from eps_resnet.method.networks.blocks import Block
-from eps_resnet.method.schedule import epochs_of, epsilon_of, weight_decay
+from eps_resnet.method.schedule import epsilon_of, weight_decay
 from eps_resnet.method.state import Training
 
 MARGIN = 0.999  # of epsilon: room for rounding, which is below a ten-thousandth (docs/certificate.md)
@@ -24,7 +24,9 @@ def certify(training: Training, discarded: list[bool], image_size: int) -> None:
     For square images of so many pixels. A certificate is never withdrawn.
     """
     recipe, coasting = training.recipe, coasting_of(training)
-    if coasting is None or training.run.epsilon is None:
+    if coasting is None or training.run.epsilon is None or not training.certifies:
+        return
+    if recipe.discarded_in_evaluation != "identity":  # evaluation would run a block that has gone stale
         return
     images = recipe.batch // recipe.slices
     limit = MARGIN * epsilon_of(recipe, training.run.epsilon, training.epoch + 1)  # it never falls
@@ -41,7 +43,7 @@ def coasting_of(training: Training) -> float | None:
     float32 and PyTorch's own kernels alone, as the margin is no room for other rounding.
     """
     recipe = training.recipe
-    rate = training.schedule.highest_rate(training.epoch + 1, epochs_of(recipe, training.run))
+    rate = training.schedule.highest_rate(training.epoch + 1, training.experiment.epochs)
     swings = rate * weight_decay(recipe, training.step) > (1 - math.sqrt(recipe.momentum)) ** 2
     if swings or recipe.precision != "float32" or recipe.compiled:
         return None

@@ -89,8 +89,3 @@ def weight_decay(recipe: Recipe, step: int) -> float:
 def epsilon_of(recipe: Recipe, epsilon: float, epoch: int) -> float:
     """The gates' threshold in an epoch, counted from 1: 0 until `epsilon_start_epoch` has passed."""
     return 0.0 if epoch <= recipe.epsilon_start_epoch else epsilon
-
-
-def epochs_of(recipe: Recipe, run: Run) -> int:
-    """How many epochs a run lasts."""
-    return recipe.epochs.epsilon if run.method == "epsilon_side" else recipe.epochs.standard

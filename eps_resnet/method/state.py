@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from eps_resnet.experiments.experiment import Experiment
 from eps_resnet.experiments.models import Recipe, Run
 from eps_resnet.method.history import Epoch, Gates
 from eps_resnet.method.networks.resnet import ResNet
@@ -14,6 +15,7 @@ from eps_resnet.method.parallel import Share, combine, distributed
 from eps_resnet.method.schedule import RateSchedule
 
 State = tuple[dict[str, Tensor], dict[str, Any]]  # named tensors, and plain values that JSON can hold
+SETTLED_SHARE = 0.01 * (1 + 1e-9)  # settled: the rate fell to a hundredth of its start (docs/fidelity.md), or rounding
 
 
 @dataclass
@@ -35,8 +37,9 @@ class Training:
     steps so far: the blocks whose gate was closed (blocks,), and loss, errors and images (3,) in float64.
     """
 
-    def __init__(self, run: Run, recipe: Recipe, network: ResNet, share: Share = Share()) -> None:
-        self.run, self.recipe, self.network, self.share = run, recipe, network, share
+    def __init__(self, experiment: Experiment, network: ResNet, share: Share = Share()) -> None:
+        run, recipe = experiment.run, experiment.recipe
+        self.experiment, self.network, self.share = experiment, network, share
         self.model = distributed(network, share, has_gates=run.epsilon is not None)
         if recipe.compiled:
             network.compile_residuals()
@@ -54,6 +57,33 @@ class Training:
         self.window = 0
         self.seconds = 0.0
         self.machines: list[dict[str, Any]] = []  # those that trained it, one after another
+
+    @property
+    def run(self) -> Run:
+        """The run that is trained."""
+        return self.experiment.run
+
+    @property
+    def recipe(self) -> Recipe:
+        """Its recipe."""
+        return self.experiment.recipe
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the rate has fallen to a hundredth of its start."""
+        return self.settled.rate <= SETTLED_SHARE * self.recipe.rate
+
+    def count_step(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
+        """Records a finished step: the mean loss of its images, their logits (N, classes), and the gates."""
+        wrong = (logits.argmax(1) != labels).sum()
+        self.sums.append(torch.stack([loss * len(labels), wrong, labels.new_tensor(len(labels))]).double())
+        self.gates.append(torch.tensor(self.network.read_gates(), dtype=torch.bool))
+
+    def summed(self) -> list[float]:
+        """Of the epoch under way: sum of the images' losses, wrong images, images."""
+        zeros = torch.zeros(3, dtype=torch.float64, device=self.sums[0].device)
+        total: list[float] = sum(self.sums, zeros).tolist()
+        return total
 
     def finish_epoch(self, record: Epoch, gates: Gates, percentiles: Tensor) -> None:
         """Counts the epoch under way as finished, and keeps what is recorded of it."""

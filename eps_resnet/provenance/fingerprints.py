@@ -4,63 +4,58 @@ Fingerprints are layered, so that a change redoes only what depends on it: train
 """
 
 import json
-from pathlib import Path
+from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from eps_resnet.data.manifest import data_digest
-from eps_resnet.experiments.layout import Layout
-from eps_resnet.experiments.models import Recipe, Run
-from eps_resnet.experiments.registry import Registry, recipe_of
+from eps_resnet.experiments.experiment import Experiment
 from eps_resnet.files.atomic import read_json
-from eps_resnet.files.digests import Digests, digest
-from eps_resnet.method.networks.architecture import blocks_of
-from eps_resnet.method.schedule import epochs_of
+from eps_resnet.files.digests import digest
 from eps_resnet.provenance.code import LAYERS, Layer, layer_digest
 from eps_resnet.provenance.lineage import path_between
 
 CHECKPOINTS = "epoch-*.safetensors"  # the files of an unfinished training
 SHOWN = 60  # characters of a value in a message
-# Keys of a recipe that were added after results had been made: the value by which a training is as it was without the
-# key. With that value the key is left out, so that the older results stay what they are.
+# Keys of a recipe that were added after results had been made: the value with which a training is as it was without
+# the key. With that value the key is left out, so that older results stay what they are.
 NEUTRAL: dict[str, Any] = {}
 
 
-def training_parts(registry: Registry, layout: Layout, key: str) -> dict[str, Any]:
+@cache
+def training_parts(experiment: Experiment) -> dict[str, Any]:
     """Everything a training depends on; its digest is the training's fingerprint."""
-    run = registry.run(key)
-    data = registry.datasets[run.dataset]
+    run, data = experiment.run, experiment.data
     return {
         "run": run.model_dump(mode="json"),
-        "recipe": _used(recipe_of(registry, run), run),
-        "blocks": blocks_of(run.depth, data.recipe),
+        "recipe": _used(experiment),
+        "blocks": list(experiment.blocks),
         "images": data.model_dump(mode="json", include={"classes", "channels", "size"}),
-        "data": data_digest(layout, run.dataset),
+        "data": data_digest(experiment.layout, run.dataset),
         "code": layer_digest("training"),
-        **({"simulated": True} if registry.simulated else {}),
     }
 
 
-def _used(recipe: Recipe, run: Run) -> dict[str, Any]:
+def _used(experiment: Experiment) -> dict[str, Any]:
     """The recipe's keys that bear on a run of that method: a change of the others leaves it as it is."""
     unused: set[str] = {"device", "epsilons"}
-    if run.method != "epsilon_side":
-        unused |= {"adaptive_steps", "restart_on", "gate_scope", "epsilon_start_epoch"}
-        unused.add("discarded_in_evaluation")
-    if run.method == "standard":
+    if experiment.run.method != "epsilon_side":
+        unused |= {"adaptive_steps", "restart_on", "gate_scope", "epsilon_start_epoch", "discarded_in_evaluation"}
+    if experiment.run.method == "standard":
         unused.add("side_weight")
-    document = recipe.model_dump(mode="json", exclude=unused)
+    document = experiment.recipe.model_dump(mode="json", exclude=unused)
     used = {key: value for key, value in document.items() if key not in NEUTRAL or value != NEUTRAL[key]}
-    return {**used, "epochs": epochs_of(recipe, run)}
+    return {**used, "epochs": experiment.epochs}
 
 
-def training_fingerprint(registry: Registry, layout: Layout, key: str) -> str:
+@cache
+def training_fingerprint(experiment: Experiment) -> str:
     """Fingerprint of a run's training by the present code."""
-    return digest(training_parts(registry, layout, key))
+    return digest(training_parts(experiment))
 
 
-def evaluation_parts(registry: Registry, layout: Layout, key: str) -> dict[str, Any]:
-    """What a run's pruning and evaluation depend on: the training that is here, and the code that measures."""
-    training = fingerprint_in(read_json(layout.manifest(key))) or training_fingerprint(registry, layout, key)
+def evaluation_parts(training: str) -> dict[str, Any]:
+    """What the pruning and evaluation of a training with that fingerprint depend on."""
     return {"training": training, "code": layer_digest("evaluation")}
 
 
@@ -72,28 +67,21 @@ def fingerprint_in(document: Any) -> str | None:
     return fingerprint if fingerprint == digest(document.get("made_from")) else None
 
 
-def reasons(then: Any, now: dict[str, Any], layer: Layer, device: str = "cpu") -> list[str]:
-    """Why something made from `then` is stale: each difference from `now` in words; nothing if it is current.
-
-    The code may be another where the lineage leads from it to the present one.
-    """
-    now = json.loads(json.dumps(now))  # JSON knows no tuples
-    if isinstance(then, dict) and path_between(layer, then.get("code"), now["code"], device) is not None:
-        then = {**then, "code": now["code"]}
-    found = differences(then, now)
-    changed = [line for line in found if line.split(" was ")[0].split(".")[0] == "code"]
-    places = " and ".join(f"eps_resnet/{place}" for place in LAYERS[layer])
-    words = [f"the code in {places} was changed; `eps-resnet attest` tells whether it gives the same results"]
-    return [line for line in found if line not in changed] + (words if changed else [])
+def trained_fingerprint(experiment: Experiment) -> str:
+    """Fingerprint of the training whose results are here, or where there are none of the one that is due."""
+    return fingerprint_in(read_json(experiment.files.manifest)) or training_fingerprint(experiment)
 
 
-def differences(then: Any, now: Any, where: str = "") -> list[str]:
-    """The leaves in which two JSON documents differ, one line each: its dotted name, what it was and what it is."""
-    if isinstance(then, dict) and isinstance(now, dict):
-        names = [*now, *(name for name in then if name not in now)]
-        inner = [differences(then.get(n), now.get(n), f"{where}.{n}" if where else n) for n in names]
-        return [line for part in inner for line in part]
-    return [] if then == now else [f"{where or 'all'} was {_shown(then)}, is {_shown(now)}"]
+@dataclass(frozen=True)
+class Difference:
+    """One value of what a result was made from that is another now; `place` is its dotted name."""
+
+    place: str
+    then: Any
+    now: Any
+
+    def __str__(self) -> str:
+        return f"{self.place or 'all'} was {_shown(self.then)}, is {_shown(self.now)}"
 
 
 def _shown(value: Any) -> str:
@@ -101,6 +89,31 @@ def _shown(value: Any) -> str:
     return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
 
 
-def is_altered(path: Path, expected: str | None, digests: Digests) -> bool:
-    """Whether a file that may be absent is there, but not with the SHA-256 it should have."""
-    return path.exists() and digests.sha256(path) != expected
+def differences(then: Any, now: Any, place: str = "") -> list[Difference]:
+    """The leaves in which two JSON documents differ."""
+    if isinstance(then, dict) and isinstance(now, dict):
+        names = [*now, *(name for name in then if name not in now)]
+        inner = [differences(then.get(n), now.get(n), f"{place}.{n}" if place else n) for n in names]
+        return [difference for part in inner for difference in part]
+    return [] if then == now else [Difference(place, then, now)]
+
+
+def staleness(then: Any, now: dict[str, Any], layer: Layer, device: str = "cpu") -> list[Difference]:
+    """In what that made something differs from `now`; nothing if it is current.
+
+    The code may be another where the lineage leads from it to the present one, for results of that device.
+    """
+    now = json.loads(json.dumps(now))  # JSON knows no tuples
+    if isinstance(then, dict) and path_between(layer, then.get("code"), now["code"], device) is not None:
+        then = {**then, "code": now["code"]}
+    return differences(then, now)
+
+
+def reasons(then: Any, now: dict[str, Any], layer: Layer, device: str = "cpu") -> list[str]:
+    """Why something made from `then` is stale, in words; nothing if it is current."""
+    found = staleness(then, now, layer, device)
+    words = [str(difference) for difference in found if difference.place.split(".")[0] != "code"]
+    if len(words) < len(found):
+        places = " and ".join(f"eps_resnet/{place}" for place in LAYERS[layer])
+        words.append(f"the code in {places} was changed; `eps-resnet attest` tells whether its results are the same")
+    return words

@@ -22,7 +22,7 @@ from eps_resnet.method import parallel
 from eps_resnet.method.divergence import require_finite_weights
 from eps_resnet.method.parallel import is_same
 from eps_resnet.method.state import Training
-from eps_resnet.provenance.fingerprints import CHECKPOINTS, reasons
+from eps_resnet.provenance.fingerprints import CHECKPOINTS, reasons, training_parts
 
 SECONDS = 60  # between checkpoints: a kill loses at most about this much work; it changes no number
 KEPT = 2
@@ -78,11 +78,11 @@ class Keeper:
     """Saves a training to a folder: about once a minute, at its end, and before it stops for a signal."""
 
     folder: Path
-    made_from: dict[str, Any]
     training: Training
     device: torch.device
 
     def __post_init__(self) -> None:
+        self.made_from = training_parts(self.training.experiment)
         self.started = self.saved_at = time.monotonic()
 
     def resume(self, machine: dict[str, Any]) -> None:

@@ -8,12 +8,11 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 from eps_resnet.data import manifest
+from eps_resnet.experiments.experiment import Experiment
 from eps_resnet.experiments.layout import Layout
-from eps_resnet.experiments.models import Run
-from eps_resnet.experiments.registry import Registry, recipe_of
+from eps_resnet.experiments.models import DataSet
 from eps_resnet.measure.size import size_of
-from eps_resnet.method.networks.architecture import Architecture, ConvShape, architecture_of, blocks_of
-from eps_resnet.method.schedule import epochs_of
+from eps_resnet.method.networks.architecture import Architecture, ConvShape, architecture_of
 
 FORWARD_AND_BACKWARD = 3  # the backward pass computes two products per forward product
 # Measured on one core (docs/cost.md): a training step of ResNet-20, 32x32 pixels, batch 128, all gates open.
@@ -46,12 +45,11 @@ class NetworkCost:
     activation_bytes: int  # what a training step keeps of one mini-batch for its backward pass
 
 
-def network_cost(registry: Registry, run: Run, batch: int | None = None) -> NetworkCost:
+def network_cost(experiment: Experiment, batch: int | None = None) -> NetworkCost:
     """The cost of a run's network with mini-batches of `batch` images, by default the recipe's."""
-    data, recipe = registry.datasets[run.dataset], recipe_of(registry, run)
     # Gates and slices change none of it: seeds and epsilons of one network share what is counted.
-    architecture = replace(architecture_of(run, data, recipe), epsilon=None, gate_scope="slice", slices=1)
-    return _count(architecture, data.size, batch or recipe.batch)
+    architecture = replace(architecture_of(experiment), gated=False, gate_scope="slice", slices=1)
+    return _count(architecture, experiment.data.size, batch or experiment.recipe.batch)
 
 
 @cache
@@ -141,24 +139,22 @@ def _divided(width: int, stride: int) -> int:
     return -(-width // stride)
 
 
-def step_multiply_adds(registry: Registry, run: Run, batch: int | None = None) -> int:
+def step_multiply_adds(experiment: Experiment, batch: int | None = None) -> int:
     """Multiply-adds of one training step, all gates open."""
-    per_image = network_cost(registry, run).multiply_adds
-    return per_image * FORWARD_AND_BACKWARD * (batch or recipe_of(registry, run).batch)
+    per_image = network_cost(experiment).multiply_adds
+    return per_image * FORWARD_AND_BACKWARD * (batch or experiment.recipe.batch)
 
 
-def training_multiply_adds(registry: Registry, key: str, epochs: int | None = None) -> float:
+def training_multiply_adds(experiment: Experiment, epochs: int | None = None) -> float:
     """Multiply-adds of so many epochs (None: of the whole training), with evaluations as often as the recipe tests.
 
     An upper bound for gated networks: all gates are taken to be open, and closed ones skip their backward pass.
     """
-    run = registry.run(key)
-    data, recipe = registry.datasets[run.dataset], recipe_of(registry, run)
-    archive = data.archives[0]
+    recipe, archive = experiment.recipe, experiment.data.archives[0]
     steps = recipe.epoch_steps or archive.train_images // recipe.batch
     images = steps * recipe.batch * FORWARD_AND_BACKWARD + archive.test_images / recipe.test_every
-    epochs = epochs_of(recipe, run) if epochs is None else epochs
-    return float(network_cost(registry, run).multiply_adds) * images * epochs
+    epochs = experiment.epochs if epochs is None else epochs
+    return float(network_cost(experiment).multiply_adds) * images * epochs
 
 
 def cpu_core_days(multiply_adds: float) -> float:
@@ -166,49 +162,44 @@ def cpu_core_days(multiply_adds: float) -> float:
     return multiply_adds / CPU_MULTIPLY_ADDS_PER_SECOND / SECONDS_PER_DAY
 
 
-def memory_bytes(registry: Registry, run: Run, batch: int | None = None) -> int:
+def memory_bytes(experiment: Experiment, batch: int | None = None) -> int:
     """Memory of a training on its device: parameters four times, activations of a mini-batch, the images it holds.
 
     Not in it: what the libraries take for themselves (CUDA context, workspace of convolutions, allocator).
     """
-    cost = network_cost(registry, run, batch)
-    return (
-        cost.parameters * FLOAT_BYTES * COPIES_IN_MEMORY + cost.activation_bytes + stored_bytes(registry, run.dataset)
-    )
+    cost = network_cost(experiment, batch)
+    return cost.parameters * FLOAT_BYTES * COPIES_IN_MEMORY + cost.activation_bytes + stored_bytes(experiment.data)
 
 
-def result_bytes(registry: Registry, key: str) -> int:
+def result_bytes(experiment: Experiment) -> int:
     """Disk that a finished run takes at most: its network, a pruned one with nothing cut, a row per block and epoch."""
-    run = registry.run(key)
-    recipe = recipe_of(registry, run)
-    rows = sum(blocks_of(run.depth, recipe)) * epochs_of(recipe, run)
-    return 2 * network_cost(registry, run).file_bytes + rows * BLOCK_ROW_BYTES
+    rows = sum(experiment.blocks) * experiment.epochs
+    return 2 * network_cost(experiment).file_bytes + rows * BLOCK_ROW_BYTES
 
 
-def checkpoint_bytes(registry: Registry, run: Run) -> int:
+def checkpoint_bytes(experiment: Experiment) -> int:
     """Disk that the checkpoints of an unfinished training take: network, settled network and momentum, each time."""
-    cost = network_cost(registry, run)
+    cost = network_cost(experiment)
     return CHECKPOINTS * (2 * cost.file_bytes + cost.parameters * FLOAT_BYTES)
 
 
-def stored_bytes(registry: Registry, dataset: str) -> int:
+def stored_bytes(data: DataSet) -> int:
     """Bytes of a data set's official images and labels in stored form; 0 for ImageNet, whose files stay the user's."""
-    data = registry.dataset(dataset)
     if data.format == "imagenet":
         return 0
     archive = data.archives[0]
     return (archive.train_images + archive.test_images) * (data.channels * data.size**2 + 1)
 
 
-def download_bytes(registry: Registry, dataset: str) -> int | None:
+def download_bytes(data: DataSet) -> int | None:
     """Bytes of a data set's official archives; 0 where nothing is downloaded, None where the size is not known."""
-    names = [url.rsplit("/", 1)[-1] for url in registry.dataset(dataset).archives[0].urls]
+    names = [url.rsplit("/", 1)[-1] for url in data.archives[0].urls]
     sizes = [DOWNLOAD_BYTES.get(name) for name in names]
     return None if None in sizes else sum(size for size in sizes if size)
 
 
-def data_bytes(registry: Registry, layout: Layout, dataset: str) -> int:
+def data_bytes(layout: Layout, dataset: str, data: DataSet) -> int:
     """Disk that fetching a data set still takes: its archives and its stored form; 0 once it is stored."""
     if manifest.read(layout, dataset) is not None and layout.store(dataset).exists():
         return 0
-    return stored_bytes(registry, dataset) + (download_bytes(registry, dataset) or 0)
+    return stored_bytes(data) + (download_bytes(data) or 0)

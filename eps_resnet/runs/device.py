@@ -3,11 +3,12 @@
 import fcntl
 import os
 import tempfile
+from collections.abc import Iterable
 from itertools import product
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from eps_resnet.experiments.registry import Registry
+from eps_resnet.experiments.experiment import Experiment
 from eps_resnet.files.errors import UserError
 from eps_resnet.runs.cost import cpu_core_days, training_multiply_adds
 
@@ -26,11 +27,12 @@ def has_gpu() -> bool:
     return torch.cuda.is_available()
 
 
-def refusal(registry: Registry, keys: list[str]) -> str:
+def refusal(experiments: Iterable[Experiment]) -> str:
     """Why these trainings are not started on this machine, what they would cost, and what to do instead."""
-    total = sum(training_multiply_adds(registry, key) for key in keys)
+    costs = [training_multiply_adds(experiment) for experiment in experiments]
+    total = sum(costs)
     return (
-        f"No GPU here, and {len(keys)} of the trainings asked for need one. On one core of a CPU they would take about "
+        f"No GPU here, and {len(costs)} of the trainings asked for need one. On one core of a CPU they would take about "
         f"{cpu_core_days(total):,.0f} days ({total:.2g} multiply-adds; docs/cost.md says how this is reckoned). "
         "Nothing was fetched or trained. `make demo` shows the same steps in minutes; to train on the CPU all the "
         "same, set EPS_RESNET_ALLOW_CPU=1."
@@ -42,7 +44,7 @@ def cpu_is_allowed() -> bool:
     return os.environ.get("EPS_RESNET_ALLOW_CPU") == "1"
 
 
-def choose(registry: Registry, key: str, sharing: int = 1) -> "torch.device":
+def choose(experiment: Experiment, sharing: int = 1) -> "torch.device":
     """The device a run trains on: the CPU if its recipe says so, else a free card, else the CPU if the user allows it.
 
     `sharing`: how many trainings may use one card; the processes of a data-parallel one never share theirs.
@@ -50,14 +52,14 @@ def choose(registry: Registry, key: str, sharing: int = 1) -> "torch.device":
     """
     import torch
 
-    if registry.datasets[registry.run(key).dataset].recipe.device == "cpu":
+    if experiment.recipe.device == "cpu":
         return torch.device("cpu")
     if has_gpu():
         card = torch.device("cuda", claim_card(cards(), sharing))
         torch.cuda.set_device(card)  # what the processes of a data-parallel training talk through
         return card
     if not cpu_is_allowed():
-        raise UserError(refusal(registry, [key]))
+        raise UserError(refusal([experiment]))
     return torch.device("cpu")
 
 

@@ -14,15 +14,14 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from eps_resnet.data import store
-from eps_resnet.experiments.layout import Layout
+from eps_resnet.experiments.experiment import Experiment
 from eps_resnet.experiments.models import AreaCrop
-from eps_resnet.experiments.registry import Registry, recipe_of
 from eps_resnet.files import tensors
 from eps_resnet.files.atomic import write_atomically
 from eps_resnet.files.errors import UserError
-from eps_resnet.measure.prune import load_pruned, require_unaltered
 from eps_resnet.method.inputs.batches import open_batches
 from eps_resnet.method.networks.resnet import ResNet
+from eps_resnet.runs.networks import MEAN_IMAGE, load_pruned, require_unaltered
 
 # The most that a logit may differ by, as a share of the largest. Sums in another order differ by about 1e-6.
 TOLERANCE = 1e-4
@@ -48,7 +47,7 @@ class Classifier(nn.Module):
         return cast(Tensor, self.network((images.float() - self.mean) / self.divisor)[0])
 
 
-def export(registry: Registry, layout: Layout, key: str, path: Path) -> str:
+def export(experiment: Experiment, path: Path) -> str:
     """Writes a run's pruned network to `path`, in the format that its suffix names, once it agrees with PyTorch.
 
     Returns how well it agrees, in words. Raises UserError, and leaves no file, if the suffix is unknown, a package, the
@@ -60,15 +59,15 @@ def export(registry: Registry, layout: Layout, key: str, path: Path) -> str:
         raise UserError(
             f"To write {path.suffix} files, {', '.join(missing)} must be installed: run `make setup`, or write .pt2."
         )
-    classifier = load(registry, layout, key)
-    raw, inputs = test_images(registry, layout, key)
+    classifier = load(experiment)
+    raw, inputs = test_images(experiment)
     expected = classifier.network(inputs)[0]
     write, opened = FORMATS[path.suffix]
     agreement = ""
 
     def write_checked(temporary: Path) -> None:
         nonlocal agreement
-        with _failing_clearly(key, path):
+        with _failing_clearly(experiment.key, path):
             write(program_of(classifier, raw), temporary)
             agreement = compare(opened(temporary), raw, expected)
 
@@ -76,36 +75,34 @@ def export(registry: Registry, layout: Layout, key: str, path: Path) -> str:
     return agreement
 
 
-def load(registry: Registry, layout: Layout, key: str) -> Classifier:
+def load(experiment: Experiment) -> Classifier:
     """A run's pruned network with its normalisation. Raises UserError if a file is missing, damaged or altered."""
-    run = registry.run(key)
-    weights, _ = tensors.read(layout.model(key), f"run `eps-resnet train {key}` or `dvc pull`")
-    require_unaltered(layout, key)
-    divisor = recipe_of(registry, run).pixel_divisor
+    weights, _ = tensors.read(experiment.files.model, f"run `eps-resnet train {experiment.key}`")
+    require_unaltered(experiment)
+    divisor = experiment.recipe.pixel_divisor
     if divisor is None:
         from eps_resnet.method.inputs.jpeg import STD
 
         scale = 255 * torch.tensor(STD).reshape(3, 1, 1)
     else:
         scale = torch.tensor(float(divisor))
-    return Classifier(load_pruned(registry, layout, key), weights["mean_image"], scale)
+    return Classifier(load_pruned(experiment), weights[MEAN_IMAGE], scale)
 
 
-def test_images(registry: Registry, layout: Layout, key: str) -> tuple[Tensor, Tensor]:
+def test_images(experiment: Experiment) -> tuple[Tensor, Tensor]:
     """The first batch of a run's test images, raw and normalised as evaluation has them.
 
     Raises UserError if the data set is missing or altered.
     """
-    run = registry.run(key)
-    data = registry.datasets[run.dataset]
-    inputs = next(iter(open_batches(registry, layout, run, CPU).test()))
+    layout, data, name = experiment.layout, experiment.data, experiment.run.dataset
+    inputs = next(iter(open_batches(experiment, CPU).test()))
     if data.format != "imagenet":
-        return store.load(layout, run.dataset).test_images[: len(inputs)], inputs
-    from eps_resnet.data import imagenet
+        return store.load(layout, name).test_images[: len(inputs)], inputs
+    from eps_resnet.data import decode, listing
     from eps_resnet.method.inputs import jpeg
 
-    split, area = imagenet.load(layout, run.dataset)["test"], cast(AreaCrop, recipe_of(registry, run).augmentation.area)
-    images = [jpeg.test_image(jpeg.decoded(split, i), area, data.size) for i in range(len(inputs))]
+    split, area = listing.load(layout, name)["test"], cast(AreaCrop, experiment.recipe.augmentation.area)
+    images = [jpeg.test_image(decode.decoded(split, i), area, data.size) for i in range(len(inputs))]
     return torch.stack(images), inputs
 
 

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from eps_resnet.method.history import Epoch
+from eps_resnet.method.state import Training
 
 
 class Report(Protocol):
@@ -20,9 +21,11 @@ class Report(Protocol):
 
 
 @contextmanager
-def reporting(key: str, epochs: int, completed: int, blocks: int, silent: bool = False) -> Iterator[Report]:
-    """Reports finished epochs on standard error, live or line by line, depending on who reads it; or not at all."""
-    if silent:
+def reporting(training: Training) -> Iterator[Report]:
+    """Reports finished epochs on standard error, live or line by line, depending on who reads it; process 0 alone."""
+    key, epochs = training.experiment.key, training.experiment.epochs
+    completed, blocks = training.epoch, len(training.network.blocks)
+    if training.share.index > 0:
         yield lambda e: None
         return
 

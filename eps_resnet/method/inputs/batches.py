@@ -8,9 +8,8 @@ from torch import Tensor
 
 from eps_resnet.data import store
 from eps_resnet.data.store import Images
-from eps_resnet.experiments.layout import Layout
-from eps_resnet.experiments.models import Recipe, Run
-from eps_resnet.experiments.registry import Registry, recipe_of
+from eps_resnet.experiments.experiment import Experiment
+from eps_resnet.experiments.models import Recipe
 from eps_resnet.files.errors import UserError
 from eps_resnet.method.inputs.augment import augmented, mean_image, normalise, steps_per_epoch
 from eps_resnet.method.parallel import Share
@@ -40,23 +39,18 @@ class Batches(Protocol):
 
 
 def open_batches(
-    registry: Registry,
-    layout: Layout,
-    run: Run,
-    device: torch.device,
-    share: Share = Share(),
-    workers: int | None = None,
+    experiment: Experiment, device: torch.device, share: Share = Share(), workers: int | None = None
 ) -> Batches:
     """The batches of a run. `workers`: processes that decode images, where there are any; None for one on each core.
 
     Raises UserError if the data set is missing or altered, or smaller than a mini-batch.
     """
-    data, recipe = registry.datasets[run.dataset], recipe_of(registry, run)
-    if data.format == "imagenet":
+    if experiment.data.format == "imagenet":
         from eps_resnet.method.inputs.jpeg import JpegBatches  # its libraries need a second, which other data sets save
 
-        return JpegBatches(layout, run.dataset, data, recipe, run.seed, device, share, workers)
-    return TensorBatches(store.load(layout, run.dataset), recipe, run.seed, device, share)
+        return JpegBatches(experiment, device, share, workers)
+    images = store.load(experiment.layout, experiment.run.dataset)
+    return TensorBatches(images, experiment.recipe, experiment.run.seed, device, share)
 
 
 class TensorBatches:

@@ -1,23 +1,19 @@
 """ImageNet's batches: JPEG files decoded, cropped and recoloured in worker processes, normalised on the device."""
 
-import os
-import signal
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any, cast
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
-from torchvision.io import ImageReadMode, decode_image
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as vision
 
-from eps_resnet.data import imagenet
-from eps_resnet.data.imagenet import Split
-from eps_resnet.experiments.layout import Layout
-from eps_resnet.experiments.models import AreaCrop, Augmentation, DataSet, Recipe
+from eps_resnet.data.decode import cores, decoded, in_workers
+from eps_resnet.data.listing import load
+from eps_resnet.experiments.experiment import Experiment
+from eps_resnet.experiments.models import AreaCrop, Augmentation
 from eps_resnet.files.errors import UserError
 from eps_resnet.method.inputs.augment import contrasted, uniform
 from eps_resnet.method.inputs.batches import TEST_BATCH, order
@@ -31,7 +27,6 @@ PCA_VALUES = (0.2175, 0.0188, 0.0045)
 PCA_VECTORS = ((-0.5675, 0.7192, 0.4009), (-0.5808, -0.0045, -0.8140), (-0.5836, -0.6948, 0.4203))  # one column each
 GREY = (0.299, 0.587, 0.114)  # ITU-R BT.601: how bright red, green and blue look
 TRIES = 10  # reference code: random crops tried before the whole image is taken
-CHECKED = 64  # images that a worker checks at a time
 
 
 class JpegBatches:
@@ -39,20 +34,17 @@ class JpegBatches:
 
     def __init__(
         self,
-        layout: Layout,
-        dataset: str,
-        data: DataSet,
-        recipe: Recipe,
-        seed: int,
+        experiment: Experiment,
         device: torch.device,
         share: Share = Share(),
         workers: int | None = None,
     ) -> None:
-        listing = imagenet.load(layout, dataset)
+        listing, recipe = load(experiment.layout, experiment.run.dataset), experiment.recipe
         self._train, self._test = listing["train"], listing["test"]
         if len(self._train) < recipe.batch:
             raise UserError(f"A batch has {recipe.batch} images, but there are only {len(self._train)} to train on.")
-        self._recipe, self.size, self._seed, self._device, self._share = recipe, data.size, seed, device, share
+        self._recipe, self.size, self._seed = recipe, experiment.data.size, experiment.run.seed
+        self._device, self._share = device, share
         self._workers = workers or cores()
         self._labels = self._train.labels.to(device).long()
         self.test_labels = self._test.labels.to(device).long()
@@ -94,31 +86,6 @@ class JpegBatches:
 
     def _normalised(self, images: Tensor) -> Tensor:
         return (images.to(self._device, non_blocking=True).float() - self.mean) / self._std
-
-
-def decoded(split: Split, index: int) -> Tensor:
-    """An image as uint8 (3, H, W), grey ones and others turned to RGB. Raises UserError if it cannot be decoded."""
-    content = split.read(index)
-    try:
-        image: Tensor = decode_image(torch.frombuffer(bytearray(content), dtype=torch.uint8), ImageReadMode.RGB)
-    except (RuntimeError, ValueError):  # the latter for an empty file
-        raise UserError(f"Image {split.name(index)} in {split.place} is corrupt: it cannot be decoded.") from None
-    return image
-
-
-def undecodable(split: Split) -> list[int]:
-    """The indices of images that cannot be decoded. Decodes all of them, on all cores."""
-    parts = torch.split(torch.arange(len(split)), CHECKED)
-    found = in_workers(lambda step: [i for i in parts[step].tolist() if _is_corrupt(split, i)], range(len(parts)))
-    return [index for part in found for index in part]
-
-
-def _is_corrupt(split: Split, index: int) -> bool:
-    try:
-        decoded(split, index)
-    except UserError:
-        return True
-    return False
 
 
 def training_image(image: Tensor, augmentation: Augmentation, size: int, draw: torch.Generator) -> Tensor:
@@ -197,47 +164,3 @@ def _between(limits: tuple[float, float], share: float) -> float:
 
 def _area(augmentation: Augmentation) -> AreaCrop:
     return cast(AreaCrop, augmentation.area)  # the registry sees to it that ImageNet has one
-
-
-class _Work(Dataset[Any]):
-    """A function as a data set: its n-th item is what it returns for n, or the UserError it raises."""
-
-    def __init__(self, function: Callable[[int], Any]) -> None:
-        self.function = function
-
-    def __getitem__(self, step: int) -> Any:
-        try:
-            return self.function(step)
-        except UserError as error:
-            return error  # torch would bury it in a worker's traceback
-
-
-def in_workers(
-    work: Callable[[int], Any], steps: range, workers: int | None = None, pin: bool = False
-) -> Iterator[Any]:
-    """work(step) for each step, in order, computed ahead by worker processes. Raises the UserError that `work` raises.
-
-    `pin`: tensors arrive in pinned memory, from which a GPU copies while it computes.
-    """
-    loader = DataLoader(
-        _Work(work),
-        batch_size=None,
-        sampler=steps,
-        num_workers=min(workers or cores(), len(steps)),
-        pin_memory=pin,
-        worker_init_fn=_leave_signals_to_the_training,
-    )
-    for result in loader:
-        if isinstance(result, UserError):
-            raise result
-        yield result
-
-
-def _leave_signals_to_the_training(_worker: int) -> None:
-    """A cluster that asks a training to stop asks all of its processes; without workers it could not end the step."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-
-
-def cores() -> int:
-    """CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0))

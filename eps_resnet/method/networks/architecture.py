@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
-from eps_resnet.experiments.models import IMAGENET_BLOCKS, DataSet, Recipe, Run
+from eps_resnet.experiments.experiment import Experiment
+from eps_resnet.experiments.models import Recipe
 
 CIFAR_SIDE_STAGE, IMAGENET_SIDE_STAGE = 1, 2  # the side head's stage, counted from 0 (reference code)
 
@@ -30,7 +31,7 @@ class Architecture:
     classes: int
     kept: tuple[tuple[int, ...], ...]
     side_after: tuple[int, int] | None = None  # stage and block that feed the side head; None: no side head
-    epsilon: float | None = None  # None: no gates
+    gated: bool = False
     gate_scope: Literal["slice", "batch"] = "slice"
     slices: int = 1  # parts of a mini-batch, in this process, that are normalised alone
     stride_padding: Literal["same", "symmetric"] = "same"
@@ -93,7 +94,7 @@ class Architecture:
 
     def plain(self) -> "Architecture":
         """The same network without gates and side head: what is published, counted and compared."""
-        return replace(self, side_after=None, epsilon=None, gate_scope="slice", slices=1)
+        return replace(self, side_after=None, gated=False, gate_scope="slice", slices=1)
 
     def without(self, discarded: Sequence[bool]) -> "Architecture":
         """The plain network without the discarded blocks (one flag per block of this network, input to output)."""
@@ -102,25 +103,20 @@ class Architecture:
         return replace(self.plain(), kept=kept)
 
 
-def architecture_of(run: Run, data: DataSet, recipe: Recipe, processes: int = 1) -> Architecture:
+def architecture_of(experiment: Experiment, processes: int = 1) -> Architecture:
     """The architecture that each of so many processes trains for a run (Sec. 4; side head as in the reference code)."""
-    blocks = blocks_of(run.depth, recipe)
+    run, data, recipe, blocks = experiment.run, experiment.data, experiment.recipe, experiment.blocks
     return Architecture(
         family=recipe.network,
         channels=data.channels,
         classes=data.classes,
         kept=tuple(tuple(range(n)) for n in blocks),
         side_after=None if run.method == "standard" else _side_after(recipe, blocks),
-        epsilon=run.epsilon,
+        gated=run.epsilon is not None,
         gate_scope=recipe.gate_scope,
         slices=recipe.slices // processes,
         stride_padding=recipe.stride_padding,
     )
-
-
-def blocks_of(depth: int, recipe: Recipe) -> tuple[int, ...]:
-    """Residual blocks per stage of a network of so many layers."""
-    return IMAGENET_BLOCKS[depth] if recipe.network == "imagenet" else ((depth - 2) // 6,) * 3
 
 
 def _side_after(recipe: Recipe, blocks: tuple[int, ...]) -> tuple[int, int]:

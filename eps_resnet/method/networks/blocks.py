@@ -47,7 +47,7 @@ class Block(Skip):
 
     def __init__(self, architecture: Architecture, stage: int, index: int) -> None:
         super().__init__(architecture, stage, index)
-        self.epsilon = architecture.epsilon
+        self.epsilon = 0.0 if architecture.gated else None  # the threshold, which the schedule sets; None: no gate
         self.gate_scope, self.slices = architecture.gate_scope, architecture.slices
         self.closed: bool | Tensor = False  # the decision for the latest mini-batch; of several slices, whether all
         self.certified = self.discarded = self.late = self.expected_closed = False

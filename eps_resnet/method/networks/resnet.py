@@ -58,7 +58,7 @@ class ResNet(nn.Module):
 
     def set_epsilon(self, epsilon: float) -> None:
         """Sets the threshold of every gate. Raises ValueError for a network without gates."""
-        if self.architecture.epsilon is None:
+        if not self.architecture.gated:
             raise ValueError("this network has no gates")
         for block in self.blocks:
             block.epsilon = epsilon

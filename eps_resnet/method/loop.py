@@ -1,0 +1,140 @@
+"""The training loop: a step of SGD, an epoch of steps, and what follows at an epoch's end."""
+
+import math
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from eps_resnet.experiments.experiment import Experiment
+from eps_resnet.method.certificate import certify
+from eps_resnet.method.divergence import require_finite_loss
+from eps_resnet.method.history import Epoch, Gates, weight_percentiles
+from eps_resnet.method.inputs.batches import Batches
+from eps_resnet.method.networks.architecture import architecture_of
+from eps_resnet.method.networks.resnet import ResNet, initialise
+from eps_resnet.method.parallel import Share
+from eps_resnet.method.predict import predict
+from eps_resnet.method.schedule import epsilon_of, weight_decay
+from eps_resnet.method.state import Settled, Training
+from eps_resnet.method.streams import stream
+
+
+def new_training(experiment: Experiment, device: torch.device, share: Share = Share()) -> Training:
+    """A training before its first step, its weights drawn from the run's seed."""
+    network = ResNet(architecture_of(experiment, share.of))
+    initialise(network, experiment.recipe.initialisation, stream(experiment.run.seed, "weights"))
+    network.to(device).to(memory_format=torch.channels_last)
+    network.set_late(device.type != "cpu" and share.of == 1)
+    return Training(experiment, network, share)
+
+
+def train_epoch(training: Training, batches: Batches, after_step: Callable[[], None] = lambda: None) -> Epoch:
+    """One epoch of steps, or what is left of it, then one evaluation; returns its record.
+
+    `after_step` is called where the training can be saved, and may raise Interrupted. The record's test error is
+    process 0's alone to measure; elsewhere, and in epochs that the recipe does not test, it is NaN.
+    """
+    network, epoch, epsilon = training.network, training.epoch + 1, 0.0
+    if training.run.epsilon is not None:
+        epsilon = epsilon_of(training.recipe, training.run.epsilon, epoch)
+        network.set_epsilon(epsilon)
+    rate = training.schedule.rate(epoch)
+    network.train()
+    for inputs, labels in batches.training(epoch, skip=len(training.gates)):
+        loss, logits = train_step(training, inputs, labels, rate)
+        training.count_step(loss, logits, labels)
+        after_step()
+    training.gather()
+    return finish_epoch(training, batches, rate, epsilon)
+
+
+def train_step(training: Training, batch: Tensor, labels: Tensor, rate: float) -> tuple[Tensor, Tensor]:
+    """One step of SGD on inputs (N, C, H, W) and labels (N,). Returns the loss of the main head and its logits.
+
+    Gradients are zeroed, not dropped: the block of a closed gate has no backward pass, and the optimiser must still
+    see a zero gradient there, so that its weights decay and its momentum is spent. Raises DivergenceError, with the
+    weights as they were before the step, if the loss is not finite.
+    """
+    for group in training.optimizer.param_groups:
+        group["lr"] = rate
+        group["weight_decay"] = weight_decay(training.recipe, training.step) if group["decays"] else 0.0
+    logits, side = _forward(training, batch.contiguous(memory_format=torch.channels_last))
+    loss = F.cross_entropy(logits, labels)
+    total = loss if side is None else loss + training.recipe.side_weight * F.cross_entropy(side, labels)
+    require_finite_loss(total.detach(), training.network, batch, training.step)
+    total.backward()  # type: ignore[no-untyped-call]
+    training.optimizer.step()
+    training.optimizer.zero_grad(set_to_none=False)
+    training.step += 1
+    return loss.detach(), logits.detach()
+
+
+def _forward(training: Training, batch: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Logits of both heads. Late decisions about blocks expected closed are read here, once, at the end of the pass.
+
+    If one of those blocks was open after all, the pass was not the network's and is made again, from the same running
+    statistics, with that block computed like the others.
+    """
+    network = training.network
+    statistics = [buffer.clone() for buffer in network.buffers()] if network.expects_closed() else []
+    while True:
+        with torch.autocast(batch.device.type, torch.bfloat16, enabled=training.recipe.precision == "bfloat16"):
+            logits, side = training.model(batch)
+        if not network.expects_closed() or not network.opened_unexpectedly():
+            return logits.float(), None if side is None else side.float()
+        for buffer, before in zip(network.buffers(), statistics, strict=True):
+            buffer.copy_(before)
+
+
+def finish_epoch(training: Training, batches: Batches, rate: float, epsilon: float) -> Epoch:
+    """What follows the steps of an epoch: evaluate, adapt the rate, record, keep the settled network, certify."""
+    decisions = torch.stack(training.gates)
+    gates = Gates.of(decisions, training.recipe.discard_window)
+    test_error = _evaluate(training, batches, gates.discarded)
+    training.schedule.observe_epoch(training.epoch + 1, sum(gates.discarded), decisions.sum(1).tolist())
+    record = _record(training, gates, rate, epsilon, test_error)
+    _settle(training, record, gates)
+    certify(training, gates.discarded, batches.size)
+    training.network.expect_closed(gates.discarded)
+    return record
+
+
+def _evaluate(training: Training, batches: Batches, discarded: list[bool]) -> float:
+    """The test error of the epoch, gates on; NaN where the recipe does not test, and in all processes but the first."""
+    epoch, recipe = training.epoch + 1, training.recipe
+    if recipe.discarded_in_evaluation == "identity":
+        training.network.set_discarded(discarded)
+    is_tested = epoch % recipe.test_every == 0 or epoch == training.experiment.epochs
+    if not is_tested or training.share.index > 0:
+        return math.nan
+    return predict(training.network, batches, interruptible=training.share.of == 1).error
+
+
+def _record(training: Training, gates: Gates, rate: float, epsilon: float, test_error: float) -> Epoch:
+    """Counts the epoch as finished, and returns what is recorded of it."""
+    loss_sum, errors, seen = training.summed()
+    record = Epoch(
+        epoch=training.epoch + 1,
+        rate=rate,
+        epsilon=epsilon,
+        loss=loss_sum / seen,
+        train_error=errors / seen,
+        test_error=test_error,
+        discarded=sum(gates.discarded),
+        flickered=gates.flickered,
+        closed_mean=gates.closed_mean,
+    )
+    training.finish_epoch(record, gates, torch.from_numpy(weight_percentiles(training.network)))
+    return record
+
+
+def _settle(training: Training, record: Epoch, gates: Gates) -> None:
+    """Keeps the network if the rate was never lower; with epsilon held at 0 it is another network than the run's."""
+    is_gated = training.run.epsilon is None or record.epsilon > 0
+    if is_gated and record.rate <= training.settled.rate:
+        weights = {name: tensor.clone() for name, tensor in training.network.state_dict().items()}
+        training.settled = Settled(
+            record.epoch, record.rate, record.epsilon, gates.discarded, gates.flickered, weights
+        )  # fmt: skip

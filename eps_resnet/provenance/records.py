@@ -1,0 +1,149 @@
+"""manifest.json and metrics.json of a run: the one definition of what is in them, for who writes and who reads."""
+
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from eps_resnet.experiments.models import Count, Sha256
+from eps_resnet.files.atomic import read_json
+from eps_resnet.files.digests import SEAL, write_sealed
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Natural = Annotated[int, Field(ge=0, lt=2**31)]
+Seconds = Annotated[float, Field(ge=0, lt=2**31)]
+Machine = dict[str, str | int | float | None]
+
+
+class Record(BaseModel):
+    """A frozen part of a JSON document; values of another kind are refused, not converted."""
+
+    model_config = ConfigDict(strict=True, frozen=True, allow_inf_nan=False, extra="forbid")
+
+
+class NetworkFacts(Record):
+    """What is stored beside the weights of a trained network."""
+
+    fingerprint: str
+    epoch: Count = Field(description="The epoch after which it had these weights: it is the one that is pruned.")
+    epsilon: float
+    settled: bool = Field(description="Whether the rate had fallen to a hundredth of its start.")
+    discarded: list[bool] = Field(description="Per block, input to output: was its gate closed in the whole window?")
+    flickered: Natural = Field(description="Gates neither open nor closed throughout the window.")
+
+
+class Manifest(Record):
+    """manifest.json: what a training was made from, by what, where and how long it took."""
+
+    key: str
+    fingerprint: str
+    model_sha256: Sha256
+    history_sha256: Sha256
+    blocks_sha256: Sha256
+    made_from: dict[str, Any]
+    git_commit: str | None = None
+    machine: Machine
+    earlier_machines: list[Machine] = []
+    seconds: dict[str, Seconds]
+    finished: str
+
+
+class Errors(Record):
+    """Fractions of the test images. Three errors are reported, never one (docs/fidelity.md).
+
+    `settled`: that of the last epoch at the lowest rate, pruned; None if the rate never fell to a hundredth. `final`:
+    of the last epoch, gates on. `best`: the lowest of all epochs, gates on, which has looked at the test images.
+    """
+
+    gated: Share
+    pruned: Share
+    gated_top5: Share
+    pruned_top5: Share
+    settled: Share | None
+    final: Share
+    best: Share
+    best_epoch: Count
+
+
+class Layers(Record):
+    """Layers of the network, as its depth counts them."""
+
+    all: Natural
+    kept: Natural
+    kept_per_stage: list[Natural]
+
+
+class Cost(Record):
+    """What a network costs; multiply-adds of one image."""
+
+    parameters: Natural
+    size_mib: float
+    multiply_adds: int
+
+
+class Compression(Record):
+    """Both readings: the paper's bars are the baseline's size x (1 - share of discarded blocks), no parameter count."""
+
+    discarded_ratio: Share
+    size_mib_by_block_ratio: float
+    parameters_removed: Share
+
+
+class Agreement(Record):
+    """How far the gated and the pruned network agree on the test images, and where a gate was not as pruning has it."""
+
+    images: Count
+    equal: Natural
+    batches: Count
+    batches_with_other_gates: Natural
+    kept_gates_that_closed: Natural
+    discarded_gates_that_opened: Natural
+    flickered_in_training: Natural
+
+
+class Metrics(Record):
+    """metrics.json: what came out of a run, from what was measured and what its shape says."""
+
+    key: str
+    fingerprint: str
+    made_from: dict[str, Any]
+    model_sha256: Sha256
+    pruned_sha256: Sha256
+    data_differs: str | None
+    test_images: Count
+    epoch: Count
+    settled: bool
+    error: Errors
+    blocks: list[Natural]
+    kept: list[Natural]
+    discarded: Natural
+    discarded_blocks: list[Natural]
+    discarded_final: Natural
+    layers: Layers
+    before: Cost
+    after: Cost
+    compression: Compression
+    agreement: Agreement
+
+
+Document = TypeVar("Document", Manifest, Metrics)
+
+
+def parsed(model: type[Document], document: dict[str, Any]) -> Document:
+    """The record in a sealed JSON document. Raises ValidationError if a value is missing or of another kind."""
+    return model.model_validate({name: value for name, value in document.items() if name != SEAL})
+
+
+def read(model: type[Document], path: Path) -> Document | None:
+    """The record in a file; None if it is missing, damaged or not as it is written here. Its seal is not looked at."""
+    document = read_json(path)
+    try:
+        return parsed(model, document) if isinstance(document, dict) else None
+    except ValidationError:
+        return None
+
+
+def write(path: Path, record: Manifest | Metrics) -> None:
+    """Writes a record, sealed."""
+    unused = {"earlier_machines"} if isinstance(record, Manifest) and not record.earlier_machines else set()
+    write_sealed(path, record.model_dump(exclude=unused))

@@ -1,0 +1,37 @@
+"""Evaluates a trained and pruned run on its test images and writes its metrics."""
+
+import torch
+
+from eps_resnet.data import manifest as data_manifest
+from eps_resnet.experiments.experiment import Experiment
+from eps_resnet.files.digests import sha256
+from eps_resnet.measure.evaluation import measured
+from eps_resnet.measure.metrics import metrics_of
+from eps_resnet.method.history import read_history
+from eps_resnet.method.inputs.batches import open_batches
+from eps_resnet.provenance import records
+from eps_resnet.provenance.fingerprints import evaluation_parts, trained_fingerprint
+from eps_resnet.runs.networks import load_pruned, load_trained
+
+CPU = torch.device("cpu")
+
+
+def evaluate(experiment: Experiment, device: torch.device = CPU, workers: int | None = None) -> None:
+    """Evaluates a run and writes metrics.json. Raises UserError if a network or the images are missing or altered."""
+    files = experiment.files
+    network, facts = load_trained(experiment)
+    pruned = load_pruned(experiment)
+    batches = open_batches(experiment, device, workers=workers)
+    origin = data_manifest.read(experiment.layout, experiment.run.dataset)
+    metrics = metrics_of(
+        experiment,
+        facts.epoch,
+        facts.settled,
+        facts.discarded,
+        measured(network.to(device), pruned.to(device), facts, experiment.recipe, batches),
+        read_history(files.history),
+        origin.differs if origin else None,
+        evaluation_parts(trained_fingerprint(experiment)),
+        {"model_sha256": sha256(files.model), "pruned_sha256": sha256(files.pruned)},
+    )
+    records.write(files.metrics, metrics)

@@ -1,0 +1,67 @@
+"""The networks of a run, trained and pruned, read from their files."""
+
+from dataclasses import replace
+
+from pydantic import ValidationError
+
+from eps_resnet.experiments.experiment import Experiment
+from eps_resnet.files import tensors
+from eps_resnet.files.digests import sha256
+from eps_resnet.files.errors import UserError
+from eps_resnet.measure.prune import prune
+from eps_resnet.method.networks.architecture import architecture_of
+from eps_resnet.method.networks.resnet import ResNet
+from eps_resnet.provenance import records
+from eps_resnet.provenance.records import Manifest, NetworkFacts
+
+MEAN_IMAGE = "mean_image"  # kept beside the weights for whoever uses the network without this package
+
+
+def load_trained(experiment: Experiment) -> tuple[ResNet, NetworkFacts]:
+    """A run's gated network at the epoch that is pruned, and the facts stored beside its weights.
+
+    Raises UserError if the file is missing, damaged or altered.
+    """
+    path = experiment.files.model
+    weights, facts = tensors.read(path, f"run `eps-resnet train {experiment.key}`")
+    require_unaltered(experiment)
+    try:
+        known = NetworkFacts.model_validate(facts)
+    except ValidationError:
+        raise UserError(f"{path} is not as it is written here; delete it to train the run anew.") from None
+    network = ResNet(architecture_of(experiment))
+    del weights[MEAN_IMAGE]
+    network.load_state_dict(weights)
+    if experiment.run.epsilon is not None:
+        network.set_epsilon(known.epsilon)
+    return network.eval(), known
+
+
+def require_unaltered(experiment: Experiment) -> None:
+    """Raises UserError if a trained network is not the one that its run's manifest names."""
+    path, manifest = experiment.files.model, records.read(Manifest, experiment.files.manifest)
+    if manifest is None or manifest.model_sha256 != sha256(path):
+        raise UserError(
+            f"{path} is not the network that {experiment.files.manifest} names: it was altered, or belongs to another "
+            f"training. `dvc checkout {path}` brings it back if DVC has it; to train it anew, delete it."
+        )
+
+
+def prune_run(experiment: Experiment) -> None:
+    """Prunes a trained run and writes the plain network, with the blocks it kept."""
+    network, facts = load_trained(experiment)
+    pruned = prune(network, facts.discarded)
+    origin = {"model_sha256": sha256(experiment.files.model), "kept": pruned.architecture.kept}
+    tensors.write(experiment.files.pruned, pruned.state_dict(), origin)
+
+
+def load_pruned(experiment: Experiment) -> ResNet:
+    """A run's pruned network. Raises UserError if the file is missing, damaged, or made from another training."""
+    command = f"run `eps-resnet prune {experiment.key}`"
+    weights, facts = tensors.read(experiment.files.pruned, command)
+    if facts["model_sha256"] != sha256(experiment.files.model):
+        raise UserError(f"{experiment.files.pruned} is of another training; {command} again.")
+    kept = tuple(tuple(stage) for stage in facts["kept"])
+    network = ResNet(replace(architecture_of(experiment).plain(), kept=kept))
+    network.load_state_dict(weights)
+    return network.eval()
