@@ -168,42 +168,36 @@ def train(
     registry_file: RegistryFile = EXPERIMENTS,
 ) -> None:
     """Train one run; resumes by itself."""
-    experiments, layout = _load(registry_file), Layout(root)
-    experiments.run(run)
-    if rehearsal := _rehearsal(experiments, registry_file, root):
-        rehearsal.train(experiments, layout, run)
-        return
-    from eps_resnet.experiments.registry import recipe_of
+    experiment = _load(registry_file).experiment(run, Layout(root))
     from eps_resnet.files import lock
-    from eps_resnet.measure.prune import require_unaltered
     from eps_resnet.method.arithmetic import prepare
-    from eps_resnet.method.train import train
-    from eps_resnet.provenance import fingerprints, state
+    from eps_resnet.provenance.fingerprints import training_fingerprint
+    from eps_resnet.provenance.state import is_trained
     from eps_resnet.runs import checkpoint, device, memory
+    from eps_resnet.runs.networks import require_unaltered
+    from eps_resnet.runs.train import train
 
-    fingerprint = fingerprints.training_fingerprint(experiments, layout, run)
-    with lock.held_by_first(layout.training_lock(fingerprint), f"{run} is being trained already"):
-        if state.is_trained(experiments, layout, run) and layout.model(run).exists():
-            require_unaltered(layout, run)
-            checkpoint.remove(layout.work(fingerprint))  # where a kill left them behind the finished training
+    fingerprint = training_fingerprint(experiment)
+    with lock.held_by_first(experiment.layout.training_lock(fingerprint), f"{run} is being trained already"):
+        if is_trained(experiment) and experiment.files.model.exists():
+            require_unaltered(experiment)
+            checkpoint.remove(
+                experiment.layout.work(fingerprint)
+            )  # where a kill left them behind the finished training
             print(f"{run} is already trained.", file=sys.stderr)
             return
         memory.keep_freed()
-        prepare(threads, recipe_of(experiments, experiments.run(run)).precision)
-        train(experiments, layout, run, device.choose(experiments, run, sharing), threads, workers)
+        prepare(threads, experiment.recipe.precision)
+        train(experiment, device.choose(experiment, sharing), threads, workers)
 
 
 @app.command()
 def prune(run: str, root: Root = HERE, registry_file: RegistryFile = EXPERIMENTS) -> None:
     """Cut a trained run's discarded blocks out."""
-    experiments = _load(registry_file)
-    experiments.run(run)
-    if rehearsal := _rehearsal(experiments, registry_file, root):
-        rehearsal.prune(experiments, Layout(root), run)
-        return
-    from eps_resnet.measure.prune import prune_run
+    experiment = _load(registry_file).experiment(run, Layout(root))
+    from eps_resnet.runs.networks import prune_run
 
-    prune_run(experiments, Layout(root), run)
+    prune_run(experiment)
 
 
 @app.command()
@@ -216,21 +210,17 @@ def evaluate(
     registry_file: RegistryFile = EXPERIMENTS,
 ) -> None:
     """Measure a trained and pruned run on its test images."""
-    experiments = _load(registry_file)
-    experiments.run(run)
-    if rehearsal := _rehearsal(experiments, registry_file, root):
-        rehearsal.evaluate(experiments, Layout(root), run)
-        return
+    experiment = _load(registry_file).experiment(run, Layout(root))
     import torch
 
-    from eps_resnet.measure.evaluate import evaluate
     from eps_resnet.method.arithmetic import prepare
     from eps_resnet.runs import device, memory
+    from eps_resnet.runs.evaluate import evaluate
 
     memory.keep_freed()
     prepare(threads)
-    where = device.choose(experiments, run, sharing) if device.has_gpu() else torch.device("cpu")
-    evaluate(experiments, Layout(root), run, where, workers)
+    where = device.choose(experiment, sharing) if device.has_gpu() else torch.device("cpu")
+    evaluate(experiment, where, workers)
 
 
 @app.command()
@@ -393,6 +383,20 @@ def _generate_if_ours(registry_file: Path) -> None:
     """Keeps the generated files in step with the project's own registry."""
     if registry_file.resolve() == EXPERIMENTS.resolve():
         generate()
+
+
+@app.command()
+def attest() -> None:
+    """Compare the present code with the former one by short trainings; if they agree, former results stay current."""
+    from eps_resnet.operations.attest import attest
+
+    for entry in attest() or [None]:
+        if entry is None:
+            print("The code that makes results is the attested one.", file=sys.stderr)
+        else:
+            print(
+                f"{entry.layer}: {len(entry.probes or {})} probes are the same; added to the lineage.", file=sys.stderr
+            )
 
 
 @app.command()
