@@ -64,7 +64,7 @@ def _bare(body: list[ast.stmt]) -> Iterator[ast.stmt]:
         if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
             continue
         if isinstance(node, ast.Raise):
-            yield ast.Raise(node.exc.func if isinstance(node.exc, ast.Call) else node.exc)
+            yield ast.copy_location(ast.Raise(node.exc.func if isinstance(node.exc, ast.Call) else node.exc), node)
             continue
         for field in STATEMENTS:
             if inner := getattr(node, field, None):
