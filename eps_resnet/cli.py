@@ -410,9 +410,9 @@ def unlock() -> None:
 @app.command()
 def describe(run: str, as_json: AsJson = False, registry_file: RegistryFile = EXPERIMENTS) -> None:
     """Say what a run's network is before training: parameters, blocks, multiply-adds."""
-    from eps_resnet.measure.size import describe
+    from eps_resnet.runs.cost import describe
 
-    _print_facts(describe(_load(registry_file), run), as_json)
+    _print_facts(describe(_load(registry_file).experiment(run, Layout())), as_json)
 
 
 @app.command()

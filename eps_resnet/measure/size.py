@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass
 
-from eps_resnet.experiments.experiment import Experiment
-from eps_resnet.method.networks.architecture import Architecture, ConvShape, architecture_of
+from eps_resnet.method.networks.architecture import Architecture, ConvShape
 
 MIB = 2**20
 
@@ -56,17 +55,3 @@ def _divided(pixels: int, stride: int) -> int:
 
 def _weights(shape: ConvShape) -> int:
     return shape.kernel**2 * shape.inputs * shape.outputs
-
-
-def describe(experiment: Experiment) -> dict[str, object]:
-    """A run's network before training."""
-    architecture, size = architecture_of(experiment), experiment.data.size
-    plain, whole = size_of(architecture.plain(), size), size_of(architecture, size)
-    return {
-        "key": experiment.key,
-        "parameters": plain.parameters,
-        "parameters_with_side_head": None if architecture.side_after is None else whole.parameters,
-        "size_mib": plain.mib,
-        "blocks": list(plain.blocks),
-        "multiply_adds": plain.multiply_adds,
-    }

@@ -203,3 +203,17 @@ def data_bytes(layout: Layout, dataset: str, data: DataSet) -> int:
     if manifest.read(layout, dataset) is not None and layout.store(dataset).exists():
         return 0
     return stored_bytes(data) + (download_bytes(data) or 0)
+
+
+def describe(experiment: Experiment) -> dict[str, object]:
+    """A run's network before training."""
+    architecture, size = architecture_of(experiment), experiment.data.size
+    plain, whole = size_of(architecture.plain(), size), size_of(architecture, size)
+    return {
+        "key": experiment.key,
+        "parameters": plain.parameters,
+        "parameters_with_side_head": None if architecture.side_after is None else whole.parameters,
+        "size_mib": plain.mib,
+        "blocks": list(plain.blocks),
+        "multiply_adds": plain.multiply_adds,
+    }
