@@ -134,11 +134,11 @@ def _changes(layer: Layer, former: Path) -> list[Change]:
 
 
 def _require_values(found: Iterator[Change]) -> None:
-    """Raises UserError if a constant or a default has another value, for which no probe can speak."""
+    """Raises UserError if a constant, default, number or comparison is another one: no probe can speak for that."""
     if named := [_place(change) for change in found if change.has_other_value]:
         raise UserError(
-            f"A constant or a default has another value than before, which may change a number in some case that no "
-            f"probe meets: {', '.join(named)}. Results that depend on it must be made anew."
+            "A constant, a default, a number or a comparison is another than before, which may change a result in a "
+            f"case that no probe meets: {', '.join(named)}. Results that depend on it must be made anew."
         )
 
 

@@ -30,7 +30,8 @@ class Change:
     """A definition that is new or another than before.
 
     `statements`: those inside it that stood nowhere in the former code, as their first and last line.
-    `has_other_value`: whether it is a constant with another value, or a function with another default, than before.
+    `has_other_value`: whether it is a constant with another value than before, or a function with another default,
+    number or comparison.
     """
 
     definition: Definition
@@ -115,9 +116,24 @@ def _has_other_value(then: Definition | None, now: Definition) -> bool:
         return False
     if isinstance(then.node, Function) and isinstance(now.node, Function):
         former, present = _defaults(then.node), _defaults(now.node)
-        return any(present[name] != former[name] for name in present.keys() & former.keys())
-    values = [getattr(definition.node, "value", None) for definition in (then, now)]
-    return bool(_targets(now.node)) and len({ast.dump(value) if value else "" for value in values}) > 1
+        is_other_default = any(present[name] != former[name] for name in present.keys() & former.keys())
+        values = [sorted(_values(definition.node)) for definition in (then, now)]
+        return is_other_default or (len(values[0]) == len(values[1]) and values[0] != values[1])
+    constants = [getattr(definition.node, "value", None) for definition in (then, now)]
+    return bool(_targets(now.node)) and len({ast.dump(value) if value else "" for value in constants}) > 1
+
+
+def _values(node: ast.AST) -> Iterator[str]:
+    """Numbers and comparisons in a function: whether < or <= is meant shows in no probe, as nothing is ever equal."""
+    for inner in ast.walk(node):
+        if (
+            isinstance(inner, ast.Constant)
+            and isinstance(inner.value, int | float)
+            and inner.value not in (True, False)
+        ):
+            yield repr(inner.value)
+        if isinstance(inner, ast.Compare):
+            yield from (type(operator).__name__ for operator in inner.ops)
 
 
 def _defaults(node: Function) -> dict[str, str]:

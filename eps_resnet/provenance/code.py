@@ -66,6 +66,8 @@ def _bare(body: list[ast.stmt]) -> Iterator[ast.stmt]:
         if isinstance(node, ast.Raise):
             yield ast.copy_location(ast.Raise(node.exc.func if isinstance(node.exc, ast.Call) else node.exc), node)
             continue
+        if isinstance(node, ast.Assert):
+            node.msg = None
         for field in STATEMENTS:
             if inner := getattr(node, field, None):
                 setattr(node, field, list(_bare(inner)))
