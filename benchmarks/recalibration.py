@@ -19,7 +19,8 @@ from benchmarks.trainings import REGISTRY
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.files.atomic import read_json, write_text
 from eps_resnet.measure.prune import load_pruned
-from eps_resnet.method.inputs.batches import Batches, open_batches
+from eps_resnet.method.inputs.batches import Batches
+from eps_resnet.method.inputs.open import open_batches
 from eps_resnet.method.networks.resnet import ResNet
 from eps_resnet.method.predict import predict
 

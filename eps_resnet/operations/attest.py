@@ -23,7 +23,7 @@ from eps_resnet.experiments.layout import Layout, RunFiles
 from eps_resnet.experiments.registry import load
 from eps_resnet.files.errors import UserError
 from eps_resnet.provenance.changes import Change, changes
-from eps_resnet.provenance.code import PACKAGE, Layer, code_digest, layer_files
+from eps_resnet.provenance.code import LAYERS, PACKAGE, Layer, code_digest, layer_files, modules
 from eps_resnet.provenance.lineage import Entry, append, entries
 
 ATTESTED: tuple[Layer, ...] = ("training", "evaluation")  # tables are drawn anew in seconds
@@ -66,12 +66,16 @@ def attest(probes: Path = PROBES, is_fast: bool = False) -> list[Entry]:
         digests = _compared(old, new, probes, is_fast)
         _require_executed([change for part in found.values() for change in part], new.lines)
     made = [
-        Entry(layer, *pair, (before, after), "probes", machine=_machine(), probes=digests)
+        Entry(layer, *pair, (before, after), "probes", _places(layer), _machine(), digests)
         for layer, pair in changed.items()
     ]
     for entry in made:
         append(entry)
     return made
+
+
+def _places(layer: Layer) -> tuple[str, ...]:
+    return tuple(f"{PACKAGE.name}/{place}" for place in LAYERS[layer])
 
 
 def _git(*arguments: str) -> bytes:
@@ -98,11 +102,9 @@ def _extract(commit: str, folder: Path) -> None:
 
 
 def _former_files(layer: Layer, folder: Path) -> list[Path]:
-    """The modules of a layer of the former code: by its folders, or by the list that the first entries have."""
+    """The modules of a layer of the former code: those that the last entry is of."""
     last = [entry for entry in entries() if entry.layer == layer][-1]
-    if last.files:
-        return [folder / file for file in last.files]
-    return [file for file in layer_files(layer, package=folder / PACKAGE.name) if file.exists()]
+    return modules(folder / place for place in last.places)
 
 
 def _changed_layers(former: Path) -> dict[Layer, tuple[str, str]]:

@@ -16,19 +16,44 @@ from eps_resnet.files.digests import digest
 PACKAGE = Path(__file__).parent.parent
 Layer = Literal["training", "evaluation", "tables"]
 LAYERS: dict[Layer, tuple[str, ...]] = {
-    "training": ("method",),
+    "training": ("method", "data/decode.py"),
     "evaluation": ("measure",),
     "tables": ("evidence/figures", "evidence/published.py", "evidence/verdict.py"),
+}
+# What a layer imports from below that belongs to none of it, and why a change there changes none of its results.
+BELOW: dict[Layer, dict[str, str]] = {
+    "training": {
+        "files": "writes and reads what it is given, stops processes, and words errors",
+        "experiments": "every value that a training takes from it stands in made_from",
+        "data.store": "reads images that have the SHA-256 that stands in made_from",
+        "data.listing": "reads the files of a listing whose SHA-256 stands in made_from",
+    },
+    "evaluation": {
+        "method": "decides the training whose fingerprint stands in made_from; attest compares metrics as well",
+        "provenance.records": "says what kind of value each key has, and computes none",
+        "files": "computes digests of files and documents",
+        "experiments": "every value that an evaluation takes from it stands in made_from of the training",
+    },
+    "tables": {
+        "provenance": "says which results are current; their SHA-256 and states stand in made_from",
+        "method.history": "reads results whose SHA-256 stands in made_from",
+        "files": "writes and reads what it is given, and words errors",
+        "experiments": "every value that a table takes from it stands in made_from",
+    },
 }
 STATEMENTS = ("body", "orelse", "finalbody", "handlers", "cases")  # the fields of a node that hold statements
 
 
 def layer_files(layer: Layer, figure: str | None = None, package: Path = PACKAGE) -> list[Path]:
     """The modules of a layer; of the tables' layer those of one figure of the paper, not the others' own modules."""
-    places = [package / place for place in LAYERS[layer]]
-    files = [file for place in places for file in ([place] if place.suffix else sorted(place.rglob("*.py")))]
+    files = modules(package / place for place in LAYERS[layer])
     others = {file for file in files if file.stem.removeprefix("figure").isdigit() and file.stem != f"figure{figure}"}
     return [file for file in files if file not in others]
+
+
+def modules(places: Iterable[Path]) -> list[Path]:
+    """These modules, and those of these folders."""
+    return [file for place in places for file in ([place] if place.suffix else sorted(place.rglob("*.py")))]
 
 
 @cache

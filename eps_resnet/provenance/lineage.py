@@ -21,9 +21,9 @@ LINEAGE = Path(__file__).with_name("lineage.jsonl")
 class Entry:
     """One accepted change: the code of a layer before and after, and why the results of one count as the other's.
 
-    `same source`: both digests are of one commit; `files` are the modules that the later one is of. `probes`: short
-    trainings by both codes wrote the same bytes on this `machine`; `probes` has their SHA-256 by name. Then it speaks
-    for results of that kind of device (`cpu`) alone. `seal` covers all of it, with the seal of the entry before.
+    `places`: the modules and folders that the later digest is of. `same source`: both digests are of one commit.
+    `probes`: short trainings by both codes wrote the same bytes on this `machine`; `probes` has their SHA-256 by name.
+    Such an entry speaks for results of that kind of device, a CPU, alone. `seal` covers all of it and the seal before.
     """
 
     layer: Layer
@@ -31,7 +31,7 @@ class Entry:
     after: str
     commits: tuple[str, str]
     evidence: Literal["same source", "probes"]
-    files: tuple[str, ...] = ()
+    places: tuple[str, ...]
     machine: dict[str, Any] | None = None
     probes: dict[str, str] | None = None
     seal: str = ""
@@ -48,9 +48,11 @@ def entries(path: Path = LINEAGE) -> tuple[Entry, ...]:
     found: list[Entry] = []
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
         try:
-            entry = Entry(**json.loads(line))
+            document = json.loads(line)
+            lists = {name: tuple(document[name]) for name in ("commits", "places")}
+            entry = Entry(**{**document, **lists})
             is_sound = entry.sealed(found[-1].seal if found else "").seal == entry.seal
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, KeyError):
             is_sound = False
         if not is_sound:
             raise UserError(

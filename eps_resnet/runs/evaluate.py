@@ -8,7 +8,7 @@ from eps_resnet.files.digests import sha256
 from eps_resnet.measure.evaluation import measured
 from eps_resnet.measure.metrics import metrics_of
 from eps_resnet.method.history import read_history
-from eps_resnet.method.inputs.batches import open_batches
+from eps_resnet.method.inputs.open import open_batches
 from eps_resnet.provenance import records
 from eps_resnet.provenance.fingerprints import evaluation_parts, trained_fingerprint
 from eps_resnet.runs.networks import load_pruned, load_trained

@@ -19,7 +19,7 @@ from eps_resnet.experiments.models import AreaCrop
 from eps_resnet.files import tensors
 from eps_resnet.files.atomic import write_atomically
 from eps_resnet.files.errors import UserError
-from eps_resnet.method.inputs.batches import open_batches
+from eps_resnet.method.inputs.open import open_batches
 from eps_resnet.method.networks.resnet import ResNet
 from eps_resnet.runs.networks import MEAN_IMAGE, load_pruned, require_unaltered
 

@@ -12,7 +12,8 @@ from eps_resnet.files.interruption import Interrupted
 from eps_resnet.files.machine import machine
 from eps_resnet.method.divergence import DivergenceError
 from eps_resnet.method.history import write_blocks, write_history
-from eps_resnet.method.inputs.batches import Batches, open_batches
+from eps_resnet.method.inputs.batches import Batches
+from eps_resnet.method.inputs.open import open_batches
 from eps_resnet.method.loop import new_training, train_epoch
 from eps_resnet.method.parallel import joined, share_of
 from eps_resnet.method.state import Training

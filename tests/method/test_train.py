@@ -32,7 +32,8 @@ from eps_resnet.method.history import (
     write_blocks,
     write_history,
 )
-from eps_resnet.method.inputs.batches import TensorBatches, open_batches
+from eps_resnet.method.inputs.batches import TensorBatches
+from eps_resnet.method.inputs.open import open_batches
 from eps_resnet.method.networks.architecture import Architecture
 from eps_resnet.method.networks.resnet import ResNet, initialise
 from eps_resnet.method.schedule import RateSchedule

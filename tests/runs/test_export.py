@@ -21,7 +21,7 @@ from eps_resnet.files.atomic import write_json
 from eps_resnet.files.digests import sha256
 from eps_resnet.files.errors import UserError
 from eps_resnet.measure.prune import load_pruned, prune_run
-from eps_resnet.method.inputs.batches import open_batches
+from eps_resnet.method.inputs.open import open_batches
 from eps_resnet.method.inputs.jpeg import MEAN
 from eps_resnet.method.networks.architecture import architecture_of
 from eps_resnet.method.networks.resnet import ResNet, initialise

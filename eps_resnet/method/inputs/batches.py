@@ -1,4 +1,4 @@
-"""The batches that a network is trained and tested on: from stored tensors, or from JPEG files."""
+"""The batches that a network is trained and tested on, from images that all lie on the device."""
 
 from collections.abc import Iterator
 from typing import Protocol
@@ -6,9 +6,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from eps_resnet.data import store
 from eps_resnet.data.store import Images
-from eps_resnet.experiments.experiment import Experiment
 from eps_resnet.experiments.models import Recipe
 from eps_resnet.files.errors import UserError
 from eps_resnet.method.inputs.augment import augmented, mean_image, normalise, steps_per_epoch
@@ -36,21 +34,6 @@ class Batches(Protocol):
 
     def test(self) -> Iterator[Tensor]:
         """The test inputs (B, C, H, W) in stored order, in batches of 128, the last one short."""
-
-
-def open_batches(
-    experiment: Experiment, device: torch.device, share: Share = Share(), workers: int | None = None
-) -> Batches:
-    """The batches of a run. `workers`: processes that decode images, where there are any; None for one on each core.
-
-    Raises UserError if the data set is missing or altered, or smaller than a mini-batch.
-    """
-    if experiment.data.format == "imagenet":
-        from eps_resnet.method.inputs.jpeg import JpegBatches  # its libraries need a second, which other data sets save
-
-        return JpegBatches(experiment, device, share, workers)
-    images = store.load(experiment.layout, experiment.run.dataset)
-    return TensorBatches(images, experiment.recipe, experiment.run.seed, device, share)
 
 
 class TensorBatches:
