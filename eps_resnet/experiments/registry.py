@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import ValidationError, model_validator
 
 from eps_resnet.experiments.experiment import Experiment
 from eps_resnet.experiments.layout import Layout
@@ -20,9 +20,6 @@ from eps_resnet.files.errors import UserError
 class Registry(Strict):
     """config/experiments.yaml."""
 
-    simulated: bool = Field(
-        False, description="A rehearsal of the workflow: results are invented (`eps-resnet simulate`), never compared."
-    )
     datasets: dict[Name, DataSet]
     runs: dict[str, Run]
     figures: dict[str, Figure]

@@ -76,8 +76,6 @@ def write_table(registry: Registry, layout: Layout, name: str) -> None:
     if len(means):
         views.insert(0, means)
         notes.append(results.MEANS)
-    if registry.simulated:
-        rows = rows.assign(simulated=True)
     drawing.write_table(layout.tables(name), _title(registry, name), rows, views, notes)
 
 
@@ -90,7 +88,6 @@ def write_drawing(registry: Registry, layout: Layout, name: str) -> None:
     drawing.save(layout.tables(name), canvas, caption(registry, layout, name, rows))
     made_from = table_parts(registry, layout, name)
     manifest = {
-        **({"simulated": True} if registry.simulated else {}),
         "figure": name,
         "fingerprint": digest(made_from),
         "runs": list(dict.fromkeys(rows["run"])),

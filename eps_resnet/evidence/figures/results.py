@@ -75,7 +75,7 @@ def runs_table(registry: Registry, layout: Layout, name: str) -> pd.DataFrame:
     """One row per run of a figure; the measured columns are empty where the run is not done."""
     rows = []
     for key, run in registry.runs_of(name).items():
-        is_done = state.state(registry, layout, key) == "done"
+        is_done = state.state(registry.experiment(key, layout)) == "done"
         rows.append(
             {
                 "run": key,
