@@ -40,12 +40,12 @@ def table(figures: Figures = None, root: Root = HERE, registry_file: RegistryFil
 
 @commands.command()
 def draw(figures: Figures = None, root: Root = HERE, registry_file: RegistryFile = EXPERIMENTS) -> None:
-    """Draw figures from the runs there are."""
-    from eps_resnet.evidence.figures import write_drawing
+    """Write the tables of figures from the runs there are, and draw them."""
+    from eps_resnet.evidence.figures import write_figure
 
     experiments, layout = load(registry_file), Layout(root)
     for name in figures or experiments.figures:
-        write_drawing(experiments, layout, name)
+        write_figure(experiments, layout, name)
 
 
 @commands.command("print")

@@ -261,6 +261,19 @@ COLUMNS = (
 )
 
 
+def summary(rows: pd.DataFrame) -> dict[str, float]:
+    """A few numbers of a table: its runs, and of the finished ones mean error by method and mean discarded share."""
+    runs = rows.drop_duplicates("run")
+    done = runs[runs["state"] == "done"]
+    numbers: dict[str, float] = {"runs": len(runs), "done": len(done)}
+    if "error_pruned" in done:
+        for method, group in done.groupby("method"):
+            numbers[f"error {method}"] = round(float(group["error_pruned"].astype(float).mean()), 6)
+        if len(gated := done[done["method"] == "epsilon_side"]):
+            numbers["discarded"] = round(float(gated["discarded_ratio"].astype(float).mean()), 6)
+    return numbers
+
+
 def percents(rows: pd.DataFrame, column: str) -> pd.Series[str]:
     """A column of fractions as percentages."""
     return rows[column].map(lambda value: NOTHING if pd.isna(value) else f"{value:.2%}").astype(str)
