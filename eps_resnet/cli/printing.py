@@ -13,10 +13,12 @@ WIDE = 160  # columns, where no terminal says how many there are
 
 
 def print_json(document: Any) -> None:
+    """Prints one JSON document."""
     print(json.dumps(document, indent=2, allow_nan=False))
 
 
 def print_facts(facts: dict[str, Any], as_json: bool) -> None:
+    """Prints names and values."""
     if as_json:
         print_json(facts)
         return
@@ -41,8 +43,10 @@ def plain_console() -> Console:
 
 
 def number(value: float | None) -> str:
+    """Five digits of a number, or a dash."""
     return "–" if value is None else f"{value:.5g}"
 
 
 def percent(value: float | None) -> str:
+    """A fraction in per cent, or a dash."""
     return "–" if value is None else f"{value:.2%}"

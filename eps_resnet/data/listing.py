@@ -93,8 +93,10 @@ def sample_sha256(listing: Listing) -> str:
 
 
 def text_of(lines: list[str]) -> Tensor:
+    """Lines as the bytes of one text (bytes,), uint8."""
     return torch.frombuffer(bytearray("".join(f"{line}\n" for line in lines), "utf-8"), dtype=torch.uint8)
 
 
 def ends_of(names: Tensor) -> Tensor:
+    """Where each line of such a text ends (lines,)."""
     return (names == ord("\n")).nonzero()[:, 0]

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from scipy.stats import binomtest
 
-from eps_resnet.evidence import published, verdict
+from eps_resnet.evidence import published, statistics, verdict
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.experiments.models import Method, Run
 from eps_resnet.experiments.registry import Registry, recipe_of
@@ -152,9 +152,9 @@ class Point:
         Student's t of the paired differences, and half a step.
         """
         seeds = len(self.differences)
-        if seeds < verdict.LEAST_SEEDS:
+        if seeds < statistics.LEAST_SEEDS:
             return None
-        return verdict.student_quantile(seeds, points) * stdev(self.differences) / math.sqrt(seeds) + self.step / 2
+        return statistics.student_quantile(seeds, points) * stdev(self.differences) / math.sqrt(seeds) + self.step / 2
 
 
 def judge_points(points: list[Point]) -> tuple[Verdict, str]:
@@ -172,7 +172,7 @@ def judge_points(points: list[Point]) -> tuple[Verdict, str]:
     evidence = f"{evidence}. {_counts(points)}"
     intervals = [(point.mean, half) for point, half in zip(points, halves, strict=True) if half is not None]
     if len(intervals) < len(points):
-        return "undecided", f"{evidence}; a verdict needs {verdict.LEAST_SEEDS} paired seeds for each difference"
+        return "undecided", f"{evidence}; a verdict needs {statistics.LEAST_SEEDS} paired seeds for each difference"
     if all(mean - half > ROUNDING for mean, half in intervals):
         return "supported", evidence
     return ("contradicted" if any(mean + half < -ROUNDING for mean, half in intervals) else "undecided"), evidence
@@ -446,7 +446,7 @@ def judge_disagreement(more: int, disagree: int, batches: int) -> Verdict:
     """
     if more <= 0:
         return "supported"
-    level = 1 - verdict.CONFIDENCE
+    level = 1 - statistics.CONFIDENCE
     if 2 * 0.5**batches >= level:
         return "undecided"
     p = binomtest((disagree + more) // 2, disagree, 0.5).pvalue

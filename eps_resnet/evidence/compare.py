@@ -12,8 +12,8 @@ import pandas as pd
 from eps_resnet.data import manifest
 from eps_resnet.evidence import published, verdict
 from eps_resnet.evidence.consistency import CHECKS
-from eps_resnet.evidence.figures.results import error_interval, mean_interval
 from eps_resnet.evidence.published import IDENTITY
+from eps_resnet.evidence.statistics import error_interval, mean_interval
 from eps_resnet.evidence.verdict import Scale, Verdict
 from eps_resnet.experiments.experiment import Experiment
 from eps_resnet.experiments.layout import Layout
@@ -36,27 +36,27 @@ UNVERIFIED = (
     "unless fetched from the official tars, the images could not be verified against the official ones, whose sampled "
     "checksum the registry does not have"
 )
-# Published points that the paper contradicts: title of the check (eps_resnet/evidence/consistency.py), figures, and
+# Published points that the paper contradicts: name of the check (eps_resnet/evidence/consistency.py), figures, and
 # where it is not all of their numbers, what columns of published.csv must hold.
 CONTRADICTED: tuple[tuple[str, tuple[str, ...], dict[str, tuple[object, ...]]], ...] = (
-    ("ε bars of Figure 7 are the sizes of the networks of Figure 10", ("7a",), {"epsilon": (2.5,)}),
+    ("7-networks", ("7a",), {"epsilon": (2.5,)}),
     (
-        "ε bars of Figure 7 are the sizes of the networks of Figure 10",
+        "7-networks",
         ("7b",),
         {"epsilon": (2.5,), "depth": (500, 752)},
     ),
-    ("ImageNet ratios are whole numbers of blocks", ("6h", "7d", "text"), {"method": ("epsilon_side",)}),
-    ("Figure 10a discards as much as 6e", ("10a", "6e"), {"depth": (200,)}),
-    ("Figure 10b discards as much as 6f", ("10b", "6f"), {"depth": (500, 752)}),
-    ("Figure 9 ends at the ratios of 6e and 6f", ("6f",), {"depth": (752,)}),
-    ("Figure 9 ends at the ratios of 6e and 6f", ("9",), {"paper_name": ("CIFAR-100",), "epoch": (1000,)}),
-    ("Figure 9's printed x labels fit its end", ("9",), {}),
-    ("Figure 6h shows the ratios of the text", ("6h", "text"), {"epsilon": (2.1,)}),
-    ("Figure 3 shows the errors of the text", ("3",), {"depth": (200, 254)}),
-    ("Figures 3 and 6a show the same networks", ("3", "6a"), {"method": ("standard",), "depth": (110, 200)}),
-    ("Figures 8a and 6 show the same errors", ("8a", "6a", "6b"), {"epsilon": (2.5,), "depth": (200,)}),
-    ("SVHN's networks have the depths of the text", ("6c", "6g"), {"depth": (110,)}),
-    ("the published code's errors are those of Figure 6a", ("6a",), {"method": ("standard_side",), "depth": (110,)}),
+    ("imagenet-blocks", ("6h", "7d", "text"), {"method": ("epsilon_side",)}),
+    ("10a-6e", ("10a", "6e"), {"depth": (200,)}),
+    ("10b-6f", ("10b", "6f"), {"depth": (500, 752)}),
+    ("9-end", ("6f",), {"depth": (752,)}),
+    ("9-end", ("9",), {"paper_name": ("CIFAR-100",), "epoch": (1000,)}),
+    ("9-labels", ("9",), {}),
+    ("6h-text", ("6h", "text"), {"epsilon": (2.1,)}),
+    ("3-text", ("3",), {"depth": (200, 254)}),
+    ("3-6a", ("3", "6a"), {"method": ("standard",), "depth": (110, 200)}),
+    ("8a-6", ("8a", "6a", "6b"), {"epsilon": (2.5,), "depth": (200,)}),
+    ("svhn-depth", ("6c", "6g"), {"depth": (110,)}),
+    ("readme-6a", ("6a",), {"method": ("standard_side",), "depth": (110,)}),
 )
 
 
@@ -157,10 +157,10 @@ def beside(registry: Registry, layout: Layout) -> list[Comparison]:
 
 def _with_contradictions(comparison: Comparison, row: dict[Any, Any]) -> Comparison:
     """The comparison whose reason names the checks by which the paper contradicts the number."""
-    titles = [title for title, _, _ in CHECKS]
+    numbers = {name: (number, title) for number, (name, title, *_) in enumerate(CHECKS, start=1)}
     found = [
-        f"check {titles.index(title) + 1} ({title})"
-        for title, figures, where in CONTRADICTED
+        "check {} ({})".format(*numbers[name])
+        for name, figures, where in CONTRADICTED
         if row["figure"] in figures and all(row[column] in values for column, values in where.items())
     ]
     if not found:

@@ -51,7 +51,7 @@ def checks(table: pd.DataFrame) -> list[Check]:
     Raises UserError naming a number that is missing, or the check that has nothing to compare.
     """
     found = []
-    for number, (title, figures, check) in enumerate(CHECKS, start=1):
+    for number, (_, title, figures, check) in enumerate(CHECKS, start=1):
         try:
             is_consistent, computed = check(table)
         except ValueError as error:
@@ -379,46 +379,65 @@ _BARS = [(name, depth, EPSILON[name]) for name in KEPT for depth in DEPTHS[name]
 _BARS += [("ImageNet", depth, epsilon) for depth, epsilon in IMAGENET]
 _SVHN_BARS = [("SVHN", depth, EPSILON["SVHN"]) for depth in DEPTHS["SVHN"]]
 
-# What each check asks, the figures it draws on, and its computation. An inconsistent one is wrong somewhere in them.
-CHECKS: tuple[tuple[str, tuple[str, ...], Callable[[pd.DataFrame], Outcome]], ...] = (
+# Name, what each check asks, the figures it draws on, and its computation. An inconsistent one is wrong somewhere in
+# them.
+CHECKS: tuple[tuple[str, str, tuple[str, ...], Callable[[pd.DataFrame], Outcome]], ...] = (
     (
+        "7-bars",
         "ε bars of Figures 7a, 7b and 7d are baseline × (1 − ratio of Figure 6)",
         ("7a", "7b", "7d", "6e", "6f", "6h"),
         partial(_bars_follow_the_ratio, _BARS),
     ),
-    ("ε bars of Figure 7 are the sizes of the networks of Figure 10", ("7", "10"), _bars_are_the_kept_networks),
-    ("Figure 7's CIFAR baselines are in MB", ("7a", "7b"), _baselines_are_megabytes),
-    ("Figure 7's ImageNet baselines are plain networks", ("7d",), _imagenet_baselines_are_plain),
-    ("Figure 7c shows SVHN networks", ("7c", "7b"), _figure_7c_is_svhn),
-    ("ratios of Figures 6e to 6g are whole numbers of blocks", ("6e", "6f", "6g"), _ratios_count_blocks),
-    ("ImageNet ratios are whole numbers of blocks", ("text",), _imagenet_ratios_count_blocks),
-    ("Figure 10a discards as much as 6e", ("10a", "6e"), partial(_kept_counts_match_the_ratio, "CIFAR-10")),
-    ("Figure 10b discards as much as 6f", ("10b", "6f"), partial(_kept_counts_match_the_ratio, "CIFAR-100")),
-    ("Figure 9 ends at the ratios of 6e and 6f", ("9", "6e", "6f"), _figure_9_ends_at_figure_6),
-    ("Figure 9's printed x labels fit its end", ("9",), _figure_9_labels),
-    ("Figure 6h shows the ratios of the text", ("6h", "text"), _text_matches_figure_6h),
-    ("Figure 3 shows the errors of the text", ("3", "text"), _text_matches_figure_3),
-    ("Figures 3 and 6a show the same networks", ("3", "6a"), _figure_3_matches_6a),
-    ("Figures 8a and 6 show the same errors", ("8a", "6a", "6b"), _figure_8_errors_match_6),
-    ("Figures 8b and 6 show the same ratios", ("8b", "6e", "6f"), _figure_8_ratios_match_6),
-    ("ε-ResNet errs no more than standard", ("6a", "6b", "6c"), partial(_no_degradation, "standard")),
-    ("ε-ResNet errs no more than standard+side", ("6a", "6b", "6c"), partial(_no_degradation, "standard_side")),
-    ("more blocks are discarded closer to the output", ("10a", "10b"), _more_near_the_output),
-    ("SVHN's networks have the depths of the text", ("6g", "text"), _svhn_depth),
-    ("the published code's late epsilon fits Figure 9", ("9", "reference code"), _code_holds_epsilon),
-    ("the published code trains baselines as long as the text", ("README", "text"), _code_trains_baselines),
-    ("the published code's errors are those of Figure 6a", ("README", "6a"), _readme_matches_6a),
-    ("the README's counts are among Figure 6h's", ("README", "6h"), _readme_matches_6h),
-    ("Figures 1 and 10b show the same network", ("1", "10b"), _figure_1_matches_10b),
     (
+        "7-networks",
+        "ε bars of Figure 7 are the sizes of the networks of Figure 10",
+        ("7", "10"),
+        _bars_are_the_kept_networks,
+    ),
+    ("7-megabytes", "Figure 7's CIFAR baselines are in MB", ("7a", "7b"), _baselines_are_megabytes),
+    ("7d-plain", "Figure 7's ImageNet baselines are plain networks", ("7d",), _imagenet_baselines_are_plain),
+    ("7c-svhn", "Figure 7c shows SVHN networks", ("7c", "7b"), _figure_7c_is_svhn),
+    ("6-blocks", "ratios of Figures 6e to 6g are whole numbers of blocks", ("6e", "6f", "6g"), _ratios_count_blocks),
+    ("imagenet-blocks", "ImageNet ratios are whole numbers of blocks", ("text",), _imagenet_ratios_count_blocks),
+    ("10a-6e", "Figure 10a discards as much as 6e", ("10a", "6e"), partial(_kept_counts_match_the_ratio, "CIFAR-10")),
+    ("10b-6f", "Figure 10b discards as much as 6f", ("10b", "6f"), partial(_kept_counts_match_the_ratio, "CIFAR-100")),
+    ("9-end", "Figure 9 ends at the ratios of 6e and 6f", ("9", "6e", "6f"), _figure_9_ends_at_figure_6),
+    ("9-labels", "Figure 9's printed x labels fit its end", ("9",), _figure_9_labels),
+    ("6h-text", "Figure 6h shows the ratios of the text", ("6h", "text"), _text_matches_figure_6h),
+    ("3-text", "Figure 3 shows the errors of the text", ("3", "text"), _text_matches_figure_3),
+    ("3-6a", "Figures 3 and 6a show the same networks", ("3", "6a"), _figure_3_matches_6a),
+    ("8a-6", "Figures 8a and 6 show the same errors", ("8a", "6a", "6b"), _figure_8_errors_match_6),
+    ("8b-6", "Figures 8b and 6 show the same ratios", ("8b", "6e", "6f"), _figure_8_ratios_match_6),
+    ("no-loss", "ε-ResNet errs no more than standard", ("6a", "6b", "6c"), partial(_no_degradation, "standard")),
+    (
+        "no-loss-side",
+        "ε-ResNet errs no more than standard+side",
+        ("6a", "6b", "6c"),
+        partial(_no_degradation, "standard_side"),
+    ),
+    ("near-output", "more blocks are discarded closer to the output", ("10a", "10b"), _more_near_the_output),
+    ("svhn-depth", "SVHN's networks have the depths of the text", ("6g", "text"), _svhn_depth),
+    ("9-epsilon", "the published code's late epsilon fits Figure 9", ("9", "reference code"), _code_holds_epsilon),
+    (
+        "baseline-epochs",
+        "the published code trains baselines as long as the text",
+        ("README", "text"),
+        _code_trains_baselines,
+    ),
+    ("readme-6a", "the published code's errors are those of Figure 6a", ("README", "6a"), _readme_matches_6a),
+    ("readme-6h", "the README's counts are among Figure 6h's", ("README", "6h"), _readme_matches_6h),
+    ("1-10b", "Figures 1 and 10b show the same network", ("1", "10b"), _figure_1_matches_10b),
+    (
+        "7c-bars",
         "ε bars of Figure 7c are baseline × (1 − ratio of 6g)",
         ("7c", "6g"),
         partial(_bars_follow_the_ratio, _SVHN_BARS),
     ),
     (
+        "7d-bars",
         "ε bars of Figure 7d are baseline × (1 − percentage of the text)",
         ("7d", "text"),
         _imagenet_bars_follow_the_text,
     ),
-    ("Figure 5's third x label fits its grid", ("5",), _figure_5_labels),
+    ("5-labels", "Figure 5's third x label fits its grid", ("5",), _figure_5_labels),
 )

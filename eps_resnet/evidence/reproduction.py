@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from eps_resnet.evidence.figures.results import error_interval
+from eps_resnet.evidence.statistics import error_interval
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.files.atomic import read_json
 

@@ -6,12 +6,10 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Literal
 
-from scipy.stats import norm, t
+from eps_resnet.evidence.statistics import LEAST_SEEDS, binomial_deviation, normal_quantile, student_quantile
 
 Verdict = Literal["reproduced", "close", "off", "not run", "not comparable"]
 
-CONFIDENCE = 0.95
-LEAST_SEEDS = 3  # a spread known from two runs is hardly known
 # Fig. 8: a change of epsilon by 0.2 moves the share of discarded blocks by .02 (CIFAR-10) to .08 (CIFAR-100), .05 on
 # average. What differs by less could as well be another epsilon read off the same figure.
 SHARE_MARGIN = 0.05
@@ -38,23 +36,6 @@ def error_scale(published: float, images: int) -> Scale:
 def share_scale(blocks: int, whole: float = 1) -> Scale:
     """The margin of a share of so many blocks, or of a size that is such a share of `whole`."""
     return Scale(whole * max(SHARE_MARGIN, 1 / blocks), whole / blocks)
-
-
-def binomial_deviation(error: float, images: int) -> float:
-    """Standard deviation of an error measured on so many images drawn at random."""
-    return math.sqrt(error * (1 - error) / images)
-
-
-def normal_quantile(comparisons: int = 1) -> float:
-    """How many standard deviations a two-sided 95 % interval reaches that must hold for so many comparisons at once."""
-    return float(norm.ppf(1 - (1 - CONFIDENCE) / 2 / comparisons))
-
-
-def student_quantile(runs: int, comparisons: int = 1) -> float:
-    """The same where the standard deviation is estimated from so many runs. Raises ValueError for fewer than two."""
-    if runs < 2:
-        raise ValueError(f"a spread needs two runs or more, found {runs}")
-    return float(t.ppf(1 - (1 - CONFIDENCE) / 2 / comparisons, runs - 1))
 
 
 def judge(

@@ -32,8 +32,8 @@ def refusal(experiments: Iterable[Experiment]) -> str:
     costs = [training_multiply_adds(experiment) for experiment in experiments]
     total = sum(costs)
     return (
-        f"No GPU here, and {len(costs)} of the trainings asked for need one. On one core of a CPU they would take about "
-        f"{cpu_core_days(total):,.0f} days ({total:.2g} multiply-adds; docs/cost.md says how this is reckoned). "
+        f"No GPU here, and {len(costs)} of the trainings asked for need one. On one core of a CPU they would take "
+        f"about {cpu_core_days(total):,.0f} days ({total:.2g} multiply-adds; docs/cost.md says how this is computed). "
         "Nothing was fetched or trained. `make demo` shows the same steps in minutes; to train on the CPU all the "
         "same, set EPS_RESNET_ALLOW_CPU=1."
     )

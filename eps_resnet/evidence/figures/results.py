@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binomtest, t
 
 from eps_resnet.evidence import published
-from eps_resnet.evidence.verdict import LEAST_SEEDS
+from eps_resnet.evidence.statistics import LEAST_SEEDS, error_interval, possible_interval
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.experiments.registry import Registry, recipe_of
 from eps_resnet.files.atomic import read_json
@@ -20,7 +19,6 @@ ERROR_FIGURES = ("6a", "6b", "6c", "6d")
 RATIO_FIGURES = ("6e", "6f", "6g", "6h")
 SIZE_FIGURES = ("7a", "7b", "7d")  # 7c repeats 7b: its bars are no SVHN sizes
 SENSITIVITY_ERROR, SENSITIVITY_RATIO = ("8a",), ("8b",)
-CONFIDENCE = 0.95
 NOTHING = "–"
 RUN = ["run", "depth", "method", "epsilon", "weight_decay", "seed", "state"]
 MEASURED = [
@@ -30,26 +28,6 @@ MEASURED = [
     *("blocks", "discarded", "discarded_final", "discarded_ratio", "kept_per_stage"),
     *("size_mib_before", "size_mib_by_block_ratio", "size_mib", "parameters"),
 ]
-
-
-def error_interval(wrong: int, images: int) -> tuple[float, float]:
-    """Exact (Clopper-Pearson) 95 % interval of an error rate, from the count of wrong images."""
-    interval = binomtest(wrong, images).proportion_ci(CONFIDENCE, "exact")
-    return float(interval.low), float(interval.high)
-
-
-def mean_interval(values: Sequence[float]) -> tuple[float, float]:
-    """Student's t 95 % interval of the mean over seeds, of which there must be two or more."""
-    if len(values) < 2:
-        raise ValueError(f"an interval of a mean needs two values or more, found {len(values)}")
-    half = t.ppf((1 + CONFIDENCE) / 2, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values))
-    return float(np.mean(values) - half), float(np.mean(values) + half)
-
-
-def possible_interval(values: Sequence[float], most: float = 1.0) -> tuple[float, float]:
-    """mean_interval, cut where no value can lie: below 0, above `most`. Student's t knows nothing of such bounds."""
-    low, high = mean_interval(values)
-    return max(low, 0.0), min(high, most)
 
 
 def over_seeds(rows: pd.DataFrame, by: list[str], y: str, is_error: bool = False, most: float = 1.0) -> pd.DataFrame:
