@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from eps_resnet.method.train import train
 
 from eps_resnet.data.fetch import fetch
 from eps_resnet.experiments import registry
@@ -15,7 +16,6 @@ from eps_resnet.experiments.layout import Layout
 from eps_resnet.experiments.registry import Registry
 from eps_resnet.files.errors import UserError
 from eps_resnet.files.tensors import digest_of
-from eps_resnet.method.train import train
 from eps_resnet.provenance.fingerprints import training_fingerprint, training_parts
 from eps_resnet.runs import checkpoint
 from tests.conftest import OFTEN, small_registry

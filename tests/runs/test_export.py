@@ -8,6 +8,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from eps_resnet.method.train import train
 from torch import Tensor
 
 from eps_resnet import cli
@@ -21,13 +22,12 @@ from eps_resnet.files.atomic import write_json
 from eps_resnet.files.digests import sha256
 from eps_resnet.files.errors import UserError
 from eps_resnet.measure.prune import load_pruned, prune_run
-from eps_resnet.method.inputs.open import open_batches
 from eps_resnet.method.inputs.jpeg import MEAN
+from eps_resnet.method.inputs.open import open_batches
 from eps_resnet.method.networks.architecture import architecture_of
 from eps_resnet.method.networks.resnet import ResNet, initialise
 from eps_resnet.method.predict import predict
 from eps_resnet.method.streams import stream
-from eps_resnet.method.train import train
 from eps_resnet.runs import export as module
 from eps_resnet.runs.export import FORMATS, Classifier, compare, export
 from tests.conftest import PROJECT, change, small_registry

@@ -1,11 +1,12 @@
 """Numbers that go wrong or lie at an edge: a loss that diverges, all gates closed or none, one image, one class."""
 
-import math
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
+from eps_resnet.measure.evaluate import evaluate
+from eps_resnet.method.train import train
 
 from eps_resnet.data import store
 from eps_resnet.data.fetch import fetch
@@ -16,17 +17,14 @@ from eps_resnet.experiments.layout import Layout
 from eps_resnet.experiments.registry import Registry
 from eps_resnet.files.atomic import read_json
 from eps_resnet.files.errors import UserError
-from eps_resnet.measure.evaluate import evaluate
 from eps_resnet.measure.prune import load_pruned, prune_run
-from eps_resnet.method.divergence import DivergenceError, first_not_finite, require_finite_weights
 from eps_resnet.method.history import read_history
-from eps_resnet.method.networks.architecture import Architecture
-from eps_resnet.method.networks.resnet import ResNet
-from eps_resnet.method.train import train
 from eps_resnet.runs import checkpoint
 from tests.conftest import small_registry
 
 CPU = torch.device("cpu")
+
+
 STANDARD = "digits-8-standard-s0"
 
 
@@ -77,29 +75,6 @@ def test_a_loss_that_is_no_longer_finite_stops_the_run_with_step_layer_and_last_
     (path,) = (tmp_path / "work").glob("*/epoch-00000-step-000000001-*.safetensors")
     assert f"The last good checkpoint is {path}." in message
     assert not layout.manifest(key).exists()
-
-
-def network() -> ResNet:
-    torch.manual_seed(0)
-    return ResNet(Architecture("cifar", 1, 10, ((0, 1),) * 3))
-
-
-def test_the_first_layer_that_is_not_finite_is_named_not_those_after_it() -> None:
-    net, images = network(), torch.randn(4, 1, 8, 8)
-    assert "every layer's results are finite" in first_not_finite(net, images)
-    net.units[2].convs[1].weight.data[0, 0, 0, 0] = math.nan  # type: ignore[attr-defined]
-    assert first_not_finite(net, images).startswith("layer units.2.convs.1 ")
-    net.stem[1].weight.data[0] = math.inf  # type: ignore[index,union-attr]
-    assert first_not_finite(net, images).startswith("layer stem.1 ")
-    assert "batch itself" in first_not_finite(net, torch.full((4, 1, 8, 8), math.nan))
-
-
-def test_weights_that_are_not_finite_are_not_saved() -> None:
-    net = network()
-    require_finite_weights(net, 7)
-    net.units[1].norms[0].running_var[0] = math.inf  # type: ignore[attr-defined]
-    with pytest.raises(DivergenceError, match=r"After step 7, units\.1\.norms\.0\.running_var is no longer finite"):
-        require_finite_weights(net, 7)
 
 
 def test_an_epsilon_so_large_that_every_gate_closes_discards_every_block_and_says_so(tmp_path: Path) -> None:
