@@ -34,7 +34,6 @@ simulation: setup
 
 # Writes all tables, drawings and the report anew from the results there are; trains nothing.
 tables: setup
-	@$(BIN)/eps-resnet table
 	@$(BIN)/eps-resnet draw
 	@$(BIN)/eps-resnet report
 

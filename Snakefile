@@ -1,4 +1,4 @@
-"""Every experiment of the paper: fetch -> train -> prune -> evaluate -> table -> figure.
+"""Every experiment of the paper: fetch -> train -> prune -> evaluate -> figure.
 
     snakemake --cores 8 all      every experiment of the paper (needs a GPU)
     snakemake --cores 2 demo     the digits runs, minutes on a laptop
@@ -25,12 +25,12 @@ include: "workflow/rules/common.smk"
 
 rule all:
     input:
-        targets(PAPER),
+        eps.targets(eps.paper),
 
 
 rule demo:
     input:
-        targets(DEMO),
+        eps.targets(eps.demo),
 
 
 include: "workflow/rules/data.smk"
@@ -40,15 +40,13 @@ include: "workflow/rules/figures.smk"
 
 
 onstart:
-    refuse_what_a_clusters_shell_misreads(workflow)
-    refuse_without_gpu(workflow)
-    refuse_arrays(workflow)
+    refuse()
 
 
 # The report shows what there is, so it follows every call, also one in which something failed.
 onsuccess:
-    shell("eps-resnet report {OPTIONS}")
+    shell("eps-resnet report {eps.options}")
 
 
 onerror:
-    shell("eps-resnet report {OPTIONS}")
+    shell("eps-resnet report {eps.options}")

@@ -13,7 +13,7 @@ from scipy.stats import binomtest
 
 from eps_resnet.evidence import published, verdict
 from eps_resnet.experiments.layout import Layout
-from eps_resnet.experiments.models import DataSet, Method, Run
+from eps_resnet.experiments.models import Method, Run
 from eps_resnet.experiments.registry import Registry, recipe_of
 from eps_resnet.files.atomic import read_json
 from eps_resnet.measure.size import size_of
@@ -86,12 +86,10 @@ def claims(registry: Registry, layout: Layout) -> list[Claim]:
         results = [
             Result(key, run, read_json(layout.metrics(key)))
             for key, run in registry.runs.items()
-            if run.dataset == dataset and state.state(registry, layout, key) == "done"
+            if run.dataset == dataset and state.state(registry.experiment(key, layout)) == "done"
         ]
         for number, statement, rule in rules(registry, layout, dataset):
             judged, evidence, used = rule(results)
-            if registry.simulated:
-                judged, evidence = "not run", f"simulated, so that nothing is judged; {evidence}"
             keys = tuple(dict.fromkeys(result.key for result in used))
             remark = _remark(registry, dataset, [result for result in results if result.key in keys])
             found.append(Claim(number, statement, dataset, judged, evidence, keys, remark))
@@ -115,7 +113,7 @@ def rules(registry: Registry, layout: Layout, dataset: str) -> list[tuple[int, s
         (6, "the discarded share rises, then saturates", partial(_saturates, layout)),
         (7, "about 80 % fewer parameters in some instance", partial(_shrinks, registry, dataset)),
         (8, "the pruned network errs no more than the gated one", _pruned_errs_no_more),
-        (9, SHALLOW, partial(_errs_no_more_than_shallow, registry.datasets[dataset])),
+        (9, SHALLOW, partial(_errs_no_more_than_shallow, registry, dataset)),
     ]
 
 
@@ -249,17 +247,18 @@ def _error_point(where: str, pairs: list[tuple[Result, Result]]) -> Point:
     return Point(where, [b.error - a.error for a, b in pairs], 1 / pairs[0][0].metrics["test_images"])
 
 
-def _errs_no_more_than_shallow(data: DataSet, results: list[Result]) -> Finding:
+def _errs_no_more_than_shallow(registry: Registry, dataset: str, results: list[Result]) -> Finding:
     """Whether a pruned network errs no more than a shallower one of as many parameters or a few more, trained as long.
 
     All seeds of a configuration are compared with networks of one depth, the least that is as large as each of them.
     """
+    data = registry.datasets[dataset]
     if data.recipe.network != "cifar" or data.recipe.epochs.standard != data.recipe.epochs.epsilon:
         return _nothing("no standard network of that size is trained as long")
     points, used, missing = [], [], []
     for (depth, epsilon, decay), gated in _groups(_gated(results), "depth", "epsilon", "weight_decay").items():
         sizes = [result.metrics["after"]["parameters"] for result in gated]
-        shallow, parameters = depth_of_size(data, max(sizes))
+        shallow, parameters = depth_of_size(registry, dataset, max(sizes))
         if shallow >= depth:
             continue
         where = (
@@ -283,11 +282,12 @@ def _errs_no_more_than_shallow(data: DataSet, results: list[Result]) -> Finding:
     return judged, words, used
 
 
-def depth_of_size(data: DataSet, parameters: int) -> tuple[int, int]:
+def depth_of_size(registry: Registry, dataset: str, parameters: int) -> tuple[int, int]:
     """Depth and parameters of the smallest standard CIFAR-style network that has at least so many parameters."""
     for depth in itertools.count(8, 6):
-        run = Run.model_validate({"dataset": "any", "depth": depth, "method": "standard"})
-        size = size_of(architecture_of(run, data, data.recipe), data.size).parameters
+        run = Run.model_validate({"dataset": dataset, "depth": depth, "method": "standard"})
+        experiment = registry.experiment_of(run, Layout())
+        size = size_of(architecture_of(experiment), experiment.data.size).parameters
         if size >= parameters:
             return depth, size
     raise AssertionError("depths have no end")

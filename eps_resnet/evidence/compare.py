@@ -15,6 +15,7 @@ from eps_resnet.evidence.consistency import CHECKS
 from eps_resnet.evidence.figures.results import error_interval, mean_interval
 from eps_resnet.evidence.published import IDENTITY
 from eps_resnet.evidence.verdict import Scale, Verdict
+from eps_resnet.experiments.experiment import Experiment
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.experiments.models import DataSet, Recipe, Run
 from eps_resnet.experiments.registry import Registry, recipe_of
@@ -23,7 +24,6 @@ from eps_resnet.files.errors import UserError
 from eps_resnet.measure.size import size_of
 from eps_resnet.method.history import read_history
 from eps_resnet.method.networks.architecture import Architecture, architecture_of
-from eps_resnet.method.schedule import epochs_of
 from eps_resnet.provenance import state
 
 # Sources of published.csv that are no figure of the paper: its text, and the reference repository's README.
@@ -109,7 +109,8 @@ class _Point:
         """Exact size of the network with all its blocks."""
         method = "standard_side" if with_side_head else "standard"
         run = Run.model_validate({"dataset": self.run.dataset, "depth": self.run.depth, "method": method})
-        return _mib(architecture_of(run, self.data, self.data.recipe), self.data.size)
+        experiment = Experiment(run.key, run, self.data, self.data.recipe, Layout())
+        return _mib(architecture_of(experiment), self.data.size)
 
     @property
     def drawn_mib(self) -> float:
@@ -128,7 +129,7 @@ def compare(registry: Registry, layout: Layout) -> list[Comparison]:
     Raises UserError for a row of a network that the registry does not train.
     """
     table = published.read(published.published_csv(), registry)
-    done = [key for key in registry.runs if state.state(registry, layout, key) == "done"]
+    done = [key for key in registry.runs if state.state(registry.experiment(key, layout)) == "done"]
     rows = [{k: None if _is_empty(v) else v for k, v in row.items()} for row in table.to_dict("records")]
     for number, row in enumerate(rows, start=2):  # the heading is line 1
         _check_claimed(registry, row, number)
@@ -142,7 +143,7 @@ def beside(registry: Registry, layout: Layout) -> list[Comparison]:
     training, and without sizes that are only counted.
     """
     table = published.read(published.published_csv(), registry)
-    done = [key for key in registry.runs if state.state(registry, layout, key) == "done"]
+    done = [key for key in registry.runs if state.state(registry.experiment(key, layout)) == "done"]
     found = []
     for name, data in registry.datasets.items():
         networks = {(run.depth, run.method, run.epsilon) for run in registry.runs.values() if run.dataset == name}
@@ -269,7 +270,7 @@ def _incomparable(point: _Point) -> str | None:
         return BORROWED
     if point.epoch == 0:
         return "nothing is discarded before the first epoch, by definition"
-    last = epochs_of(point.data.recipe, point.run)
+    last = point.data.recipe.epochs_of(point.run.method)
     if point.epoch is not None and point.epoch > last:
         return f"epoch {point.epoch} lies beyond the {last} of the recipe"
     return _recipe_difference(point.data, point.data.recipe, point.run)

@@ -12,7 +12,6 @@ from eps_resnet.experiments.models import Count, DataSet, Method, Positive, Publ
 from eps_resnet.experiments.registry import Registry
 from eps_resnet.experiments.yaml_file import explain
 from eps_resnet.files.errors import UserError
-from eps_resnet.method.schedule import epochs_of
 
 # What the paper's data sets are, whatever the registry calls them.
 IMAGES: dict[str, dict[str, Any]] = {
@@ -159,7 +158,7 @@ def recipe_choices(data: DataSet, recipe: Recipe, run: Run) -> str | None:
 def _found(recipe: Recipe, run: Run) -> dict[str, Any]:
     """A run's recipe as `RECIPES` writes it, but of its epochs those of its method."""
     changes = recipe.augmentation.model_dump(exclude_defaults=True)
-    return {**recipe.model_dump(), "augmentation": changes, "epochs": epochs_of(recipe, run)}
+    return {**recipe.model_dump(), "augmentation": changes, "epochs": recipe.epochs_of(run.method)}
 
 
 def _accepted(data: DataSet, run: Run) -> dict[str, tuple[Any, ...]]:

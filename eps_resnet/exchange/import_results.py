@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from eps_resnet.data import manifest as data_manifest
 from eps_resnet.data.manifest import DataManifest
 from eps_resnet.exchange.further_runs import add_runs, configuration
-from eps_resnet.exchange.records import Manifest, Metrics, Unbelievable, checked, contradictions
+from eps_resnet.exchange.records import Unbelievable, checked, contradictions
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.experiments.models import Run
 from eps_resnet.experiments.registry import Registry, load
@@ -27,9 +27,9 @@ from eps_resnet.files.atomic import read_json, write_atomically
 from eps_resnet.files.digests import digest, is_sealed, sha256
 from eps_resnet.files.errors import UserError
 from eps_resnet.files.lock import held_if_free, owner_of
-from eps_resnet.operations.simulation import MARK
 from eps_resnet.provenance import fingerprints, state
 from eps_resnet.provenance.code import Layer
+from eps_resnet.provenance.records import Manifest, Metrics
 
 LARGEST_DOCUMENT = 2**20  # bytes of a manifest or of metrics; a real one has 3,000
 MOST_REASONS = 20  # that are named of one run
@@ -142,7 +142,7 @@ def _take_over_data(registry: Registry, layout: Layout, there: Layout) -> set[st
         is_known = layout.data_manifest(name).exists() or layout.store(name).exists()
         digests = (manifest.sha256, manifest.sample_sha256 or "0" * 64)
         is_sound = manifest.dataset == name and all(re.fullmatch("[0-9a-f]{64}", str(found)) for found in digests)
-        if is_sound and not is_known and data_manifest.is_accepted(manifest, data) and not registry.simulated:
+        if is_sound and not is_known and data_manifest.is_accepted(manifest, data):
             data_manifest.write(layout, manifest)
             taken.add(name)
     return taken
@@ -150,7 +150,7 @@ def _take_over_data(registry: Registry, layout: Layout, there: Layout) -> set[st
 
 def _trainings_here(registry: Registry, layout: Layout) -> dict[str, str]:
     """The runs that are done here, by the digest of their history: no two trainings have the same."""
-    done = [key for key in registry.runs if state.state(registry, layout, key) == "done"]
+    done = [key for key in registry.runs if state.state(registry.experiment(key, layout)) == "done"]
     return {read_json(layout.manifest(key)).get("history_sha256"): key for key in done}
 
 
@@ -173,11 +173,12 @@ def _candidate(registry: Registry, layout: Layout, there: Layout, folder: Path) 
         raise _NotAccepted("refused", "it belongs to no configuration of the registry, whatever the seed")
     facts, numbers = checked(Manifest, manifest, key), checked(Metrics, metrics, key)
     ours = registry.model_copy(update={"runs": {**registry.runs, key: run}})
+    experiment = ours.experiment(key, layout)
     reasons = [
-        *_differences(facts, fingerprints.training_parts(ours, layout, key), "training", state.device_of(manifest)),
-        *_differences(numbers, fingerprints.evaluation_parts(ours, there, key), "evaluation"),
+        *_differences(facts, fingerprints.training_parts(experiment), "training", state.device_of(manifest)),
+        *_differences(numbers, fingerprints.evaluation_parts(facts.fingerprint), "evaluation"),
     ]
-    if key in registry.runs and state.state(registry, layout, key) == "done":
+    if key in registry.runs and state.state(experiment) == "done":
         is_same = read_json(layout.metrics(key)) == metrics
         others = () if is_same else ("with other results; the ones here are kept", *reasons)
         raise _NotAccepted("already here", *others)
@@ -197,7 +198,7 @@ def _candidate(registry: Registry, layout: Layout, there: Layout, folder: Path) 
             reasons.append(f"{path.name} is missing")
         elif sha256(path) != expected:
             reasons.append(f"{path.name} was altered")
-    reasons = reasons or contradictions(ours, layout, there, numbers, metrics_content)
+    reasons = reasons or contradictions(experiment, there.run(key), numbers)
     if reasons:
         raise _NotAccepted("refused", *reasons)
     documents = {
@@ -216,8 +217,6 @@ def _document(path: Path) -> tuple[bytes, dict[str, Any]]:
     document = _parsed(content)
     if not is_sealed(document):
         raise _NotAccepted("refused", f"{path.name} was altered")
-    if MARK in document:
-        raise _NotAccepted("refused", "it is simulated: its numbers are invented")
     return content, document
 
 

@@ -125,7 +125,12 @@ class Layout:
 
     def figure_files(self, figure: str) -> list[Path]:
         """What a figure's table and drawing consist of."""
-        return [self.tables(figure) / file for file in ("table.csv", "table.md", "figure.svg", "figure.png")]
+        names = ("table.csv", "table.md", "figure.svg", "figure.png")
+        return [*(self.tables(figure) / name for name in names), self.summary(figure)]
+
+    def summary(self, figure: str) -> Path:
+        """A few numbers of a figure, for `dvc metrics show`."""
+        return self.tables(figure) / "summary.json"
 
     def table_manifest(self, figure: str) -> Path:
         """What a figure's tables were made from."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import PrivateAttr, ValidationError, model_validator
 
 from eps_resnet.experiments.experiment import Experiment
 from eps_resnet.experiments.layout import Layout
@@ -20,12 +20,10 @@ from eps_resnet.files.errors import UserError
 class Registry(Strict):
     """config/experiments.yaml."""
 
-    simulated: bool = Field(
-        False, description="A rehearsal of the workflow: results are invented (`eps-resnet simulate`), never compared."
-    )
     datasets: dict[Name, DataSet]
     runs: dict[str, Run]
     figures: dict[str, Figure]
+    _experiments: dict[tuple[str, Layout], Experiment] = PrivateAttr(default_factory=dict)  # one each, for all who ask
 
     @model_validator(mode="after")
     def _augmentation_fits_the_format(self) -> "Registry":
@@ -92,7 +90,10 @@ class Registry(Strict):
 
     def experiment(self, key: str, layout: Layout) -> Experiment:
         """That run with all that belongs to it. Raises UserError with the nearest keys if there is none."""
-        return self.experiment_of(self.run(key), layout)
+        place = key, layout
+        if place not in self._experiments:
+            self._experiments[place] = self.experiment_of(self.run(key), layout)
+        return self._experiments[place]
 
     def experiment_of(self, run: Run, layout: Layout) -> Experiment:
         """The same for a run of this registry's data sets that it need not list."""

@@ -3,21 +3,17 @@
 import statistics
 import sys
 import time
-from dataclasses import asdict
+from collections.abc import Iterable
+from dataclasses import asdict, replace
 
 import torch
 
+from eps_resnet.experiments.experiment import Experiment
 from eps_resnet.experiments.layout import Layout
-from eps_resnet.experiments.models import Run
-from eps_resnet.experiments.registry import Registry, recipe_of
 from eps_resnet.files.atomic import write_json
 from eps_resnet.files.errors import UserError
 from eps_resnet.method.arithmetic import prepare
-from eps_resnet.method.networks.architecture import architecture_of
-from eps_resnet.method.networks.resnet import ResNet, initialise
-from eps_resnet.method.state import Training
-from eps_resnet.method.streams import stream
-from eps_resnet.method.train import train_step
+from eps_resnet.method.loop import new_training, train_step
 from eps_resnet.operations.speed import THREADS, Timing, machine, network_name, read_timings
 from eps_resnet.runs import device, memory
 from eps_resnet.runs.cost import (
@@ -36,7 +32,7 @@ GPU_ROOM = 0.9  # share of the card's free memory
 STAND_INS = {"cifar": (20, 56), "imagenet": (14, 101)}
 
 
-def calibrate(registry: Registry, layout: Layout, runs: list[Run]) -> None:
+def calibrate(layout: Layout, experiments: Iterable[Experiment]) -> None:
     """Times training steps of each run's network on this machine and adds them to work/speed.json.
 
     Random images, all gates open. On the GPU where the recipe names one and there is one, else on one core. Raises
@@ -45,13 +41,13 @@ def calibrate(registry: Registry, layout: Layout, runs: list[Run]) -> None:
     prepare(THREADS)
     memory.keep_freed()  # as training does
     timings = read_timings(layout)[0]
-    networks = {network_name(run): run for run in runs}
-    wants_card = device.has_gpu() and any(recipe_of(registry, run).device == "gpu" for run in networks.values())
+    networks = {network_name(experiment.run): experiment for experiment in experiments}
+    wants_card = device.has_gpu() and any(experiment.recipe.device == "gpu" for experiment in networks.values())
     card = torch.device("cuda", device.claim_card(device.cards())) if wants_card else None
-    steps = Steps(registry)
-    for name, run in networks.items():
-        where = card if card and recipe_of(registry, run).device == "gpu" else torch.device("cpu")
-        timings[name] = timing = _time(steps, run, where)
+    steps = Steps()
+    for name, experiment in networks.items():
+        where = card if card and experiment.recipe.device == "gpu" else torch.device("cpu")
+        timings[name] = timing = _time(steps, experiment, where)
         timed = ", ".join(f"depth {depth} with {batch} images" for depth, batch in timing.timed)
         print(f"{name}: {timing.seconds:.3g} s a step on the {timing.device} (timed: {timed})", file=sys.stderr)
         entries = {name: asdict(entry) for name, entry in sorted(timings.items())}
@@ -61,26 +57,21 @@ def calibrate(registry: Registry, layout: Layout, runs: list[Run]) -> None:
 class Steps:
     """Times steps; a network that stands in for several is timed once."""
 
-    def __init__(self, registry: Registry) -> None:
-        self.registry = registry
+    def __init__(self) -> None:
         self.seconds: dict[tuple[str, int], float] = {}
 
-    def time(self, run: Run, batch: int, where: torch.device) -> float:
+    def time(self, experiment: Experiment, batch: int, where: torch.device) -> float:
         """Median seconds of a training step with a mini-batch of random images, all gates open."""
-        key = network_name(run), batch
+        key = network_name(experiment.run), batch
         if key not in self.seconds:
-            self.seconds[key] = self._time(run, batch, where)
+            self.seconds[key] = self._time(experiment, batch, where)
         return self.seconds[key]
 
-    def _time(self, run: Run, batch: int, where: torch.device) -> float:
-        data, recipe = self.registry.datasets[run.dataset], recipe_of(self.registry, run)
-        network = ResNet(architecture_of(run, data, recipe))
-        initialise(network, recipe.initialisation, stream(run.seed, "weights"))
-        network.to(where).to(memory_format=torch.channels_last).train()
-        network.set_late(where.type != "cpu")
-        if run.epsilon is not None:
-            network.set_epsilon(0.0)
-        training = Training(run, recipe, network)
+    def _time(self, experiment: Experiment, batch: int, where: torch.device) -> float:
+        data, training = experiment.data, new_training(experiment, where)
+        training.network.train()
+        if experiment.run.epsilon is not None:
+            training.network.set_epsilon(0.0)
         images = torch.randn(batch, data.channels, data.size, data.size, device=where)
         labels = torch.zeros(batch, dtype=torch.int64, device=where)
         seconds = []
@@ -97,14 +88,18 @@ def _now(where: torch.device) -> float:
     return time.perf_counter()
 
 
-def _time(steps: Steps, run: Run, where: torch.device) -> Timing:
-    registry = steps.registry
-    timed = what_is_timed(registry, run, where)
-    runs = [(run.model_copy(update={"depth": depth}), batch) for depth, batch in timed]
-    work = [step_multiply_adds(registry, smaller, batch) for smaller, batch in runs]
-    seconds = [steps.time(smaller, batch, where) for smaller, batch in runs]
-    whole = step_multiply_adds(registry, run)
+def _time(steps: Steps, experiment: Experiment, where: torch.device) -> Timing:
+    timed = what_is_timed(experiment, where)
+    smaller = [(of_depth(experiment, depth), batch) for depth, batch in timed]
+    work = [step_multiply_adds(network, batch) for network, batch in smaller]
+    seconds = [steps.time(network, batch, where) for network, batch in smaller]
+    whole = step_multiply_adds(experiment)
     return Timing("gpu" if where.type == "cuda" else "cpu", whole, extended(work, seconds, whole), timed)
+
+
+def of_depth(experiment: Experiment, depth: int) -> Experiment:
+    """The same run with a network of another depth."""
+    return replace(experiment, run=experiment.run.model_copy(update={"depth": depth}))
 
 
 def extended(work: list[int], seconds: list[float], whole: int) -> float:
@@ -123,21 +118,21 @@ def extended(work: list[int], seconds: list[float], whole: int) -> float:
     return seconds[1] + slope * (whole - work[1])
 
 
-def what_is_timed(registry: Registry, run: Run, where: torch.device) -> tuple[tuple[int, int], ...]:
+def what_is_timed(experiment: Experiment, where: torch.device) -> tuple[tuple[int, int], ...]:
     """Pairs of depth and batch: the network itself if its step is short and small enough, else two stand-ins."""
-    recipe = recipe_of(registry, run)
-    if _fits(registry, run, recipe.batch, where):
-        return ((run.depth, recipe.batch),)
+    recipe = experiment.recipe
+    if _fits(experiment, recipe.batch, where):
+        return ((experiment.run.depth, recipe.batch),)
     shallow, middle = STAND_INS[recipe.network]
-    stand_in, batch = run.model_copy(update={"depth": middle}), recipe.batch
-    while not _fits(registry, stand_in, batch, where) and batch % (2 * recipe.slices) == 0:
+    stand_in, batch = of_depth(experiment, middle), recipe.batch
+    while not _fits(stand_in, batch, where) and batch % (2 * recipe.slices) == 0:
         batch //= 2
     return (shallow, batch), (middle, batch)
 
 
-def _fits(registry: Registry, run: Run, batch: int, where: torch.device) -> bool:
+def _fits(experiment: Experiment, batch: int, where: torch.device) -> bool:
     is_cpu = where.type == "cpu"
     assumed = CPU_MULTIPLY_ADDS_PER_SECOND if is_cpu else GPU_MULTIPLY_ADDS_PER_SECOND
     room = CPU_ROOM if is_cpu else GPU_ROOM * torch.cuda.mem_get_info(where)[0]
-    is_short = step_multiply_adds(registry, run, batch) / assumed <= STEP_SECONDS
-    return is_short and memory_bytes(registry, run, batch) <= room
+    is_short = step_multiply_adds(experiment, batch) / assumed <= STEP_SECONDS
+    return is_short and memory_bytes(experiment, batch) <= room

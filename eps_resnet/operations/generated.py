@@ -1,4 +1,4 @@
-"""Files generated from the registry, kept in step with it by a test: the demo's, dvc.yaml and the JSON schema."""
+"""Files generated from the registry and the code, kept in step by a test: the demo's registry, dvc.yaml, digests."""
 
 import json
 from collections.abc import Callable
@@ -15,73 +15,97 @@ from eps_resnet.provenance.code import layer_digest
 HEADER = "# Generated from config/experiments.yaml by `eps-resnet generate`. Do not edit.\n"
 REGISTRY, CODE = "config/experiments.yaml", "config/code.json"
 LAYOUT = Layout()
+# DVC decides by content whether, Snakemake decides how. Each run twice: the second call sees whether the first one's
+# network is the one that the metrics are of.
+STAGES = """\
+vars:
+- config/experiments.yaml
+stages:
+  data:
+    foreach: ${datasets}
+    do:
+      cmd: snakemake --cores all -- data/${key}.safetensors data/${key}.json
+      params:
+      - config/experiments.yaml:
+        - datasets.${key}.archives
+      outs:
+      - data/${key}.safetensors:
+          persist: true
+      - data/${key}.json:
+          cache: false
+          persist: true
+  run:
+    foreach: ${runs}
+    do:
+      cmd:
+      - snakemake --cores all -- results/${key}/model.safetensors
+      - snakemake --cores all -- results/${key}/pruned.safetensors results/${key}/metrics.json
+      deps:
+      - data/${item.dataset}.safetensors
+      params:
+      - config/experiments.yaml:
+        - runs.${key}
+        - datasets.${item.dataset}.recipe
+      - config/code.json: [training, evaluation]
+      outs:
+      - results/${key}/model.safetensors:
+          persist: true
+      - results/${key}/pruned.safetensors:
+          persist: true
+      - results/${key}/history.csv:
+          cache: false
+          persist: true
+      - results/${key}/blocks.parquet:
+          cache: false
+          persist: true
+      - results/${key}/metrics.json:
+          cache: false
+          persist: true
+"""
 
 
 def schema_text(registry: Registry) -> str:
-    """The JSON schema of the registry; the same for every registry."""
+    """The JSON schema of the registry, for editors; the same for every registry."""
     return json.dumps(json_schema(), indent=2) + "\n"
 
 
 def dvc_text(registry: Registry) -> str:
-    """dvc.yaml: one stage per data set, run and figure. DVC decides whether, Snakemake decides how."""
-    stages: dict[str, Any] = {}
-    for name in registry.datasets:
-        stages[f"data-{name}"] = _data_stage(name)
-    for key, run in registry.runs.items():
-        stages[key] = _run_stage(registry, key, run.dataset)
-    for name in registry.figures:
-        stages[name] = _figure_stage(registry, name)
-    return HEADER + yaml.safe_dump({"stages": stages}, sort_keys=False, width=120)
-
-
-def _snakemake(*targets: Path) -> str:
-    return "snakemake --cores all -- " + " ".join(map(str, targets))
-
-
-def _data_stage(name: str) -> dict[str, Any]:
-    return {
-        "cmd": _snakemake(LAYOUT.store(name), LAYOUT.data_manifest(name)),
-        "params": [{REGISTRY: [f"datasets.{name}.archives"]}],
-        "outs": [
-            {str(LAYOUT.store(name)): {"persist": True}},
-            {str(LAYOUT.data_manifest(name)): {"cache": False, "persist": True}},
-        ],
-    }
-
-
-def _run_stage(registry: Registry, key: str, dataset: str) -> dict[str, Any]:
-    plain = {"cache": False, "persist": True}
-    return {
-        # Twice: the second call sees whether the first one's network is the one that the metrics are of.
-        "cmd": [_snakemake(LAYOUT.model(key)), _snakemake(LAYOUT.pruned(key), LAYOUT.metrics(key))],
-        "deps": [str(LAYOUT.store(dataset))],
-        "params": [{REGISTRY: [f"runs.{key}", f"datasets.{dataset}.recipe"]}, {CODE: ["training", "evaluation"]}],
-        "outs": [
-            {str(LAYOUT.model(key)): {"persist": True}},
-            {str(LAYOUT.pruned(key)): {"persist": True}},
-            {str(LAYOUT.history(key)): plain},
-            {str(LAYOUT.blocks(key)): plain},
-        ],
-        "metrics": [{str(LAYOUT.metrics(key)): plain}],
-    }
+    """dvc.yaml: a stage for each data set, run and figure, and what `dvc plots show` draws."""
+    stages = {name: _figure_stage(registry, name) for name in registry.figures}
+    figures = yaml.safe_dump(stages, sort_keys=False, width=120, default_flow_style=None)
+    indented = "".join(f"  {line}\n" for line in figures.splitlines())
+    plots = yaml.safe_dump({"plots": _plots(registry)}, sort_keys=False, width=120, default_flow_style=None)
+    return HEADER + STAGES + indented + plots
 
 
 def _figure_stage(registry: Registry, name: str) -> dict[str, Any]:
-    figure, files = registry.figures[name], LAYOUT.figure_files(name)
+    figure = registry.figures[name]
     data = registry.datasets[figure.dataset]
     results = [path for key in registry.runs_of(name) for path in result_files(LAYOUT, figure.figure, key)]
-    keys = [key for key in TABLE_KEYS if getattr(data, key)] + ["recipe"]
+    keys = [key for key in TABLE_KEYS if getattr(data, key)] + ["recipe.weight_decay"]
+    # Another change of the recipe changes the runs' results, on which the table depends already.
+    watched = [f"figures.{name}", *(f"datasets.{figure.dataset}.{key}" for key in keys)]
+    plain = {"cache": False, "persist": True}
+    summary = LAYOUT.summary(name)
     return {
-        "cmd": _snakemake(*files),
+        "cmd": f"snakemake --cores all -- {name}",
         "deps": [
-            *map(str, [*results, LAYOUT.data_manifest(figure.dataset), *published_files(figure.figure)]),
+            str(path) for path in (*results, LAYOUT.data_manifest(figure.dataset), *published_files(figure.figure))
         ],
-        "params": [
-            {REGISTRY: [f"figures.{name}", *(f"datasets.{figure.dataset}.{key}" for key in keys)]},
-            {CODE: [f"figure{figure.figure}"]},
-        ],
-        "outs": [{str(file): {"cache": False, "persist": True}} for file in files],
+        "params": [{REGISTRY: watched}, {CODE: [f"figure{figure.figure}"]}],
+        "outs": [{str(file): plain} for file in LAYOUT.figure_files(name) if file != summary],
+        "metrics": [{str(summary): plain}],
     }
+
+
+def _plots(registry: Registry) -> list[dict[str, Any]]:
+    """Test error and discarded blocks against the epoch, of the demo's gated networks with the first seed."""
+    runs = [key for key, run in registry.runs.items() if registry.datasets[run.dataset].demo and run.seed == 0]
+    gated = [str(LAYOUT.run(key).history) for key in runs if registry.runs[key].method == "epsilon_side"]
+    return [
+        {column: {"x": "epoch", "y": dict.fromkeys(gated, column), "title": title}}
+        for column, title in (("test_error", "test error, gates on"), ("discarded", "blocks discarded"))
+    ]
 
 
 def demo_text(registry: Registry) -> str:
@@ -108,7 +132,7 @@ def code_text(registry: Registry) -> str:
 
 
 FILES: dict[Path, Callable[[Registry], str]] = {
-    Path("config/code.json"): code_text,
+    Path(CODE): code_text,
     Path("config/demo.yaml"): demo_text,
     Path("dvc.yaml"): dvc_text,
     Path("workflow/schemas/experiments.schema.json"): schema_text,

@@ -2,15 +2,14 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from difflib import get_close_matches
 
+from eps_resnet.experiments.experiment import Experiment
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.experiments.models import Run
-from eps_resnet.experiments.registry import Registry, recipe_of
-from eps_resnet.files.errors import UserError
-from eps_resnet.method.schedule import epochs_of
+from eps_resnet.experiments.registry import Registry
 from eps_resnet.operations.speed import Device, Source, Timing, speed_of
-from eps_resnet.provenance import fingerprints, state
+from eps_resnet.provenance import state
+from eps_resnet.provenance.fingerprints import CHECKPOINTS, training_fingerprint
 from eps_resnet.runs.cost import (
     SECONDS_PER_HOUR,
     checkpoint_bytes,
@@ -19,8 +18,6 @@ from eps_resnet.runs.cost import (
     result_bytes,
     training_multiply_adds,
 )
-
-ALL, DEMO = "all", "demo"  # Snakemake's targets beside figures
 
 
 @dataclass(frozen=True)
@@ -55,35 +52,6 @@ class Total:
     memory_bytes: int
 
 
-def runs_of(registry: Registry, targets: Iterable[str]) -> list[str]:
-    """The keys of the runs that targets need, each once, in the registry's order.
-
-    A target is `all` (the paper), `demo`, a data set, a figure or a run, as Snakemake's are. Raises UserError for
-    anything else.
-    """
-    needed: set[str] = set()
-    for target in targets:
-        needed |= set(_runs_of(registry, target))
-    return [key for key in registry.runs if key in needed]
-
-
-def _runs_of(registry: Registry, target: str) -> Iterable[str]:
-    if target in (ALL, DEMO):
-        wanted = {n for n, data in registry.datasets.items() if (data.is_papers if target == ALL else data.demo)}
-        return [key for key, run in registry.runs.items() if run.dataset in wanted]
-    if target in registry.datasets:
-        return [key for key, run in registry.runs.items() if run.dataset == target]
-    if target in registry.figures:
-        return registry.runs_of(target)
-    if target in registry.runs:
-        return [target]
-    near = get_close_matches(
-        target, [ALL, DEMO, *registry.datasets, *registry.figures, *registry.runs], n=3, cutoff=0.4
-    )
-    hint = f"; did you mean {' or '.join(near)}?" if near else "."
-    raise UserError(f"No target is called {target!r}. There are {ALL}, {DEMO}, the data sets, figures and runs{hint}")
-
-
 def in_order_of_worth(registry: Registry) -> list[str]:
     """Every run, those first that tell most for what they cost: first seeds before further ones, cheap before dear.
 
@@ -96,44 +64,42 @@ def in_order_of_worth(registry: Registry) -> list[str]:
     def worth(key: str) -> tuple[int, float]:
         run = registry.runs[key]
         rank = sorted(seeds[run.model_copy(update={"seed": 0})]).index(run.seed)
-        return rank, training_multiply_adds(registry, key)
+        return rank, training_multiply_adds(registry.experiment(key, Layout()))
 
     return sorted(registry.runs, key=worth)
 
 
-def plan(registry: Registry, layout: Layout, keys: list[str], timings: dict[str, Timing]) -> list[Item]:
-    """What each run still needs, reckoned with these timings of this machine where they cover its network."""
-    return [_item(registry, layout, key, timings) for key in keys]
+def plan(experiments: Iterable[Experiment], timings: dict[str, Timing]) -> list[Item]:
+    """What each run still needs, computed with these timings of this machine where they cover its network."""
+    return [_item(experiment, timings) for experiment in experiments]
 
 
-def _item(registry: Registry, layout: Layout, key: str, timings: dict[str, Timing]) -> Item:
-    run = registry.run(key)
-    epochs = epochs_of(recipe_of(registry, run), run)
-    left = epochs_left(registry, layout, key, epochs)
-    speed, multiply_adds = speed_of(registry, run, timings), training_multiply_adds(registry, key, left)
+def _item(experiment: Experiment, timings: dict[str, Timing]) -> Item:
+    left = epochs_left(experiment)
+    speed, multiply_adds = speed_of(experiment, timings), training_multiply_adds(experiment, left)
     return Item(
-        key=key,
-        state=state.state(registry, layout, key),
+        key=experiment.key,
+        state=state.state(experiment),
         epochs_left=left,
-        epochs=epochs,
+        epochs=experiment.epochs,
         multiply_adds=multiply_adds,
         hours=multiply_adds / speed.multiply_adds_per_second / SECONDS_PER_HOUR,
         device=speed.device,
         speed=speed.source,
-        disk_bytes=result_bytes(registry, key) if left else 0,
-        checkpoint_bytes=checkpoint_bytes(registry, run) if left else 0,
-        memory_bytes=memory_bytes(registry, run) if left else 0,
+        disk_bytes=result_bytes(experiment) if left else 0,
+        checkpoint_bytes=checkpoint_bytes(experiment) if left else 0,
+        memory_bytes=memory_bytes(experiment) if left else 0,
     )
 
 
-def epochs_left(registry: Registry, layout: Layout, key: str, epochs: int) -> int:
+def epochs_left(experiment: Experiment) -> int:
     """Epochs of a run that are still to be trained; its newest checkpoint has the number of those behind it."""
-    if state.is_evaluated(registry, layout, key):
+    if state.is_evaluated(experiment):
         return 0  # its network may be absent
-    if state.is_trained(registry, layout, key) and layout.model(key).exists():
+    if state.is_trained(experiment) and experiment.files.model.exists():
         return 0
-    checkpoints = layout.work(fingerprints.training_fingerprint(registry, layout, key)).glob(fingerprints.CHECKPOINTS)
-    return epochs - max((int(path.name.split("-")[1]) for path in checkpoints), default=0)
+    checkpoints = experiment.layout.work(training_fingerprint(experiment)).glob(CHECKPOINTS)
+    return experiment.epochs - max((int(path.name.split("-")[1]) for path in checkpoints), default=0)
 
 
 def total(registry: Registry, layout: Layout, items: list[Item]) -> Total:
@@ -146,7 +112,7 @@ def total(registry: Registry, layout: Layout, items: list[Item]) -> Total:
         gpu_hours=sum(item.hours for item in items if item.device == "gpu"),
         core_hours=sum(item.hours for item in items if item.device == "cpu"),
         results_bytes=sum(item.disk_bytes for item in items),
-        data_bytes=sum(data_bytes(registry, layout, name) for name in sorted(unfinished)),
+        data_bytes=sum(data_bytes(layout, name, registry.datasets[name]) for name in sorted(unfinished)),
         checkpoint_bytes=max((item.checkpoint_bytes for item in items), default=0),
         memory_bytes=max((item.memory_bytes for item in items), default=0),
     )

@@ -8,7 +8,7 @@ the one after that. No torch in here: Snakemake asks for every job.
 from math import ceil
 from typing import Literal
 
-from eps_resnet.experiments.registry import Registry, recipe_of
+from eps_resnet.experiments.experiment import Experiment
 from eps_resnet.operations.speed import speed_of
 from eps_resnet.runs.cost import (
     FORWARD_AND_BACKWARD,
@@ -32,42 +32,34 @@ WORKER = 600  # megabytes of a process that decodes images, an assumption: three
 MEGABYTE = 10**6
 
 
-def minutes(registry: Registry, key: str, stage: Stage, attempt: int = 1) -> int:
+def minutes(experiment: Experiment, stage: Stage, attempt: int = 1) -> int:
     """Minutes that a job of this stage asks for, counting attempts from 1."""
-    seconds = _multiply_adds(registry, key, stage) / speed_of(registry, registry.run(key), {}).multiply_adds_per_second
+    seconds = _multiply_adds(experiment, stage) / speed_of(experiment, {}).multiply_adds_per_second
     return (START_MINUTES + ceil(MARGIN * seconds / 60)) * _factor(attempt)
 
 
-def _multiply_adds(registry: Registry, key: str, stage: Stage) -> float:
-    """Of all that a stage computes, however much of it a former attempt has done; a simulation computes nothing."""
-    if registry.simulated:
-        return 0
+def _multiply_adds(experiment: Experiment, stage: Stage) -> float:
+    """Of all that a stage computes, however much of it a former attempt has done."""
     if stage == "train":
-        return training_multiply_adds(registry, key)
+        return training_multiply_adds(experiment)
     if stage == "prune":
         return 0
-    run = registry.run(key)
-    tests = registry.datasets[run.dataset].archives[0].test_images
-    return 2 * tests * step_multiply_adds(registry, run, 1) / FORWARD_AND_BACKWARD  # the gated and the pruned network
+    tests = experiment.data.archives[0].test_images
+    return 2 * tests * step_multiply_adds(experiment, 1) / FORWARD_AND_BACKWARD  # the gated and the pruned network
 
 
-def megabytes(
-    registry: Registry, key: str, stage: Stage, attempt: int = 1, processes: int = 1, workers: int = 0
-) -> int:
+def megabytes(experiment: Experiment, stage: Stage, attempt: int = 1, processes: int = 1, workers: int = 0) -> int:
     """Megabytes of memory that a job of this stage asks for, counting attempts from 1.
 
     `processes` train together; `workers` decode images, all together.
     """
-    run = registry.run(key)
-    if registry.simulated:
-        return CPU_PROCESS
     if stage == "prune":
-        return _rounded(CPU_PROCESS + MARGIN * network_cost(registry, run).file_bytes / MEGABYTE) * _factor(attempt)
-    if recipe_of(registry, run).device == "cpu":
-        process = CPU_PROCESS + MARGIN * memory_bytes(registry, run) / MEGABYTE
+        return _rounded(CPU_PROCESS + MARGIN * network_cost(experiment).file_bytes / MEGABYTE) * _factor(attempt)
+    if experiment.recipe.device == "cpu":
+        process = CPU_PROCESS + MARGIN * memory_bytes(experiment) / MEGABYTE
     else:  # the card holds the network; the machine holds the images on their way there, and checkpoints
-        process = GPU_PROCESS + MARGIN * stored_bytes(registry, run.dataset) / MEGABYTE
-    written = MARGIN * checkpoint_bytes(registry, run) / MEGABYTE
+        process = GPU_PROCESS + MARGIN * stored_bytes(experiment.data) / MEGABYTE
+    written = MARGIN * checkpoint_bytes(experiment) / MEGABYTE
     return _rounded(processes * process + workers * WORKER + written) * _factor(attempt)
 
 

@@ -6,9 +6,9 @@ The paper publishes no training times, so there is nothing between the two.
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from eps_resnet.experiments.experiment import Experiment
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.experiments.models import Run
-from eps_resnet.experiments.registry import Registry, recipe_of
 from eps_resnet.files.atomic import read_json
 from eps_resnet.runs.cost import CPU_MULTIPLY_ADDS_PER_SECOND, GPU_MULTIPLY_ADDS_PER_SECOND, step_multiply_adds
 
@@ -65,12 +65,12 @@ def machine() -> dict[str, Any]:
     }
 
 
-def speed_of(registry: Registry, run: Run, timings: dict[str, Timing]) -> Speed:
+def speed_of(experiment: Experiment, timings: dict[str, Timing]) -> Speed:
     """The speed of a run's network: from its timing, or else the one assumed for the device that its recipe names."""
-    timing = timings.get(network_name(run))
-    if timing is not None and timing.multiply_adds == step_multiply_adds(registry, run):
+    timing = timings.get(network_name(experiment.run))
+    if timing is not None and timing.multiply_adds == step_multiply_adds(experiment):
         return Speed(timing.multiply_adds / timing.seconds, timing.device, "scaled" if timing.timed[1:] else "measured")
-    if recipe_of(registry, run).device == "gpu":
+    if experiment.recipe.device == "gpu":
         return Speed(GPU_MULTIPLY_ADDS_PER_SECOND, "gpu", "assumed")
     return Speed(CPU_MULTIPLY_ADDS_PER_SECOND, "cpu", "assumed")
 

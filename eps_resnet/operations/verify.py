@@ -7,11 +7,11 @@ from typing import Any
 
 from eps_resnet.data import manifest as data_manifest
 from eps_resnet.evidence.figures import current
+from eps_resnet.experiments.experiment import Experiment
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.experiments.registry import Registry
 from eps_resnet.files.atomic import read_json
 from eps_resnet.files.digests import is_sealed, sha256
-from eps_resnet.operations.simulation import simulated_results
 from eps_resnet.provenance import fingerprints, state
 from eps_resnet.provenance.code import Layer
 
@@ -56,11 +56,8 @@ def verify(registry: Registry, layout: Layout) -> Verification:
         _verify_data(found, registry, layout, name)
     for key in registry.runs:
         if layout.result(key).exists():
-            _verify_training(found, registry, layout, key)
-            _verify_evaluation(found, registry, layout, key)
-    if not registry.simulated:
-        for path in simulated_results(layout):
-            found.add(path, "is simulated: its numbers are invented", "delete the folder it lies in")
+            _verify_training(found, registry.experiment(key, layout))
+            _verify_evaluation(found, registry.experiment(key, layout))
     for path in _strangers(registry, layout):
         found.add(path, "belongs to no run of the registry", "add the run to the registry, or move the folder away")
     for name in registry.figures:
@@ -76,29 +73,31 @@ def _verify_data(found: Verification, registry: Registry, layout: Layout, name: 
         for there in (path, layout.store(name)):
             if there.exists():
                 found.add(there, "is damaged or without its manifest", f"delete it, then {remedy}")
-    elif not state.is_fetched(registry, layout, name):
+    elif not state.is_fetched(layout, name, registry.datasets[name]):
         found.add(path, "names a copy that the registry does not accept", remedy)
     else:
         found.verified.append(str(path))
         found.expect(layout.store(name), manifest.sha256, f"delete it, then `dvc checkout` or {remedy}", True)
 
 
-def _verify_training(found: Verification, registry: Registry, layout: Layout, key: str) -> None:
-    path = layout.manifest(key)
+def _verify_training(found: Verification, experiment: Experiment) -> None:
+    key, files = experiment.key, experiment.files
+    path = files.manifest
     manifest = _sealed(found, path, f"`git checkout` it, or train anew: `eps-resnet train {key}`")
     if manifest is None:
         return
-    now = fingerprints.training_parts(registry, layout, key)
+    now = fingerprints.training_parts(experiment)
     _compare(found, path, manifest, now, "training", f"`eps-resnet why {key}` says what would be redone")
     remedy = "`git checkout` it, or delete manifest.json and train anew"
-    found.expect(layout.history(key), manifest.get("history_sha256"), remedy)
-    found.expect(layout.blocks(key), manifest.get("blocks_sha256"), remedy)
+    found.expect(files.history, manifest.get("history_sha256"), remedy)
+    found.expect(files.blocks, manifest.get("blocks_sha256"), remedy)
     remedy = "delete it, then `dvc checkout` or `dvc pull` it; without DVC it is trained anew where it is needed"
-    found.expect(layout.model(key), manifest.get("model_sha256"), remedy, may_be_absent=True)
+    found.expect(files.model, manifest.get("model_sha256"), remedy, may_be_absent=True)
 
 
-def _verify_evaluation(found: Verification, registry: Registry, layout: Layout, key: str) -> None:
-    path = layout.metrics(key)
+def _verify_evaluation(found: Verification, experiment: Experiment) -> None:
+    key, files = experiment.key, experiment.files
+    path = files.metrics
     remedy = f"`git checkout` it, or `eps-resnet evaluate {key}`"
     if not path.exists():
         found.absent.append(str(path))
@@ -106,10 +105,17 @@ def _verify_evaluation(found: Verification, registry: Registry, layout: Layout, 
     metrics = _sealed(found, path, remedy)
     if metrics is None:
         return
-    _compare(found, path, metrics, fingerprints.evaluation_parts(registry, layout, key), "evaluation", remedy)
-    if metrics.get("model_sha256") != (read_json(layout.manifest(key)) or {}).get("model_sha256"):
+    _compare(
+        found,
+        path,
+        metrics,
+        fingerprints.evaluation_parts(fingerprints.trained_fingerprint(experiment)),
+        "evaluation",
+        remedy,
+    )
+    if metrics.get("model_sha256") != (read_json(files.manifest) or {}).get("model_sha256"):
         found.add(path, "was measured on another network than manifest.json names", remedy)
-    found.expect(layout.pruned(key), metrics.get("pruned_sha256"), f"delete it, then `eps-resnet prune {key}`", True)
+    found.expect(files.pruned, metrics.get("pruned_sha256"), f"delete it, then `eps-resnet prune {key}`", True)
 
 
 def _verify_figure(found: Verification, registry: Registry, layout: Layout, name: str) -> None:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from eps_resnet.data.manifest import data_digest
 from eps_resnet.evidence.figures import current
+from eps_resnet.experiments.experiment import Experiment
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.experiments.registry import Registry
 from eps_resnet.files.atomic import read_json
@@ -21,13 +22,13 @@ class Step:
 
 def why(registry: Registry, layout: Layout, key: str) -> list[Step]:
     """The steps of a run in the order in which they are done: data, training, evaluation and each figure."""
-    run = registry.run(key)
-    data = _data(registry, layout, run.dataset)
-    training = _training(registry, layout, key)
-    evaluation = _evaluation(registry, layout, key, is_trained=not training)
+    experiment = registry.experiment(key, layout)
+    data = _data(experiment)
+    training = _training(experiment)
+    evaluation = _evaluation(experiment, is_trained=not training)
     steps = [
         # Images are needed for what is redone, and else not looked for.
-        Step(f"fetch {run.dataset}", data if training or evaluation else ()),
+        Step(f"fetch {experiment.run.dataset}", data if training or evaluation else ()),
         Step("train", training),
         Step("prune, evaluate", evaluation),
     ]
@@ -37,38 +38,40 @@ def why(registry: Registry, layout: Layout, key: str) -> list[Step]:
     return steps
 
 
-def _data(registry: Registry, layout: Layout, name: str) -> tuple[str, ...]:
+def _data(experiment: Experiment) -> tuple[str, ...]:
+    layout, name = experiment.layout, experiment.run.dataset
     if not layout.store(name).exists():
         return ("the images are not here",)
-    if not state.is_fetched(registry, layout, name):
+    if not state.is_fetched(layout, name, experiment.data):
         return ("data/ holds a copy that the registry does not accept",)
     if sha256(layout.store(name)) != data_digest(layout, name):
         return ("the images were altered",)
     return ()
 
 
-def _training(registry: Registry, layout: Layout, key: str) -> tuple[str, ...]:
-    manifest, now = read_json(layout.manifest(key)), fingerprints.training_parts(registry, layout, key)
+def _training(experiment: Experiment) -> tuple[str, ...]:
+    path, now = experiment.files.manifest, fingerprints.training_parts(experiment)
+    manifest = read_json(path)
     if manifest is None:
-        folder = layout.work(fingerprints.training_fingerprint(registry, layout, key))
+        folder = experiment.layout.work(fingerprints.training_fingerprint(experiment))
         checkpoints = sorted(folder.glob(fingerprints.CHECKPOINTS))
         return (f"it was interrupted; it resumes from {checkpoints[-1].name}",) if checkpoints else ("it never ran",)
     if not is_sealed(manifest):
-        return (f"{layout.manifest(key)} was altered",)
+        return (f"{path} was altered",)
     return tuple(fingerprints.reasons(manifest.get("made_from"), now, "training", state.device_of(manifest)))
 
 
-def _evaluation(registry: Registry, layout: Layout, key: str, is_trained: bool) -> tuple[str, ...]:
-    manifest, metrics = read_json(layout.manifest(key)), read_json(layout.metrics(key))
+def _evaluation(experiment: Experiment, is_trained: bool) -> tuple[str, ...]:
+    manifest, metrics = read_json(experiment.files.manifest), read_json(experiment.files.metrics)
     if not is_trained:
         return ("it follows the training",)
     if metrics is None:
         return ("it never ran",)
     if not is_sealed(metrics):
-        return (f"{layout.metrics(key)} was altered",)
+        return (f"{experiment.files.metrics} was altered",)
     if metrics.get("model_sha256") != manifest.get("model_sha256"):
         return ("the metrics are of another network",)
-    now = fingerprints.evaluation_parts(registry, layout, key)
+    now = fingerprints.evaluation_parts(manifest["fingerprint"])
     return tuple(fingerprints.reasons(metrics.get("made_from"), now, "evaluation"))
 
 
@@ -83,5 +86,5 @@ def _figure(registry: Registry, layout: Layout, name: str, follows: bool) -> tup
     now = current.table_parts(registry, layout, name)
     if reasons := fingerprints.reasons(manifest.get("made_from"), now, "tables"):
         return tuple(reasons)
-    waits = [k for k in registry.runs_of(name) if not state.is_evaluated(registry, layout, k)]
+    waits = [k for k in registry.runs_of(name) if not state.is_evaluated(registry.experiment(k, layout))]
     return (f"runs that it shows are not done: {', '.join(waits)}",) if waits else ()

@@ -59,14 +59,24 @@ def modules(places: Iterable[Path]) -> list[Path]:
 @cache
 def layer_digest(layer: Layer, figure: str | None = None) -> str:
     """The digest of a layer of the code that runs."""
-    return code_digest(file.read_text(encoding="utf-8") for file in layer_files(layer, figure))
+    return code_digest(map(_source, layer_files(layer, figure)))
+
+
+@cache
+def _source(file: Path) -> str:
+    return file.read_text(encoding="utf-8")
 
 
 def code_digest(sources: Iterable[str]) -> str:
     """Sixteen hexadecimal digits of what these modules' statements do, whatever their order and places."""
-    found = [ast.dump(statement) for source in sources for statement in statements(source)]
+    found = [meaning for source in sources for meaning in _meanings(source)]
     imports = {line for line in found if line.startswith("Import")}  # a module more imports the same once more
     return digest(sorted(imports) + sorted(line for line in found if line not in imports))
+
+
+@cache
+def _meanings(source: str) -> tuple[str, ...]:
+    return tuple(map(ast.dump, statements(source)))
 
 
 def statements(source: str) -> list[ast.stmt]:

@@ -22,17 +22,22 @@ SHOWN = 60  # characters of a value in a message
 NEUTRAL: dict[str, Any] = {}
 
 
-@cache
 def training_parts(experiment: Experiment) -> dict[str, Any]:
     """Everything a training depends on; its digest is the training's fingerprint."""
-    run, data = experiment.run, experiment.data
     return {
-        "run": run.model_dump(mode="json"),
+        **_configuration(experiment),
+        "data": data_digest(experiment.layout, experiment.run.dataset),
+        "code": layer_digest("training"),
+    }
+
+
+@cache
+def _configuration(experiment: Experiment) -> dict[str, Any]:
+    return {
+        "run": experiment.run.model_dump(mode="json"),
         "recipe": _used(experiment),
         "blocks": list(experiment.blocks),
-        "images": data.model_dump(mode="json", include={"classes", "channels", "size"}),
-        "data": data_digest(experiment.layout, run.dataset),
-        "code": layer_digest("training"),
+        "images": experiment.data.model_dump(mode="json", include={"classes", "channels", "size"}),
     }
 
 
@@ -48,7 +53,6 @@ def _used(experiment: Experiment) -> dict[str, Any]:
     return {**used, "epochs": experiment.epochs}
 
 
-@cache
 def training_fingerprint(experiment: Experiment) -> str:
     """Fingerprint of a run's training by the present code."""
     return digest(training_parts(experiment))

@@ -18,8 +18,8 @@ rule fetch:
         mem_mb=8000,
         runtime=60,
     params:
-        source=lambda w: f"--from={shlex.quote(SOURCES[w.dataset])}" if w.dataset in SOURCES else "",
-        options=OPTIONS,
+        source=lambda w: eps.source(w.dataset),
+        options=eps.options,
     message:
         "Fetching and verifying {wildcards.dataset}"
     shell:

@@ -1,19 +1,19 @@
 rule prune:
     input:
-        unpack(prune_inputs),
+        unpack(lambda w: eps.prune_inputs(w.run)),
     output:
-        layout.pruned("{run}"),
+        layout.run("{run}").pruned,
     log:
         layout.log("prune", "{run}"),
-    priority: FIRST
+    priority: eps.first
     conda:
         "../../environment.yml"
     threads: 1
     resources:
-        mem_mb=memory("prune"),
-        runtime=run_time("prune"),
+        mem_mb=lambda w, attempt: eps.megabytes("prune", w.run, attempt),
+        runtime=lambda w, attempt: eps.minutes("prune", w.run, attempt),
     params:
-        options=OPTIONS,
+        options=eps.options,
     message:
         "Pruning {wildcards.run}"
     shell:
@@ -22,28 +22,28 @@ rule prune:
 
 rule evaluate:
     input:
-        unpack(evaluate_inputs),
+        unpack(lambda w: eps.evaluate_inputs(w.run)),
     output:
         report(
-            update(str(layout.metrics("{run}"))),
+            update(str(layout.run("{run}").metrics)),
             caption="../report/metrics.rst",
             category="Metrics",
-            subcategory=lambda w: experiments.datasets[experiments.runs[w.run].dataset].title,
+            subcategory=lambda w: eps.title(w.run),
             labels={"run": "{run}"},
         ),
     log:
         layout.log("evaluate", "{run}"),
-    priority: FIRST
+    priority: eps.first
     conda:
         "../../environment.yml"
-    threads: lambda w: decoders(w.run) or 1
+    threads: lambda w: eps.decoders(w.run) or 1
     resources:
-        gpu=lambda w: int(recipe(w.run).device == "gpu"),
-        mem_mb=memory("evaluate"),
-        runtime=run_time("evaluate"),
+        gpu=lambda w: int(eps.needs_card(w.run)),
+        mem_mb=lambda w, attempt: eps.megabytes("evaluate", w.run, attempt),
+        runtime=lambda w, attempt: eps.minutes("evaluate", w.run, attempt),
     params:
-        options=OPTIONS,
-        sharing=SHARING,
+        options=eps.options,
+        sharing=eps.sharing,
     message:
         "Evaluating {wildcards.run}"
     shell:

@@ -1,55 +1,46 @@
 localrules:
-    table,
-    draw,
+    figure,
 
 
-rule table:
+rule figure:
     input:
-        unpack(table_inputs),
+        unpack(lambda w: eps.figure_inputs(w.figure)),
     output:
-        csv=report(layout.tables("{figure}") / "table.csv", category="Tables", **described("table")),
+        csv=report(
+            layout.tables("{figure}") / "table.csv",
+            caption="../report/table.rst",
+            category="Tables",
+            subcategory=lambda w: eps.about(w.figure)["dataset"],
+            labels={"figure": "{figure}"},  # one: of several, the report may make switches that lead nowhere
+        ),
+        svg=report(
+            layout.tables("{figure}") / "figure.svg",
+            caption="../report/figure.rst",
+            category="Figures",
+            subcategory=lambda w: eps.about(w.figure)["dataset"],
+            labels={"figure": "{figure}"},
+        ),
         markdown=layout.tables("{figure}") / "table.md",
-    log:
-        layout.log("table", "{figure}"),
-    conda:
-        "../../environment.yml"
-    resources:
-        mem_mb=2000,
-        runtime=10,
-    params:
-        options=OPTIONS,
-        about=about,
-    message:
-        "Writing the table of {wildcards.figure}"
-    shell:
-        "eps-resnet table {wildcards.figure} {params.options} 2> {log:q}"
-
-
-rule draw:
-    input:
-        unpack(draw_inputs),
-    output:
-        svg=report(layout.tables("{figure}") / "figure.svg", category="Figures", **described("figure")),
         png=layout.tables("{figure}") / "figure.png",
         manifest=layout.table_manifest("{figure}"),
     log:
-        layout.log("draw", "{figure}"),
+        layout.log("figures", "{figure}"),
     conda:
         "../../environment.yml"
     resources:
         mem_mb=2000,
         runtime=10,
     params:
-        options=OPTIONS,
-        about=about,
+        options=eps.options,
+        about=lambda w: eps.about(w.figure),
     message:
-        "Drawing {wildcards.figure}"
+        "Writing the table of {wildcards.figure} and drawing it"
     shell:
         "eps-resnet draw {wildcards.figure} {params.options} 2> {log:q}"
 
 
 # A target of its own for each figure: `snakemake --cores 8 figure6-cifar10`.
-for figure_name in experiments.figures:
+for figure_name in eps.registry.figures:
 
     rule:
         name:
@@ -59,10 +50,10 @@ for figure_name in experiments.figures:
 
 
 # And one for each data set: `snakemake --cores 2 cifar10-cpu`.
-for dataset_name in experiments.datasets:
+for dataset_name in eps.registry.datasets:
 
     rule:
         name:
             dataset_name
         input:
-            targets([dataset_name]),
+            eps.targets([dataset_name]),

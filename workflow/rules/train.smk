@@ -6,29 +6,29 @@
 # the training would end at once, the job with it, and the training would be killed while it saves.
 rule train:
     input:
-        unpack(train_inputs),
+        unpack(lambda w: eps.train_inputs(w.run)),
     output:
-        model=update(str(layout.model("{run}"))),
-        history=update(str(layout.history("{run}"))),
-        blocks=update(str(layout.blocks("{run}"))),
-        manifest=update(str(layout.manifest("{run}"))),
+        model=update(str(layout.run("{run}").model)),
+        history=update(str(layout.run("{run}").history)),
+        blocks=update(str(layout.run("{run}").blocks)),
+        manifest=update(str(layout.run("{run}").manifest)),
     log:
         layout.log("train", "{run}"),
     benchmark:
         layout.log("train", "{run}").with_suffix(".tsv")
-    priority: lambda w: WORTH[w.run]
+    priority: lambda w: eps.worth[w.run]
     conda:
         "../../environment.yml"
-    threads: lambda w: decoders(w.run, cards(w.run)) or 1
+    threads: lambda w: eps.decoders(w.run, eps.cards(w.run)) or 1
     resources:
-        gpu=lambda w: cards(w.run),
+        gpu=lambda w: eps.cards(w.run),
         nodes=1,  # all of them on one machine
-        mem_mb=memory("train"),
-        runtime=run_time("train"),
+        mem_mb=lambda w, attempt: eps.megabytes("train", w.run, attempt),
+        runtime=lambda w, attempt: eps.minutes("train", w.run, attempt),
     params:
-        launch=lambda w: launch(cards(w.run)),
-        options=OPTIONS,
-        sharing=SHARING,
+        launch=lambda w: eps.launch(w.run),
+        options=eps.options,
+        sharing=eps.sharing,
     message:
         "Training {wildcards.run}; progress in {log}"
     shell:

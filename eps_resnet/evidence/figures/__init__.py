@@ -22,6 +22,7 @@ from eps_resnet.evidence.figures.current import table_parts
 from eps_resnet.evidence.figures.remarks import remarks_of
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.experiments.registry import Registry
+from eps_resnet.files.atomic import write_json
 from eps_resnet.files.digests import digest, sha256, write_sealed
 
 
@@ -65,8 +66,14 @@ def caption(registry: Registry, layout: Layout, name: str, rows: pd.DataFrame) -
     return remarks_of(registry, layout, name, rows) + module_of(registry, name).CAPTION
 
 
+def write_figure(registry: Registry, layout: Layout, name: str) -> None:
+    """Writes the table of a figure, and the drawing of that table."""
+    write_table(registry, layout, name)
+    write_drawing(registry, layout, name)
+
+
 def write_table(registry: Registry, layout: Layout, name: str) -> None:
-    """Writes table.csv and table.md of a figure, with "not run" where runs are missing."""
+    """Writes table.csv, table.md and summary.json of a figure, with "not run" where runs are missing."""
     module = module_of(registry, name)
     rows = module.table(registry, layout, name)
     notes = caption(registry, layout, name, rows) + module.NOTES
@@ -76,21 +83,19 @@ def write_table(registry: Registry, layout: Layout, name: str) -> None:
     if len(means):
         views.insert(0, means)
         notes.append(results.MEANS)
-    if registry.simulated:
-        rows = rows.assign(simulated=True)
     drawing.write_table(layout.tables(name), _title(registry, name), rows, views, notes)
+    write_json(layout.summary(name), results.summary(rows))
 
 
 def write_drawing(registry: Registry, layout: Layout, name: str) -> None:
-    """Writes figure.svg and figure.png of a figure, then the manifest that says what table and drawing show."""
+    """Draws a figure from its table.csv, then writes the manifest that says what table and drawing show."""
     module = module_of(registry, name)
-    rows = module.table(registry, layout, name)
+    rows = drawing.read_table(layout.tables(name))
     canvas = module.draw(rows)
     drawing.head(canvas, _title(registry, name))
     drawing.save(layout.tables(name), canvas, caption(registry, layout, name, rows))
     made_from = table_parts(registry, layout, name)
     manifest = {
-        **({"simulated": True} if registry.simulated else {}),
         "figure": name,
         "fingerprint": digest(made_from),
         "runs": list(dict.fromkeys(rows["run"])),

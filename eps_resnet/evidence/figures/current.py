@@ -29,7 +29,7 @@ def table_parts(registry: Registry, layout: Layout, name: str) -> dict[str, Any]
         "decay": data.recipe.weight_decay,
         "images": read_json(layout.data_manifest(figure.dataset)),
         "results": results,
-        "states": {key: state(registry, layout, key) for key in results},
+        "states": {key: state(registry.experiment(key, layout)) for key in results},
         "published": [sha256(path) for path in published_files(figure.figure)],
         "code": layer_digest("tables", figure.figure),
     }
@@ -44,7 +44,7 @@ def is_drawn(registry: Registry, layout: Layout, name: str) -> bool:
     """Whether a figure's tables show the present results of its runs, all of which are done."""
     manifest = read_json(layout.table_manifest(name))
     is_of_these = is_current(manifest, table_parts(registry, layout, name), "tables")
-    return is_of_these and all(is_evaluated(registry, layout, key) for key in registry.runs_of(name))
+    return is_of_these and all(is_evaluated(registry.experiment(key, layout)) for key in registry.runs_of(name))
 
 
 def result_files(layout: Layout, figure: str, key: str) -> list[Path]:

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure as Drawing
 from eps_resnet.evidence.figures.results import over_seeds
 from eps_resnet.experiments.models import Method
 from eps_resnet.files.atomic import write_atomically, write_text
+from eps_resnet.files.errors import UserError
 
 # Okabe and Ito's colours differ for the colour-blind; markers and dashes differ in grey.
 STYLES: dict[str, dict[str, Any]] = {
@@ -25,6 +26,7 @@ STYLES: dict[str, dict[str, Any]] = {
 }
 PAPER: dict[str, Any] = {"linestyle": ":", "linewidth": 1, "markerfacecolor": "white", "markersize": 5}
 BLOCK = re.compile(r"^(\d*)([-+#~=_.)]|`(?=``))")  # what would begin a list, a heading or a block of code in Markdown
+TEXTS = ("run", "method", "state", "kept_per_stage", "pattern", "published_pattern")  # columns of tables
 QUIET = "#595959"  # text beside the data
 plt.rcParams.update(
     {
@@ -161,6 +163,15 @@ def write_table(folder: Path, title: str, rows: pd.DataFrame, views: list[pd.Dat
     lines = [line for view in views for line in [*_markdown_table(view), ""]]
     items = ["- " + BLOCK.sub(r"\1\\\2", _as_markdown(note).strip()) for note in notes]
     write_text(folder / "table.md", "\n".join([f"# {_as_markdown(title)}", "", *lines, *items]) + "\n")
+
+
+def read_table(folder: Path) -> pd.DataFrame:
+    """The rows of table.csv. Raises UserError if there is none."""
+    path = folder / "table.csv"
+    if not path.exists():
+        raise UserError(f"There is no {path} to draw; `eps-resnet table {folder.name}` writes it.")
+    rows = pd.read_csv(path, dtype=dict.fromkeys(TEXTS, object))
+    return rows.where(rows.notna() | ~rows.columns.isin(TEXTS), None)
 
 
 def _markdown_table(view: pd.DataFrame) -> list[str]:

@@ -75,7 +75,7 @@ def runs_table(registry: Registry, layout: Layout, name: str) -> pd.DataFrame:
     """One row per run of a figure; the measured columns are empty where the run is not done."""
     rows = []
     for key, run in registry.runs_of(name).items():
-        is_done = state.state(registry, layout, key) == "done"
+        is_done = state.state(registry.experiment(key, layout)) == "done"
         rows.append(
             {
                 "run": key,
@@ -259,6 +259,19 @@ COLUMNS = (
     "has looked at the test images). Flickered: gates neither open nor closed throughout the last batches of that "
     "epoch, and gates that were not as pruning takes them to be in some test batch."
 )
+
+
+def summary(rows: pd.DataFrame) -> dict[str, float]:
+    """A few numbers of a table: its runs, and of the finished ones mean error by method and mean discarded share."""
+    runs = rows.drop_duplicates("run")
+    done = runs[runs["state"] == "done"]
+    numbers: dict[str, float] = {"runs": len(runs), "done": len(done)}
+    if "error_pruned" in done:
+        for method, group in done.groupby("method"):
+            numbers[f"error {method}"] = round(float(group["error_pruned"].astype(float).mean()), 6)
+        if len(gated := done[done["method"] == "epsilon_side"]):
+            numbers["discarded"] = round(float(gated["discarded_ratio"].astype(float).mean()), 6)
+    return numbers
 
 
 def percents(rows: pd.DataFrame, column: str) -> pd.Series[str]:

@@ -25,7 +25,6 @@ from eps_resnet.evidence.verdict import Verdict
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.experiments.registry import Registry
 from eps_resnet.files.atomic import write_text
-from eps_resnet.operations import simulation
 from eps_resnet.provenance import state
 
 VERDICTS: tuple[str, ...] = get_args(Verdict)
@@ -59,10 +58,9 @@ def render(registry: Registry, layout: Layout) -> str:
     """The report as HTML. What has not run shows as such."""
     environment = _environment()
     script = _asset(environment, "page.js")
-    states = {key: state.state(registry, layout, key) for key in registry.runs}
+    states = {key: state.state(registry.experiment(key, layout)) for key in registry.runs}
     comparisons = compare(registry, layout)
     return environment.get_template("index.html.j2").render(
-        notice=simulation.REMARK if registry.simulated else None,
         style=_asset(environment, "style.css"),
         script=script,
         script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),

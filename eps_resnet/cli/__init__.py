@@ -1,0 +1,66 @@
+"""The command line, `eps-resnet`: parses, calls, prints. With --json: one JSON document on standard output, no more.
+
+torch takes seconds to import and pydantic, for the registry, as long as all the rest: who asks for help waits for
+neither, since each command imports itself what it needs.
+"""
+
+import errno
+import os
+import sys
+
+import typer
+
+from eps_resnet.cli import evidence, look, project, steps
+from eps_resnet.files.errors import UserError
+from eps_resnet.files.interruption import Interrupted
+
+app = typer.Typer(
+    help="Reproduces epsilon-ResNet (CVPR 2018): fetch, train, prune, evaluate, draw, compare. "
+    "Snakemake runs the same steps for all experiments.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+for commands in (steps.commands, look.commands, evidence.commands, project.commands):
+    app.registered_commands += commands.registered_commands
+
+UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
+
+
+def main() -> None:
+    """Runs the command line. A user's mistake ends with one clear message and exit code 1, without a traceback.
+
+    A training that a signal stopped ends with 128 + its number, as a shell says of a process that a signal ended.
+    """
+    try:
+        app()
+    except UserError as error:
+        _fail(str(error))
+    except Interrupted as stop:
+        _fail(str(stop) + ".", 128 + stop.signal)
+    except RuntimeError as error:
+        _fail_of_card(error)
+    except OSError as error:
+        _fail(
+            f"{error.filename or 'A file'} cannot be {'written' if error.errno in UNWRITABLE else 'read or written'}: "
+            f"{error.strerror}. Free some space or choose a folder you may write to with --root; what was finished "
+            "before is kept, and an interrupted training resumes."
+        )
+
+
+def _fail_of_card(error: RuntimeError) -> None:
+    """Says that a card failed or has no memory left; raises any other error."""
+    import torch
+
+    if not isinstance(error, torch.OutOfMemoryError | torch.AcceleratorError):
+        raise error
+    _fail(
+        f"{str(error).splitlines()[0]:.300} The same command resumes from the last checkpoint. Where memory ran out: "
+        "let fewer trainings share a card (--config sharing), or give one more cards (--config gpus)."
+    )
+
+
+def _fail(message: str, code: int = 1) -> None:
+    process = f", process {os.environ['RANK']}" if "RANK" in os.environ else ""  # of those that torchrun started
+    print(f"eps-resnet{process}: {message}", file=sys.stderr)
+    raise SystemExit(code)

@@ -1,0 +1,48 @@
+"""How commands print: tables for 80 columns or wider, numbers, JSON."""
+
+import json
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+from rich.console import Console, Group
+from rich.padding import Padding
+from rich.table import Table
+
+WIDE = 160  # columns, where no terminal says how many there are
+
+
+def print_json(document: Any) -> None:
+    print(json.dumps(document, indent=2, allow_nan=False))
+
+
+def print_facts(facts: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print_json(facts)
+        return
+    view = Table(show_header=False)
+    for name, value in facts.items():
+        view.add_row(name, "–" if value is None else str(value))
+    plain_console().print(view)
+
+
+def print_findings(findings: Iterable[tuple[str, str, str]]) -> None:
+    """Verdicts with what they are about and why."""
+    view = Table(box=None, pad_edge=False, show_header=False)
+    view.add_column(no_wrap=True)
+    for verdict, statement, why in findings:
+        view.add_row(verdict, Group(statement, Padding(why, (0, 0, 0, 2))))
+    plain_console().print(view)
+
+
+def plain_console() -> Console:
+    """A console that takes text as it is, wide where no terminal says how wide it is."""
+    return Console(width=None if sys.stdout.isatty() else WIDE, markup=False, emoji=False, highlight=False)
+
+
+def number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.5g}"
+
+
+def percent(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2%}"

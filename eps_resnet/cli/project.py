@@ -1,0 +1,99 @@
+"""The project itself: seeds, imports, generated files, locks, the lineage of its code."""
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from eps_resnet.cli.options import EXPERIMENTS, HERE, AsJson, RegistryFile, Root, Targets, load
+from eps_resnet.cli.printing import print_json
+from eps_resnet.experiments.layout import Layout
+
+if TYPE_CHECKING:
+    pass
+
+commands = typer.Typer()
+
+
+@commands.command("import")
+def import_results(
+    folder: Annotated[Path, typer.Argument(help="Another project: a clone, or a copy of a cluster's folder.")],
+    as_json: AsJson = False,
+    root: Root = HERE,
+    registry_file: RegistryFile = EXPERIMENTS,
+) -> None:
+    """Take over finished runs made from the same recipe, code and images; fail if one is refused."""
+    from eps_resnet.exchange.import_results import import_results
+    from eps_resnet.experiments.yaml_file import shown
+
+    outcomes = import_results(registry_file, Layout(root), folder)
+    if as_json:
+        print_json([asdict(outcome) for outcome in outcomes])
+    else:
+        for outcome in outcomes:
+            reasons = f": {'; '.join(outcome.reasons)}" if outcome.reasons else ""
+            print(f"{shown(outcome.key)}  {outcome.outcome}{reasons}")
+    counts = {name: sum(o.outcome == name for o in outcomes) for name in ("imported", "already here", "refused")}
+    print(", ".join(f"{count} {name}" for name, count in counts.items()) + ".", file=sys.stderr)
+    if counts["imported"]:
+        _generate_if_ours(registry_file)
+        print("`make tables` writes tables, drawings and the report with them.", file=sys.stderr)
+    if counts["refused"]:
+        raise SystemExit(1)
+
+
+@commands.command()
+def seeds(
+    count: Annotated[int, typer.Argument(min=1, max=100, help="How many seeds each configuration shall have, from 0.")],
+    targets: Targets = None,
+    registry_file: RegistryFile = EXPERIMENTS,
+) -> None:
+    """Add further seeds to the registry."""
+    from eps_resnet.exchange.further_runs import add_runs, further_seeds
+    from eps_resnet.experiments.targets import ALL, runs_of
+
+    experiments = load(registry_file)
+    added = further_seeds(experiments, runs_of(experiments, targets or [ALL]), count)
+    if added:
+        add_runs(registry_file, added)
+        _generate_if_ours(registry_file)
+    print(f"{registry_file}: {len(added)} runs added.", file=sys.stderr)
+
+
+def _generate_if_ours(registry_file: Path) -> None:
+    """Keeps the generated files in step with the project's own registry."""
+    if registry_file.resolve() == EXPERIMENTS.resolve():
+        generate()
+
+
+@commands.command()
+def unlock() -> None:
+    """Release the lock that a killed Snakemake left in this folder; refused while its process lives."""
+    from eps_resnet.operations import working_folder
+
+    print(working_folder.unlock(), file=sys.stderr)
+
+
+@commands.command()
+def attest() -> None:
+    """Compare the present code with the former one by short trainings; if they agree, former results stay current."""
+    from eps_resnet.operations.attest import attest
+
+    added = attest()
+    for entry in added:
+        print(f"{entry.layer}: {len(entry.probes or {})} probes are the same; added to the lineage.", file=sys.stderr)
+    if not added:
+        print("The code that makes results is the attested one.", file=sys.stderr)
+
+
+@commands.command()
+def generate() -> None:
+    """Write what is generated from the registry: dvc.yaml and Snakemake's JSON schema."""
+    from eps_resnet.operations.generated import FILES
+
+    experiments = load(EXPERIMENTS)
+    for path, content in FILES.items():
+        path.write_text(content(experiments))
+        print(path, file=sys.stderr)

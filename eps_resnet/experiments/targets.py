@@ -1,0 +1,38 @@
+"""What people name to be made: everything, the demo, a data set, a figure or a run, as Snakemake's targets are."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+from eps_resnet.experiments.registry import Registry
+from eps_resnet.files.errors import UserError
+
+ALL, DEMO = "all", "demo"  # Snakemake's targets beside those that the registry names
+
+
+def runs_of(registry: Registry, targets: Iterable[str]) -> list[str]:
+    """The keys of the runs that targets need, each once, in the registry's order.
+
+    A target is `all` (the paper), `demo`, a data set, a figure or a run, as Snakemake's are. Raises UserError for
+    anything else.
+    """
+    needed: set[str] = set()
+    for target in targets:
+        needed |= set(_runs_of(registry, target))
+    return [key for key in registry.runs if key in needed]
+
+
+def _runs_of(registry: Registry, target: str) -> Iterable[str]:
+    if target in (ALL, DEMO):
+        wanted = {n for n, data in registry.datasets.items() if (data.is_papers if target == ALL else data.demo)}
+        return [key for key, run in registry.runs.items() if run.dataset in wanted]
+    if target in registry.datasets:
+        return [key for key, run in registry.runs.items() if run.dataset == target]
+    if target in registry.figures:
+        return registry.runs_of(target)
+    if target in registry.runs:
+        return [target]
+    near = get_close_matches(
+        target, [ALL, DEMO, *registry.datasets, *registry.figures, *registry.runs], n=3, cutoff=0.4
+    )
+    hint = f"; did you mean {' or '.join(near)}?" if near else "."
+    raise UserError(f"No target is called {target!r}. There are {ALL}, {DEMO}, the data sets, figures and runs{hint}")
