@@ -1,7 +1,8 @@
 # make demo: trains and prunes the demo networks and compares them with the committed results.
 # make tables: writes all tables, drawings and the report from the results there are.
 # make bench: measures how fast all of it is, against goals (docs/speed.md).
-# make test: runs the tests; make test-faults those that kill, damage and flood for up to half an hour. All set up .venv from the lock file first if it is missing.
+# make test: runs the quick tests, in minutes; make test-all also those that take processes and whole trainings, as continuous integration does.
+# make test-faults: runs those that kill, damage and flood for up to half an hour. All set up .venv from the lock file first if it is missing.
 # make test-cluster: starts a Slurm of one node and interrupts trainings in it, minutes; Debian, as root.
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -13,7 +14,7 @@ DEMO ?= demo
 ONE_SEED := config/demo.yaml # the committed results have five
 LONGEST := $(patsubst %,$(DEMO)/results/digits-110-%-s0/metrics.json,standard standard_side epsilon_side-2p5)
 
-.PHONY: demo demo-runs bench simulation tables test test-faults test-cluster check setup lock
+.PHONY: demo demo-runs bench simulation tables test test-all test-faults test-cluster check setup lock
 
 demo: demo-runs
 	@$(BIN)/eps-resnet print --root demo --registry $(ONE_SEED) $(FIGURES)
@@ -38,6 +39,9 @@ tables: setup
 
 test: setup
 	@$(BIN)/python -m pytest
+
+test-all: setup
+	@$(BIN)/python -m pytest -m "not faults and not cluster" --durations=30
 
 test-faults: setup
 	@$(BIN)/python -m pytest -m faults --dist worksteal

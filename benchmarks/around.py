@@ -12,19 +12,18 @@ from tempfile import TemporaryDirectory
 import torch
 
 from benchmarks.measure import Line, in_turns
-from benchmarks.trainings import CHANNELS, REGISTRY, SIZE, step_of, training_of
+from benchmarks.trainings import CHANNELS, CPU, REGISTRY, SIZE, step_of, training_of
 from eps_resnet.data import store
 from eps_resnet.experiments.layout import Layout
-from eps_resnet.method import train as train_module
+from eps_resnet.method import loop
 from eps_resnet.method.inputs.batches import TensorBatches
-from eps_resnet.method.train import train
 from eps_resnet.runs import memory
 from eps_resnet.runs.checkpoint import Keeper
+from eps_resnet.runs.train import train
 
 ITEM, STEPS, IMAGES = "8 around", 390, 50_000  # CIFAR's steps in an epoch and training images
 PAIRS = 5
 SMALL = "digits-56-epsilon_side-2p5-s0"  # the run whose steps are counted apart
-CPU = torch.device("cpu")
 
 
 def lines(cores: int) -> list[Line]:
@@ -66,7 +65,7 @@ def _processor_seconds() -> float:
 
 def _share_of_steps(folder: Path) -> float:
     """The part of a training's time in its steps: batches, evaluation, records and checkpoints are the rest."""
-    for path in Layout(folder).result(SMALL).iterdir():
+    for path in Layout(folder).run(SMALL).folder.iterdir():
         path.unlink()
     command = [sys.executable, "-m", "benchmarks.around", str(folder)]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
@@ -75,7 +74,7 @@ def _share_of_steps(folder: Path) -> float:
 
 def _train(folder: Path) -> float:
     """Trains the small run and returns the share of its processor time that its steps took."""
-    spent, really = [0.0], train_module.train_step
+    spent, really = [0.0], loop.train_step
 
     def timed(*arguments: object) -> object:
         started = time.process_time()
@@ -83,11 +82,11 @@ def _train(folder: Path) -> float:
         spent[0] += time.process_time() - started
         return result
 
-    train_module.train_step = timed  # type: ignore[assignment]
+    loop.train_step = timed  # type: ignore[assignment]
     torch.set_num_threads(1)
     memory.keep_freed()
     started = time.process_time()
-    train(REGISTRY, Layout(folder), SMALL, CPU, 1)
+    train(REGISTRY.experiment(SMALL, Layout(folder)), CPU, 1)
     return spent[0] / (time.process_time() - started)
 
 
@@ -114,7 +113,7 @@ def _checkpoint(folder: Path, cores: int) -> Line:
     training = training_of(110)
     step = step_of(training)
     step()
-    keeper = Keeper(folder / "work", {}, training, CPU)
+    keeper = Keeper(folder / "work", training, CPU)
     what = "a checkpoint / an epoch, ResNet-110 (one a minute is written)"
     return _share(what, keeper.save, step, 0.01, cores)
 

@@ -16,18 +16,14 @@ import numpy as np
 import torch
 
 from benchmarks.measure import Line
-from benchmarks.trainings import REGISTRY, training_of
+from benchmarks.trainings import CPU, REGISTRY, experiment_of, training_of
 from eps_resnet.data import digits
 from eps_resnet.evidence.published import published_csv
-from eps_resnet.experiments.registry import recipe_of
 from eps_resnet.method.certificate import response_bound
 from eps_resnet.method.inputs.batches import TensorBatches
-from eps_resnet.method.networks.architecture import architecture_of
-from eps_resnet.method.networks.resnet import ResNet, initialise
-from eps_resnet.method.schedule import RateSchedule, epochs_of
+from eps_resnet.method.loop import new_training, train_epoch
+from eps_resnet.method.schedule import RateSchedule
 from eps_resnet.method.state import Training
-from eps_resnet.method.streams import stream
-from eps_resnet.method.train import train_epoch
 
 ITEM, DEMO, PAPER = "4 certified blocks", "digits-56-epsilon_side-2p5-s0", "752-epsilon_side-2p5-s0"
 OPEN, CLOSED = 3.0, 1.0  # units a block and step; certified: none
@@ -50,23 +46,21 @@ def _demo(cores: int) -> Line:
 
 
 def _train(certifies: bool) -> tuple[Training, float]:
-    run = REGISTRY.run(DEMO)
-    data, recipe = REGISTRY.datasets[run.dataset], recipe_of(REGISTRY, run)
-    network = ResNet(architecture_of(run, data, recipe))
-    initialise(network, recipe.initialisation, stream(run.seed, "weights"))
-    training = Training(run, recipe, network.to(memory_format=torch.channels_last))
+    experiment = experiment_of(REGISTRY.run(DEMO))
+    training = new_training(experiment, CPU)
     training.certifies = certifies
-    batches = TensorBatches(digits.read(data.archives[0]), recipe, run.seed, torch.device("cpu"))
+    images = digits.read(experiment.data.archives[0])
+    batches = TensorBatches(images, experiment.recipe, experiment.run.seed, CPU)
     started = time.perf_counter()
-    for _ in range(epochs_of(recipe, run)):
+    for _ in range(experiment.epochs):
         train_epoch(training, batches)
     return training, time.perf_counter() - started
 
 
 def _reckoned(dataset: str, cores: int) -> Line:
     run = REGISTRY.run(f"{dataset}-{PAPER}")
-    data, recipe = REGISTRY.datasets[dataset], recipe_of(REGISTRY, run)
-    epochs, blocks = epochs_of(recipe, run), run.depth // 2 - 1
+    experiment = experiment_of(run)
+    data, recipe, epochs, blocks = experiment.data, experiment.recipe, experiment.epochs, sum(experiment.blocks)
     discarded = _discarded(data.published_name or "", epochs, blocks)
     schedule, folds = RateSchedule.of(recipe, run), np.zeros(epochs + 1)
     for epoch in range(1, epochs + 1):  # by how many powers of e weights without gradient have decayed since the start

@@ -21,17 +21,15 @@ from torch import Tensor, nn
 
 from benchmarks.inputs import CPU
 from benchmarks.peers import peers_network, plain_epochs
-from benchmarks.trainings import REGISTRY, new_training
+from benchmarks.trainings import REGISTRY, experiment_of, new_training
 from eps_resnet.data import store
 from eps_resnet.data.store import Images
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.experiments.models import Run
-from eps_resnet.experiments.registry import recipe_of
 from eps_resnet.files.atomic import read_json, write_text
 from eps_resnet.files.machine import machine
 from eps_resnet.method.inputs.batches import TensorBatches
-from eps_resnet.method.schedule import epochs_of
-from eps_resnet.method.train import train_epoch
+from eps_resnet.method.loop import train_epoch
 
 DATASET, DEPTH, WEIGHT_DECAY = "cifar10-cpu", 20, 0.001
 OURS = [
@@ -47,7 +45,8 @@ def main() -> None:
     """Trains theirs with each seed and times both, if that was not done, beside the errors of our finished runs."""
     torch.set_num_threads(1)
     images, found = store.load(Layout(), DATASET), read_json(RESULTS) or {"errors": {}}
-    found["errors"]["ours"] = {str(run.seed): read_json(Layout().metrics(run.key))["error"]["final"] for run in OURS}
+    ours = {str(run.seed): read_json(experiment_of(run).files.metrics) for run in OURS}
+    found["errors"]["ours"] = {seed: metrics["error"]["final"] for seed, metrics in ours.items()}
     if "seconds_an_epoch" not in found:
         found |= {"seconds_an_epoch": _speeds(images), "machine": machine(CPU, 1, 1)}
     for name, make in NETWORKS.items():
@@ -98,9 +97,9 @@ NETWORKS = {"pytorchcv": peers_network, "pytorchcv, as the paper's": _as_the_pap
 
 def _last_error(make: Callable[[Images], nn.Module], run: Run, images: Images) -> float:
     torch.manual_seed(run.seed)
-    recipe = recipe_of(REGISTRY, run)
-    last = epochs_of(recipe, run)
-    *_, error = islice(plain_epochs(make(images), run, recipe, images, {last}), last)
+    experiment = experiment_of(run)
+    last = experiment.epochs
+    *_, error = islice(plain_epochs(make(images), run, experiment.recipe, images, {last}), last)
     return error
 
 

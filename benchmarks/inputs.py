@@ -22,8 +22,8 @@ from eps_resnet.data.store import Images
 from eps_resnet.experiments.models import Recipe, Run
 from eps_resnet.method.inputs.batches import TensorBatches
 from eps_resnet.method.inputs.jpeg import MEAN, STD, training_image
+from eps_resnet.method.loop import train_step
 from eps_resnet.method.streams import stream
-from eps_resnet.method.train import train_step
 
 ITEM = "5 input"
 CPU = torch.device("cpu")

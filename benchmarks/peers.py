@@ -25,16 +25,14 @@ from benchmarks.inputs import (
     usual_loader,
 )
 from benchmarks.measure import Line, in_turns, line
-from benchmarks.trainings import REGISTRY, new_training
+from benchmarks.trainings import REGISTRY, experiment_of, new_training
 from eps_resnet.data import digits
 from eps_resnet.data.store import Images
-from eps_resnet.experiments.layout import Layout
 from eps_resnet.experiments.models import Recipe, Run
-from eps_resnet.experiments.registry import recipe_of
 from eps_resnet.method.inputs.batches import TEST_BATCH, TensorBatches
-from eps_resnet.method.schedule import RateSchedule, epochs_of
+from eps_resnet.method.loop import train_epoch, train_step
+from eps_resnet.method.schedule import RateSchedule
 from eps_resnet.method.streams import stream
-from eps_resnet.method.train import train_epoch, train_step
 
 ITEM = "10 peers"
 CIFAR, IMAGENET, DEMO = "cifar10-110-standard-s0", "imagenet-101-standard-s0", "digits-20-standard-s0"
@@ -119,7 +117,7 @@ def _feeding(step: Callable[[Tensor, Tensor], object], batches: Iterator[Batch])
 def _cifar(cores: int) -> list[Line]:
     """A step with its batch, at a rate of 0, so that random images leave every weight a number."""
     run = REGISTRY.run(CIFAR)
-    data, recipe = REGISTRY.datasets[run.dataset], recipe_of(REGISTRY, run)
+    data, recipe = experiment_of(run).data, experiment_of(run).recipe
     images, training = drawn_images(IMAGES, data.channels, data.size, data.classes), new_training(run)
     usual = usual_loader(images.train_images, images.train_labels, recipe)
     ours = _feeding(
@@ -140,7 +138,7 @@ def _cifar(cores: int) -> list[Line]:
 
 def _imagenet(cores: int) -> Line:
     run = REGISTRY.run(IMAGENET)
-    data, recipe = REGISTRY.datasets[run.dataset], recipe_of(REGISTRY, run)
+    data, recipe = experiment_of(run).data, experiment_of(run).recipe
     draw = stream(0, "images")
     inputs = torch.randn(IMAGENET_BATCH, data.channels, data.size, data.size, generator=draw)
     labels = torch.randint(data.classes, (IMAGENET_BATCH,), generator=draw)
@@ -182,10 +180,10 @@ class Reached:
 
 def _time_to_error() -> Line:
     """The demo's training and the same recipe in a plain loop, until both have the error the demo ends with."""
-    run = REGISTRY.run(DEMO)
-    data = REGISTRY.datasets[run.dataset]
-    target = json.loads(Layout().metrics(DEMO).read_text())["error"]["settled"]
-    images, last = digits.read(data.archives[0]), epochs_of(recipe_of(REGISTRY, run), run)
+    experiment = experiment_of(REGISTRY.run(DEMO))
+    run, last = experiment.run, experiment.epochs
+    target = json.loads(experiment.files.metrics.read_text())["error"]["settled"]
+    images = digits.read(experiment.data.archives[0])
     ours, theirs = (_reached(work(images), target, last) for work in (_our_epochs, _peers_epochs))
     ratio = theirs.seconds / ours.seconds
     what = f"time to the demo's test error of {target:.2%}, ResNet-{run.depth}: times as fast as pytorchcv's network"
@@ -214,7 +212,7 @@ def _our_epochs(images: Images) -> Iterator[float]:
 def _peers_epochs(images: Images) -> Iterator[float]:
     run = REGISTRY.run(DEMO)
     torch.manual_seed(run.seed)
-    return plain_epochs(peers_network(images), run, recipe_of(REGISTRY, run), images)
+    return plain_epochs(peers_network(images), run, experiment_of(run).recipe, images)
 
 
 def peers_network(images: Images) -> nn.Module:

@@ -14,15 +14,15 @@ from pathlib import Path
 import torch
 from torch.nn import BatchNorm2d
 
-from benchmarks.inputs import CPU
-from benchmarks.trainings import REGISTRY
-from eps_resnet.experiments.layout import Layout
+from benchmarks.trainings import CPU, REGISTRY, experiment_of
 from eps_resnet.files.atomic import read_json, write_text
-from eps_resnet.measure.prune import load_pruned
 from eps_resnet.method.inputs.batches import Batches
 from eps_resnet.method.inputs.open import open_batches
 from eps_resnet.method.networks.resnet import ResNet
 from eps_resnet.method.predict import predict
+from eps_resnet.provenance import records
+from eps_resnet.provenance.records import Metrics
+from eps_resnet.runs.networks import load_pruned
 
 DATASET = "cifar10-cpu"
 RESULTS = Path(__file__).parent / "results" / "recalibration.json"
@@ -33,16 +33,17 @@ def main() -> None:
     torch.set_num_threads(1)
     found = read_json(RESULTS) or {}
     for key, run in REGISTRY.runs.items():
-        if run.dataset == DATASET and Layout().pruned(key).exists():
-            digest = read_json(Layout().metrics(key))["pruned_sha256"]
-            if found.get(key, {}).get("pruned_sha256") == digest:
+        experiment = experiment_of(run)
+        metrics = records.read(Metrics, experiment.files.metrics)
+        if run.dataset == DATASET and metrics and experiment.files.pruned.exists():
+            if found.get(key, {}).get("pruned_sha256") == metrics.pruned_sha256:
                 continue
-            batches = open_batches(REGISTRY, Layout(), run, CPU)
-            network = load_pruned(REGISTRY, Layout(), key)
+            batches = open_batches(experiment, CPU)
+            network = load_pruned(experiment)
             before = predict(network, batches).error
             recalibrate(network, batches)
             found[key] = {
-                "pruned_sha256": digest,
+                "pruned_sha256": metrics.pruned_sha256,
                 "pruned": before,
                 "recalibrated": predict(network, batches).error,
             }

@@ -7,15 +7,16 @@ import torch
 from torch import Tensor
 
 from eps_resnet.experiments import registry
+from eps_resnet.experiments.experiment import Experiment
+from eps_resnet.experiments.layout import Layout
 from eps_resnet.experiments.models import Method, Run
-from eps_resnet.experiments.registry import recipe_of
-from eps_resnet.method.networks.architecture import architecture_of
-from eps_resnet.method.networks.resnet import ResNet, initialise
+from eps_resnet.method import loop
+from eps_resnet.method.loop import train_step
 from eps_resnet.method.state import Training
 from eps_resnet.method.streams import stream
-from eps_resnet.method.train import train_step
 
 REGISTRY = registry.load(Path("config/experiments.yaml"))
+CPU = torch.device("cpu")
 BATCH, CHANNELS, SIZE, CLASSES = 128, 3, 32, 10
 
 
@@ -30,13 +31,16 @@ def training_of(depth: int, method: Method = "epsilon_side", gated: bool = True)
 
 def new_training(run: Run) -> Training:
     """The training of a run before its first step, its gates, if any, all open."""
-    recipe = recipe_of(REGISTRY, run)
-    network = ResNet(architecture_of(run, REGISTRY.datasets[run.dataset], recipe))
-    initialise(network, recipe.initialisation, stream(run.seed, "weights"))
-    network.to(memory_format=torch.channels_last).train()
+    training = loop.new_training(experiment_of(run), CPU)
+    training.network.train()
     if run.epsilon is not None:
-        network.set_epsilon(0.0)
-    return Training(run, recipe, network)
+        training.network.set_epsilon(0.0)
+    return training
+
+
+def experiment_of(run: Run) -> Experiment:
+    """A run of the registry's data sets, with the recipe and the files that the project has of it."""
+    return REGISTRY.experiment_of(run, Layout())
 
 
 def batch(images: int = BATCH) -> tuple[Tensor, Tensor]:

@@ -7,7 +7,10 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from copy import deepcopy
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -18,8 +21,12 @@ from eps_resnet.data.fetch import fetch
 from eps_resnet.experiments import registry
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.experiments.registry import Registry
+from eps_resnet.files import lock
 from eps_resnet.files.atomic import read_json
 from eps_resnet.files.digests import SEAL, write_sealed
+from eps_resnet.runs.evaluate import evaluate
+from eps_resnet.runs.networks import prune_run
+from eps_resnet.runs.train import train
 
 PROJECT = Path(__file__).resolve().parent.parent
 torch.set_num_threads(1)
@@ -86,10 +93,17 @@ def real_data() -> Path:
     return Path(folder)
 
 
+@cache
+def _digits() -> dict[str, Any]:
+    """The data set in the project's registry."""
+    document = yaml.load((PROJECT / "config/experiments.yaml").read_text(), yaml.CSafeLoader)
+    digits: dict[str, Any] = document["datasets"]["digits"]
+    return digits
+
+
 def small_registry(path: Path, recipe: dict[str, object] | None = None) -> Path:
     """Writes a registry of depth-8 digits runs, two epochs each (or as `recipe` says), and returns its path."""
-    document = yaml.safe_load((PROJECT / "config/experiments.yaml").read_text())
-    digits = document["datasets"]["digits"]
+    digits = deepcopy(_digits())
     digits["recipe"] |= {"epochs": {"standard": 2, "epsilon": 2}, "weight_decay": 0.008, **(recipe or {})}
     common = {"dataset": "digits", "depth": 8, "seed": 0}
     document = {
@@ -116,17 +130,54 @@ def small_registry(path: Path, recipe: dict[str, object] | None = None) -> Path:
     return path
 
 
-@pytest.fixture
-def small(tmp_path: Path) -> tuple[Registry, Layout]:
-    """The small registry and a root with its digits fetched."""
-    experiments, layout = registry.load(small_registry(tmp_path / "experiments.yaml")), Layout(tmp_path)
+def prepared(folder: Path, recipe: dict[str, object] | None = None) -> tuple[Registry, Layout]:
+    """The small registry, with these changes of its recipe, and a root with its digits fetched."""
+    experiments, layout = registry.load(small_registry(folder / "experiments.yaml", recipe)), Layout(folder)
     fetch(experiments, layout, "digits")
     return experiments, layout
 
 
+@pytest.fixture
+def small(tmp_path: Path) -> tuple[Registry, Layout]:
+    """The small registry and a root with its digits fetched."""
+    return prepared(tmp_path)
+
+
+def once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], str | None]) -> tuple[Path, str]:
+    """A folder that `make` fills, once for all processes of these tests, and what it returned."""
+    base = factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base  # each worker has a folder in the shared one
+    folder, returned = shared / name, shared / f"{name}.txt"
+    with lock.held(shared / f"{name}.lock", name):
+        if not returned.exists():
+            shutil.rmtree(folder, ignore_errors=True)  # of a worker in which it failed
+            folder.mkdir()
+            returned.write_text(make(folder) or "")
+    return folder, returned.read_text()
+
+
+@pytest.fixture(scope="session")
+def _trained_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    def make(folder: Path) -> None:
+        experiments, layout = prepared(folder)
+        for experiment in [experiments.experiment(key, layout) for key in experiments.runs]:
+            train(experiment, torch.device("cpu"), 1)
+            prune_run(experiment)
+            evaluate(experiment)
+
+    return once(tmp_path_factory, "trained", make)[0]
+
+
+@pytest.fixture
+def trained(_trained_once: Path, tmp_path: Path) -> tuple[Registry, Layout]:
+    """The small registry and a root in which its runs are trained, pruned and evaluated, for the test to change."""
+    shutil.copytree(_trained_once, tmp_path, dirs_exist_ok=True)
+    return registry.load(tmp_path / "experiments.yaml"), Layout(tmp_path)
+
+
 BIN = Path(sys.executable).parent
 # The command line, with a checkpoint after every step, so that there is much to resume from and to break.
-OFTEN = "from eps_resnet import checkpoint, cli; checkpoint.SECONDS = -1; cli.main()"
+OFTEN = "from eps_resnet.runs import checkpoint; from eps_resnet import cli; checkpoint.SECONDS = -1; cli.main()"
 PARTS = ("Snakefile", "workflow", "profiles", "config", "paper_tables/published", "environment.yml", "eps_resnet")
 
 
@@ -172,8 +223,7 @@ def project(tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A project in which `snakemake demo` has run, and what that printed."""
-    folder = copy_project(tmp_path_factory.mktemp("demo"))
-    return folder, run(folder, "snakemake", "--cores", "2", "demo")
+    return once(tmp_path_factory, "demo", lambda folder: run(copy_project(folder), "snakemake", "--cores", "2", "demo"))
 
 
 @pytest.fixture

@@ -184,7 +184,7 @@ def test_an_altered_store_is_noticed_when_it_is_loaded(experiments: Registry, ar
 @pytest.mark.parametrize(
     ("name", "file", "train_images", "test_images"),
     [
-        ("cifar10", "cifar-10-binary-half.tar.gz", 25_000, 10_000),
+        pytest.param("cifar10", "cifar-10-binary-half.tar.gz", 25_000, 10_000, marks=pytest.mark.slow),
         ("cifar100", "cifar-100-binary-subset.tar.gz", 10_000, 2_000),
     ],
 )

@@ -399,25 +399,23 @@ def test_images_that_are_not_what_they_should_be_are_fetched_anew(
 
 
 FETCH = """
-import os, pickle, sys
+import pickle, sys
 from pathlib import Path
-from eps_resnet.data import store
 from eps_resnet.data.fetch import fetch
 from eps_resnet.experiments.layout import Layout
-if sys.argv[3:] == ["killed between store and manifest"]:
-    store.write = lambda *_: os.kill(os.getpid(), 9)
 fetch(pickle.loads(Path(sys.argv[1]).read_bytes()), Layout(Path(sys.argv[2])), "cifar10")
 """
 
 
-def fetching(registry: Registry, layout: Layout, *arguments: str) -> "subprocess.Popen[str]":
+def fetching(registry: Registry, layout: Layout) -> "subprocess.Popen[str]":
     """A process of its own that fetches."""
     path = layout.root.with_name("registry")
     path.write_bytes(pickle.dumps(registry))
-    command = [sys.executable, "-c", FETCH, str(path), str(layout.root), *arguments]
+    command = [sys.executable, "-c", FETCH, str(path), str(layout.root)]
     return subprocess.Popen(command, cwd=PROJECT, stderr=subprocess.PIPE, text=True)
 
 
+@pytest.mark.slow
 def test_of_two_processes_one_downloads_and_the_other_says_for_whom_it_waits(
     cifar: tuple[Registry, Site], layout: Layout
 ) -> None:
@@ -438,12 +436,14 @@ def fetching_after(site: Site, registry: Registry, layout: Layout) -> "subproces
     return fetching(registry, layout)
 
 
-def test_a_process_killed_between_store_and_manifest_leaves_what_the_next_fetch_mends(
-    cifar: tuple[Registry, Site], layout: Layout
+def test_a_fetch_that_ends_between_store_and_manifest_leaves_what_the_next_one_mends(
+    cifar: tuple[Registry, Site], layout: Layout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     registry, site = cifar
-    with fetching(registry, layout, "killed between store and manifest") as process:
-        assert process.wait(60) == -signal.SIGKILL
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "write", lambda *_: signal.raise_signal(signal.SIGINT))
+        with pytest.raises(KeyboardInterrupt):
+            fetch(registry, layout, "cifar10")
     assert layout.store("cifar10").exists()
     layout.store("cifar10").with_name(".cifar10.json.1.part").write_text("{")  # as of a kill within the next write
     with pytest.raises(UserError, match="run `eps-resnet fetch cifar10`"):

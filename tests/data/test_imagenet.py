@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from eps_resnet.data import imagenet
+from eps_resnet.data import imagenet, listing
+from eps_resnet.data.decode import decoded
 from eps_resnet.data.fetch import fetch
 from eps_resnet.data.imagenet import DEVKIT, TEST_TAR, TRAIN_TAR
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.experiments.registry import Registry
 from eps_resnet.files import tensors
 from eps_resnet.files.errors import UserError
-from eps_resnet.method.inputs import jpeg
 from eps_resnet.provenance.state import is_fetched
 from tests.data.imagenet_copies import CLASSES, accepting, make_folder, make_tars
 
@@ -37,9 +37,9 @@ def test_the_tars_read_the_same_as_the_folder(experiments: Registry, folder: Pat
     )
     assert first == second
     assert first.sample_sha256 is not None
-    listings = [imagenet.load(place, "imagenet") for place in places]
+    listings = [listing.load(place, "imagenet") for place in places]
     for split, count in (("train", 12), ("test", 6)):
-        one, other = (listing[split] for listing in listings)
+        one, other = (stored[split] for stored in listings)
         assert len(one) == len(other) == count
         for i in range(count):
             assert one.name(i) == other.name(i)
@@ -113,50 +113,11 @@ def test_corrupt_images_within_the_share_are_left_out_and_every_table_will_say_s
     registry = accepting(experiments)
     manifest = fetch(registry, layout, "imagenet", str(folder))
     assert manifest.differs == "2 corrupt images left out"
-    assert is_fetched(registry, layout, "imagenet")
-    train = imagenet.load(layout, "imagenet")["train"]
+    assert is_fetched(layout, "imagenet", registry.datasets["imagenet"])
+    train = listing.load(layout, "imagenet")["train"]
     assert len(train) == 10
     assert not {train.name(i) for i in range(10)} & set(names)
     assert tensors.read(layout.store("imagenet"), "")[1]["corrupt"] == names
-
-
-def test_altered_images_are_noticed_by_the_sampled_checksum_at_fetch_and_at_opening(
-    experiments: Registry, folder: Path, layout: Layout
-) -> None:
-    registry = accepting(experiments)
-    digest = fetch(registry, layout, "imagenet", str(folder)).sample_sha256
-    known = accepting(experiments, sample_sha256=digest)
-    assert fetch(known, layout, "imagenet", str(folder)).sample_sha256 == digest
-    file = next((folder / "val" / CLASSES[2]).iterdir())
-    content = file.read_bytes()
-    file.write_bytes(content[:-2] + b"\xff\xff")
-    with pytest.raises(
-        UserError, match=r"no longer those that were fetched; run `eps-resnet fetch imagenet --from PATH`"
-    ):
-        imagenet.load(layout, "imagenet")
-    file.write_bytes(jpeg_like(content))
-    with pytest.raises(UserError, match=rf"its sampled checksum is \w+, expected {digest}"):
-        fetch(known, layout, "imagenet", str(folder))
-    file.unlink()
-    with pytest.raises(UserError, match=r"Image val/.* cannot be read from .*No such file"):
-        imagenet.load(layout, "imagenet")
-
-
-def jpeg_like(content: bytes) -> bytes:
-    """The same picture with a comment after its first marker: it still decodes."""
-    return content[:2] + b"\xff\xfe\x00\x04hi" + content[2:]
-
-
-def test_the_sample_is_evenly_spaced_over_both_splits(
-    experiments: Registry, folder: Path, layout: Layout, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    fetch(accepting(experiments), layout, "imagenet", str(folder))
-    listing, read = imagenet.load(layout, "imagenet"), []
-    monkeypatch.setattr(imagenet, "SAMPLE", 6)
-    original = imagenet.Split.read
-    monkeypatch.setattr(imagenet.Split, "read", lambda s, i: read.append(s.name(i)) or original(s, i))
-    imagenet.sample_sha256(listing)
-    assert read == [listing["train"].name(i) for i in (0, 3, 6, 9)] + [listing["test"].name(i) for i in (0, 3)]
 
 
 @pytest.mark.parametrize("source", [None, "nowhere", "https://example.org/imagenet.tar"])
@@ -168,21 +129,12 @@ def test_imagenet_is_never_downloaded_and_the_user_is_told_how_to_give_it(
     assert not list((layout.root / "data").iterdir())
 
 
-def test_a_store_without_its_images_on_this_machine_says_to_fetch(
-    experiments: Registry, folder: Path, layout: Layout
-) -> None:
-    fetch(accepting(experiments), layout, "imagenet", str(folder))
-    layout.image_location("imagenet").unlink()  # as after pulling the listing from another machine
-    with pytest.raises(UserError, match=r"There is no file .*location.*; run `eps-resnet fetch imagenet --from PATH`"):
-        imagenet.load(layout, "imagenet")
-
-
 def test_the_real_sample_is_an_accepted_copy_that_says_how_it_differs(
     experiments: Registry, real_data: Path, layout: Layout
 ) -> None:
     manifest = fetch(experiments, layout, "imagenet", str(real_data / "imagenette-subset"))
     assert manifest.copy == "sample"
     assert "10 of the 1,000 classes" in (manifest.differs or "")
-    train = imagenet.load(layout, "imagenet")["train"]
+    train = listing.load(layout, "imagenet")["train"]
     assert train.labels.bincount().tolist() == [40] * 10
-    assert jpeg.decoded(train, 7).dtype == torch.uint8
+    assert decoded(train, 7).dtype == torch.uint8

@@ -12,12 +12,10 @@ from hypothesis import strategies as st
 from eps_resnet.data import manifest, subset
 from eps_resnet.data.fetch import fetch
 from eps_resnet.data.store import Images, load
-from eps_resnet.experiments import registry as registry_module
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.experiments.models import Archive, DataSet
 from eps_resnet.experiments.registry import Registry
 from eps_resnet.files.errors import UserError
-from tests.conftest import PROJECT
 
 FILES = 5
 
@@ -41,8 +39,9 @@ def wanted(experiments: Registry, train: int, test: int, *, size: int = 4, valid
 
 
 @given(st.integers(2, 40), st.data())
-def test_of_copies_of_any_length_the_same_images_of_each_file_are_taken(each: int, draw: st.DataObject) -> None:
-    experiments = registry_module.load(PROJECT / "config/experiments.yaml")
+def test_of_copies_of_any_length_the_same_images_of_each_file_are_taken(
+    experiments: Registry, each: int, draw: st.DataObject
+) -> None:
     few = draw.draw(st.integers(1, each))
     data = wanted(experiments, FILES * few, 10)
     taken = [subset.taken("drawn", data, data.archives[0], numbered(length)) for length in (each, 2 * each)]
@@ -53,8 +52,9 @@ def test_of_copies_of_any_length_the_same_images_of_each_file_are_taken(each: in
 
 
 @given(st.integers(1, 20), st.integers(1, 20))
-def test_validation_images_are_training_images_that_are_not_trained_on(few: int, held: int) -> None:
-    experiments = registry_module.load(PROJECT / "config/experiments.yaml")
+def test_validation_images_are_training_images_that_are_not_trained_on(
+    experiments: Registry, few: int, held: int
+) -> None:
     data = wanted(experiments, FILES * few, FILES * held, validation=True)
     images = subset.taken("drawn", data, data.archives[0], numbered(few + held))
     assert sorted([*images.train_labels.tolist(), *images.test_labels.tolist()]) == list(range(FILES * (few + held)))
@@ -108,6 +108,7 @@ def test_another_version_of_the_same_copy_is_not_accepted(experiments: Registry)
     assert not manifest.is_accepted(stored, data.model_copy(update={"validation": True}))
 
 
+@pytest.mark.slow
 def test_real_images_are_taken_and_averaged_from_the_copy(
     experiments: Registry, tmp_path: Path, real_data: Path
 ) -> None:

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from eps_resnet.experiments.registry import Registry
 from eps_resnet.method.gate import gated_sum, masked_sum
+from eps_resnet.method.loop import train_step
 from eps_resnet.method.state import Training
-from eps_resnet.method.train import train_step
-from tests.method.test_train import new_training
+from tests.method.trainings import batch, new_training
 
 RESPONSES = st.lists(st.sampled_from([0.0, 1.0, 2.5, 2.6, 100.0, float("inf"), float("nan")]), min_size=4, max_size=4)
 
@@ -66,7 +66,7 @@ def test_a_block_expected_closed_keeps_no_activations_and_is_computed_once_if_it
     calls: list[bool] = []
     block = training.network.blocks[3]
     block.convs[0].register_forward_hook(lambda _m, _i, result: calls.append(result.requires_grad))
-    train_step(training, torch.randn(16, 1, 8, 8), torch.arange(16) % 10, 0.1)
+    train_step(training, *batch(), 0.1)
     assert calls == [False]
 
 
@@ -78,7 +78,7 @@ def test_a_step_reads_all_decisions_at_once(experiments: Registry, monkeypatch: 
     really = torch.Tensor.tolist
     monkeypatch.setattr(torch.Tensor, "tolist", lambda tensor: reads.append(tensor.numel()) or really(tensor))
     monkeypatch.setattr(torch.Tensor, "__float__", None)
-    train_step(training, torch.randn(16, 1, 8, 8), torch.arange(16) % 10, 0.1)
+    train_step(training, *batch(), 0.1)
     training.network.read_gates()
     assert set(reads) == {6}
 
@@ -92,18 +92,19 @@ def test_in_bfloat16_batch_norm_gates_and_loss_stay_in_float32(experiments: Regi
             conv.register_forward_hook(lambda _m, _i, result: seen["conv"].add(result.dtype))
         for norm in block.norms:
             norm.register_forward_hook(lambda _m, _i, result: seen["norm"].add(result.dtype))
-    loss, logits = train_step(training, torch.randn(16, 1, 8, 8), torch.arange(16) % 10, 0.1)
+    loss, logits = train_step(training, *batch(), 0.1)
     assert seen == {"conv": {torch.bfloat16}, "norm": {torch.float32}}
     assert loss.dtype == logits.dtype == torch.float32
     assert all(parameter.dtype == torch.float32 for parameter in network.parameters())
 
 
+@pytest.mark.slow
 def test_a_compiled_network_trains_what_the_plain_one_does(
     experiments: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without the last step, code for this processor, which takes a minute."""
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
-    plain, compiled = (new_training(experiments, 6.0, compiled=compiled) for compiled in (False, True))
+    plain, compiled = (new_training(experiments, 6.0, depth=8, compiled=compiled) for compiled in (False, True))
     for training in (plain, compiled):
         training.network.train()
         for _ in range(2):

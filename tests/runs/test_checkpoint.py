@@ -1,27 +1,27 @@
 """Checkpoints: written whole, two kept, damaged ones passed over, those of another training refused."""
 
+import errno
 import io
 import pickle
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
-from eps_resnet.data.fetch import fetch
-from eps_resnet.experiments import registry
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.experiments.registry import Registry
 from eps_resnet.files.errors import UserError
 from eps_resnet.files.tensors import digest_of
-from eps_resnet.method.train import train
 from eps_resnet.provenance.fingerprints import training_fingerprint, training_parts
 from eps_resnet.runs import checkpoint
-from tests.conftest import OFTEN, small_registry
+from eps_resnet.runs.train import train
+from tests.conftest import OFTEN
 
 GATED = "digits-8-epsilon_side-2p5-s0"
-MADE_FROM = {"recipe": {"weight_decay": 0.012, "batch": 128}, "code": {"gate": "a"}}
+MADE_FROM = {"recipe": {"weight_decay": 0.012, "batch": 128}, "code": "a"}
 
 
 def saved(folder: Path, *epochs: int) -> list[Path]:
@@ -71,11 +71,11 @@ def test_without_an_undamaged_one_training_starts_from_the_beginning(tmp_path: P
 
 def test_a_checkpoint_of_another_training_is_refused_and_the_difference_named(tmp_path: Path) -> None:
     saved(tmp_path, 1)
-    other = {"recipe": {"weight_decay": 0.02, "batch": 128}, "code": {"gate": "b"}}
+    other = {"recipe": {"weight_decay": 0.02, "batch": 128}, "code": "b"}
     with pytest.raises(UserError, match="belongs to another training") as error:
         checkpoint.load(tmp_path, other)
     assert "recipe.weight_decay was 0.012, is 0.02" in str(error.value)
-    assert "eps_resnet/method/gate.py was changed" in str(error.value)
+    assert "the code in eps_resnet/method and eps_resnet/data/decode.py was changed" in str(error.value)
     assert "batch" not in str(error.value)
 
 
@@ -112,23 +112,47 @@ def _torch_saved(thing: object) -> bytes:
 
 
 def test_a_state_that_does_not_fit_the_network_ends_with_a_sentence(small: tuple[Registry, Layout]) -> None:
-    experiments, layout = small
-    work = layout.work(training_fingerprint(experiments, layout, GATED))
-    made_from = training_parts(experiments, layout, GATED)
+    experiment = small[0].experiment(GATED, small[1])
+    work, made_from = experiment.layout.work(training_fingerprint(experiment)), training_parts(experiment)
     checkpoint.save(work, {"network.stem": torch.ones(2)}, {"epoch": 1, "step": 11, "made_from": made_from})
     with pytest.raises(UserError, match=r"(?s)do not fit this network .* Delete that folder"):
-        train(experiments, layout, GATED, torch.device("cpu"), 1)
+        train(experiment, torch.device("cpu"), 1)
 
 
-def test_no_space_for_a_checkpoint_stops_with_a_sentence_and_keeps_the_last_good_one(tmp_path: Path) -> None:
+def test_a_checkpoint_that_cannot_be_written_leaves_the_older_ones(
+    small: tuple[Registry, Layout], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    experiment, write = small[0].experiment(GATED, small[1]), checkpoint.write_atomically
+    written: list[Path] = []
+
+    def fill(path: Path, content: Callable[[Path], object]) -> None:
+        written.append(path)
+        if len(written) == 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(path, content)
+
+    monkeypatch.setattr(checkpoint, "SECONDS", -1)
+    monkeypatch.setattr(checkpoint, "write_atomically", fill)
+    with pytest.raises(OSError, match="No space left"):
+        train(experiment, torch.device("cpu"), 1)
+    kept = experiment.layout.work(training_fingerprint(experiment))
+    assert checkpoint.found(kept) == [written[1], written[0]]
+    found = checkpoint.load(kept, training_parts(experiment))
+    assert found is not None
+    assert found[1]["step"] == 2
+
+
+@pytest.mark.slow
+def test_no_space_for_a_checkpoint_stops_with_a_sentence_and_keeps_the_last_good_one(
+    small: tuple[Registry, Layout],
+) -> None:
     """On a file system that has room for two checkpoints of this network and half of a third."""
     if subprocess.run(["unshare", "-m", "true"], capture_output=True, check=False).returncode:
         pytest.skip("`unshare -m` is not permitted here: a small file system cannot be mounted")
-    path = small_registry(tmp_path / "experiments.yaml")
-    experiments, layout = registry.load(path), Layout(tmp_path)
-    fetch(experiments, layout, "digits")
+    experiments, layout = small
+    experiment, tmp_path = experiments.experiment(GATED, layout), layout.root
     (tmp_path / "work").mkdir()
-    options = f"train {GATED} --root {tmp_path} --registry {path}"
+    options = f"train {GATED} --root {tmp_path} --registry {tmp_path}/experiments.yaml"
     script = (
         f"mount -t tmpfs -o size=2M tmpfs {tmp_path}/work; {sys.executable} -c '{OFTEN}' {options}; "
         f"echo code $?; cp -r {tmp_path}/work {tmp_path}/kept"
@@ -138,6 +162,6 @@ def test_no_space_for_a_checkpoint_stops_with_a_sentence_and_keeps_the_last_good
     assert "code 1" in process.stdout, process.stderr
     assert "cannot be written: No space left on device" in process.stderr
     assert "Traceback" not in process.stderr
-    kept = tmp_path / "kept" / training_fingerprint(experiments, layout, GATED)
-    assert checkpoint.load(kept, training_parts(experiments, layout, GATED)) is not None
+    kept = tmp_path / "kept" / training_fingerprint(experiment)
+    assert checkpoint.load(kept, training_parts(experiment)) is not None
     assert list(kept.glob(".*.part")) == []

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from eps_resnet.experiments.layout import Layout
 from eps_resnet.experiments.registry import Registry
 from eps_resnet.files.errors import UserError
 from eps_resnet.runs import device
@@ -18,20 +19,21 @@ def test_a_recipe_for_the_cpu_stays_there_on_a_gpu_machine(
     experiments: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(device, "has_gpu", lambda: True)
-    assert device.choose(experiments, "digits-20-standard-s0") == torch.device("cpu")
+    assert device.choose(experiments.experiment("digits-20-standard-s0", Layout())) == torch.device("cpu")
 
 
 def test_the_override_lets_a_paper_run_train_on_the_cpu(experiments: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    paper = experiments.experiment("cifar10-110-standard-s0", Layout())
     monkeypatch.setattr(device, "has_gpu", lambda: False)
     with pytest.raises(UserError, match="No GPU here"):
-        device.choose(experiments, "cifar10-110-standard-s0")
+        device.choose(paper)
     monkeypatch.setenv("EPS_RESNET_ALLOW_CPU", "1")
-    assert device.choose(experiments, "cifar10-110-standard-s0") == torch.device("cpu")
+    assert device.choose(paper) == torch.device("cpu")
 
 
 def test_each_process_claims_a_card_of_its_own_and_gives_it_back_when_it_ends() -> None:
     cards_here = ["test-of-claims-a", "test-of-claims-b"]
-    program = f"from eps_resnet.device import claim_card; print(claim_card({cards_here}), flush=True); input()"
+    program = f"from eps_resnet.runs.device import claim_card; print(claim_card({cards_here}), flush=True); input()"
 
     def claimant() -> subprocess.Popen[str]:
         return subprocess.Popen([sys.executable, "-c", program], stdin=-1, stdout=-1, text=True)

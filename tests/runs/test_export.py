@@ -1,6 +1,8 @@
 """Exported programs: what a run's pruned network says of real images, any number at once; and nothing that differs."""
 
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from importlib import util
 from pathlib import Path
 
@@ -14,51 +16,48 @@ from eps_resnet import cli
 from eps_resnet.data import store
 from eps_resnet.data.fetch import fetch
 from eps_resnet.experiments import registry
+from eps_resnet.experiments.experiment import Experiment
 from eps_resnet.experiments.layout import Layout
-from eps_resnet.experiments.registry import Registry, recipe_of
+from eps_resnet.experiments.models import Run
+from eps_resnet.experiments.registry import Registry
 from eps_resnet.files import tensors
-from eps_resnet.files.atomic import write_json
 from eps_resnet.files.digests import sha256
 from eps_resnet.files.errors import UserError
-from eps_resnet.measure.prune import load_pruned, prune_run
-from eps_resnet.method.inputs.open import open_batches
 from eps_resnet.method.inputs.jpeg import MEAN
+from eps_resnet.method.inputs.open import open_batches
 from eps_resnet.method.networks.architecture import architecture_of
 from eps_resnet.method.networks.resnet import ResNet, initialise
 from eps_resnet.method.predict import predict
 from eps_resnet.method.streams import stream
-from eps_resnet.method.train import train
 from eps_resnet.runs import export as module
 from eps_resnet.runs.export import FORMATS, Classifier, compare, export
-from tests.conftest import PROJECT, change, small_registry
+from eps_resnet.runs.networks import load_pruned, prune_run
+from tests.conftest import PROJECT, change
 from tests.data.imagenet_copies import accepting, make_folder
 
 KEY = "digits-8-epsilon_side-2p5-s0"
 CPU = torch.device("cpu")
-Finished = tuple[Registry, Layout]
 SUFFIXES = pytest.mark.parametrize("suffix", list(FORMATS))
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+def collapsed(_trained_once: Path, tmp_path_factory: pytest.TempPathFactory) -> Experiment:
     """A run whose training is rewritten as if the first block of its second stage had collapsed, and pruned."""
-    folder = tmp_path_factory.mktemp("finished")
-    experiments, layout = registry.load(small_registry(folder / "experiments.yaml")), Layout(folder)
-    fetch(experiments, layout, "digits")
-    train(experiments, layout, KEY, CPU, 1)
-    weights, facts = tensors.read(layout.model(KEY), "")
-    tensors.write(layout.model(KEY), weights, {**facts, "discarded": [False, True, False]})
-    change(layout.manifest(KEY), model_sha256=sha256(layout.model(KEY)))
-    prune_run(experiments, layout, KEY)
-    return experiments, layout
+    folder = shutil.copytree(_trained_once, tmp_path_factory.mktemp("collapsed"), dirs_exist_ok=True)
+    experiment = registry.load(folder / "experiments.yaml").experiment(KEY, Layout(folder))
+    weights, facts = tensors.read(experiment.files.model, "")
+    tensors.write(experiment.files.model, weights, {**facts, "discarded": [False, True, False]})
+    change(experiment.files.manifest, model_sha256=sha256(experiment.files.model))
+    prune_run(experiment)
+    return experiment
 
 
 @pytest.fixture(scope="module")
-def written(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def written(collapsed: Experiment, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The run's program by suffix, each alone in its folder."""
     paths = {suffix: tmp_path_factory.mktemp("written") / f"network{suffix}" for suffix in FORMATS}
     for path in paths.values():
-        assert export(*finished, KEY, path).startswith("128 test images, in one batch and alone: the classes are")
+        assert export(collapsed, path).startswith("128 test images, in one batch and alone: the classes are")
     return paths
 
 
@@ -72,14 +71,13 @@ def opened(path: Path) -> Callable[[Tensor], Tensor]:
 
 @SUFFIXES
 def test_a_program_puts_raw_images_into_the_classes_of_the_evaluation_however_many_at_once(
-    finished: Finished, written: dict[str, Path], suffix: str
+    collapsed: Experiment, written: dict[str, Path], suffix: str
 ) -> None:
-    experiments, layout = finished
-    network = load_pruned(experiments, layout, KEY)
+    network = load_pruned(collapsed)
     assert network.architecture.kept == ((0,), (), (0,))
     assert list(written[suffix].parent.iterdir()) == [written[suffix]]  # the weights are inside
-    run, images = opened(written[suffix]), store.load(layout, "digits").test_images
-    expected = predict(network, open_batches(experiments, layout, experiments.run(KEY), CPU))
+    run, images = opened(written[suffix]), store.load(collapsed.layout, "digits").test_images
+    expected = predict(network, open_batches(collapsed, CPU))
     assert images.dtype == torch.uint8
     for size in (1, 7, 360):
         found = torch.cat([run(batch) for batch in torch.split(images, size)])
@@ -88,9 +86,9 @@ def test_a_program_puts_raw_images_into_the_classes_of_the_evaluation_however_ma
 
 
 def test_the_command_says_what_it_compared(
-    finished: Finished, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    collapsed: Experiment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    root = finished[1].root
+    root = collapsed.layout.root
     cli.export(KEY, tmp_path / "network.pt2", root, root / "experiments.yaml")
     assert capsys.readouterr().err.startswith(f"{tmp_path}/network.pt2: 128 test images, in one batch and alone: the ")
 
@@ -111,19 +109,23 @@ def test_the_batch_of_an_onnx_file_is_its_only_free_size(written: dict[str, Path
         session.run(None, {"images": np.zeros((1, 1, 8, 8), "float32")})
 
 
-def test_imagenets_program_holds_its_normalisation_by_colour(experiments: Registry, tmp_path: Path) -> None:
-    experiments, layout, key = accepting(experiments), Layout(tmp_path), "imagenet-101-epsilon_side-2p0-s0"
-    fetch(experiments, layout, "imagenet", str(make_folder(tmp_path / "images")))
-    run, data = experiments.run(key), experiments.datasets["imagenet"]
-    whole = architecture_of(run, data, recipe_of(experiments, run))
-    kept = {0, 4, 5}  # so the third and the fourth stage are skips with projections
+@pytest.mark.slow
+def test_imagenets_program_holds_its_normalisation_by_colour(
+    experiments: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry, run = accepting(experiments), Run(dataset="imagenet", depth=14, method="epsilon_side", epsilon=2.0)
+    experiment = registry.experiment_of(run, Layout(tmp_path))
+    fetch(registry, experiment.layout, "imagenet", str(make_folder(tmp_path / "images")))
+    whole = architecture_of(experiment)
+    kept = {0, 1}  # so the third and the fourth stage are skips with projections
     network = ResNet(whole.without([index not in kept for index in range(sum(map(len, whole.kept)))]))
     initialise(network, "variance_scaling", stream(0, "weights"))
-    tensors.write(layout.model(key), {"mean_image": 255 * torch.tensor(MEAN).reshape(3, 1, 1)}, {})
-    facts = {"model_sha256": sha256(layout.model(key)), "kept": network.architecture.kept}
-    tensors.write(layout.pruned(key), network.state_dict(), facts)
-    write_json(layout.manifest(key), facts)
-    assert export(experiments, layout, key, tmp_path / "network.onnx").startswith("6 test images")
+    files = experiment.files
+    tensors.write(files.model, {"mean_image": 255 * torch.tensor(MEAN).reshape(3, 1, 1)}, {})
+    digest = sha256(files.model)
+    tensors.write(files.pruned, network.state_dict(), {"model_sha256": digest, "kept": network.architecture.kept})
+    monkeypatch.setattr(module, "require_unaltered", lambda _: None)  # there is no manifest, as nothing was trained
+    assert export(experiment, tmp_path / "network.onnx").startswith("6 test images")
 
 
 def with_other_mean(load: Callable[..., Classifier]) -> Callable[..., Classifier]:
@@ -136,19 +138,19 @@ def with_other_mean(load: Callable[..., Classifier]) -> Callable[..., Classifier
 
 
 def test_a_program_that_disagrees_is_not_written_and_what_was_there_stays(
-    finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    collapsed: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "network.pt2").write_text("as it was")
     monkeypatch.setattr(module, "load", with_other_mean(module.load))
     for name in ("network.pt2", "other.pt2"):
         with pytest.raises(UserError, match=r"was not written.*was expected, but of 128 test images.*make setup"):
-            export(*finished, KEY, tmp_path / name)
+            export(collapsed, tmp_path / name)
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("network.pt2", "as it was")]
 
 
 @pytest.mark.parametrize("broken", ["export", "onnxruntime"])
 def test_an_exporter_or_a_runtime_that_fails_leaves_a_sentence_and_no_file(
-    finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str
+    collapsed: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str
 ) -> None:
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("no such operator\nand a page of details")
@@ -156,7 +158,7 @@ def test_an_exporter_or_a_runtime_that_fails_leaves_a_sentence_and_no_file(
     owner, name = (torch.onnx, "export") if broken == "export" else (onnxruntime, "InferenceSession")
     monkeypatch.setattr(owner, name, fail)
     with pytest.raises(UserError, match=r"was expected, but no such operator\. `make setup`"):
-        export(*finished, KEY, tmp_path / "network.onnx")
+        export(collapsed, tmp_path / "network.onnx")
     assert not list(tmp_path.iterdir())
 
 
@@ -175,24 +177,22 @@ def test_one_other_class_a_logit_too_far_and_no_number_are_refused() -> None:
 
 
 def test_what_is_missing_is_named_with_its_remedy(
-    finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    collapsed: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    experiments, layout = finished
-    empty = Layout(tmp_path / "empty")
+    empty = replace(collapsed, layout=Layout(tmp_path / "empty"))
     with pytest.raises(UserError, match=r"network\.h5 ends in none of \.onnx, \.pt2"):
-        export(experiments, layout, KEY, tmp_path / "network.h5")
+        export(collapsed, tmp_path / "network.h5")
     with pytest.raises(UserError, match=r"no file .*model\.safetensors; run `eps-resnet train"):
-        export(experiments, empty, KEY, tmp_path / "network.pt2")
-    for part in (layout.model, layout.manifest):
-        target = empty.root / part(KEY).relative_to(layout.root)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(part(KEY).read_bytes())
+        export(empty, tmp_path / "network.pt2")
+    empty.files.folder.mkdir(parents=True)
+    for name in ("model", "manifest"):
+        getattr(empty.files, name).write_bytes(getattr(collapsed.files, name).read_bytes())
     with pytest.raises(UserError, match=r"no file .*pruned\.safetensors; run `eps-resnet prune"):
-        export(experiments, empty, KEY, tmp_path / "network.pt2")
-    empty.pruned(KEY).write_bytes(layout.pruned(KEY).read_bytes())
+        export(empty, tmp_path / "network.pt2")
+    empty.files.pruned.write_bytes(collapsed.files.pruned.read_bytes())
     with pytest.raises(UserError, match=r"Data set digits is not at .*run `eps-resnet fetch digits`"):
-        export(experiments, empty, KEY, tmp_path / "network.pt2")
+        export(empty, tmp_path / "network.pt2")
     monkeypatch.setattr(module, "find_spec", lambda name: None if name == "onnxscript" else util.find_spec(name))
     with pytest.raises(UserError, match="onnxscript must be installed: run `make setup`"):
-        export(experiments, layout, KEY, tmp_path / "network.onnx")
-    assert list(tmp_path.iterdir()) == [empty.root]
+        export(collapsed, tmp_path / "network.onnx")
+    assert list(tmp_path.iterdir()) == [empty.layout.root]

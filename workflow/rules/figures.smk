@@ -22,6 +22,7 @@ rule figure:
         ),
         markdown=layout.tables("{figure}") / "table.md",
         png=layout.tables("{figure}") / "figure.png",
+        summary=layout.summary("{figure}"),
         manifest=layout.table_manifest("{figure}"),
     log:
         layout.log("figures", "{figure}"),

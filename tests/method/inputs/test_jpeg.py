@@ -1,7 +1,5 @@
 """ImageNet's crops and colours against their definitions, and batches that do not depend on who makes them."""
 
-import os
-import signal
 from pathlib import Path
 
 import numpy as np
@@ -10,22 +8,27 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
-from torchvision.io import encode_png, write_jpeg
 
+from eps_resnet.data.decode import decoded
 from eps_resnet.data.fetch import fetch
-from eps_resnet.data.imagenet import Split, _ends
 from eps_resnet.experiments.layout import Layout
-from eps_resnet.experiments.models import AreaCrop, Augmentation
+from eps_resnet.experiments.models import AreaCrop, Augmentation, Run
 from eps_resnet.experiments.registry import Registry
 from eps_resnet.files.errors import UserError
 from eps_resnet.method.inputs import jpeg
-from eps_resnet.method.inputs.jpeg import JpegBatches, area_crop, in_workers, recoloured, training_image
+from eps_resnet.method.inputs.jpeg import JpegBatches, area_crop, recoloured, training_image
 from eps_resnet.method.parallel import Share
 from tests.data.imagenet_copies import accepting, make_folder
 
 CPU = torch.device("cpu")
+
+
 SEEDS = st.integers(0, 2**32 - 1)
+
+
 AREA = AreaCrop(share=(0.08, 1), aspect=(3 / 4, 4 / 3), test_short_side=36)
+
+
 NO_COLOUR = Augmentation(area=AREA)
 
 
@@ -45,6 +48,7 @@ def crops(
     draw = generator(0)
     # Each pixel holds its own place, so that what is resized tells where it was cut.
     rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    image = torch.stack([rows, columns, rows])
 
     def look(pixels: Tensor, *_: object, **__: object) -> Tensor:
         top, left = (int(plane[0, 0]) for plane in pixels[0, :2])
@@ -53,7 +57,7 @@ def crops(
 
     monkeypatch.setattr(jpeg.F, "interpolate", look)
     for _ in range(count):
-        area_crop(torch.stack([rows, columns, rows]), area, 32, draw)
+        area_crop(image, area, 32, draw)
     return seen
 
 
@@ -177,8 +181,8 @@ def small(experiments: Registry, tmp_path: Path) -> tuple[Registry, Layout]:
 
 
 def opened(small: tuple[Registry, Layout], seed: int = 0, share: Share = Share()) -> JpegBatches:
-    data = small[0].datasets["imagenet"]
-    return JpegBatches(small[1], "imagenet", data, data.recipe, seed, CPU, share)
+    run = Run(dataset="imagenet", depth=14, method="standard", seed=seed)
+    return JpegBatches(small[0].experiment_of(run, small[1]), CPU, share)
 
 
 def epoch(batches: JpegBatches, number: int = 1) -> tuple[Tensor, Tensor]:
@@ -215,7 +219,7 @@ def test_test_inputs_come_in_stored_order_normalised_by_imagenets_mean_and_std(
     inputs = torch.cat(list(batches.test()))
     assert len(inputs) == len(batches.test_labels) == 6
     assert batches.test_labels.tolist() == [0, 0, 1, 1, 2, 2]
-    raw = jpeg.test_image(jpeg.decoded(batches._test, 4), AREA, 32)
+    raw = jpeg.test_image(decoded(batches._test, 4), AREA, 32)
     mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
     expected = (raw / 255 - mean.reshape(3, 1, 1)) / std.reshape(3, 1, 1)
     assert torch.allclose(inputs[4], expected, atol=1e-5)
@@ -231,26 +235,7 @@ def test_an_image_that_became_corrupt_stops_the_training_and_is_named(small: tup
 
 def test_too_few_images_for_a_mini_batch_are_refused(small: tuple[Registry, Layout]) -> None:
     data = small[0].datasets["imagenet"]
-    recipe = data.recipe.model_copy(update={"batch": 13})
+    greedy = data.model_copy(update={"recipe": data.recipe.model_copy(update={"batch": 13})})
+    registry = small[0].model_copy(update={"datasets": {"imagenet": greedy}})
     with pytest.raises(UserError, match="A batch has 13 images, but there are only 12"):
-        JpegBatches(small[1], "imagenet", data, recipe, 0, CPU)
-
-
-def test_grey_images_and_a_png_with_the_wrong_name_become_rgb(tmp_path: Path) -> None:
-    write_jpeg(picture(20, 20)[:1], str(tmp_path / "grey.JPEG"))
-    (tmp_path / "png.JPEG").write_bytes(bytes(encode_png(picture(20, 20)).tolist()))  # ImageNet has one such
-    files = ["grey.JPEG", "png.JPEG"]
-    names = torch.tensor(list("".join(f"{name}\n" for name in files).encode()), dtype=torch.uint8)
-    sizes = torch.tensor([(tmp_path / name).stat().st_size for name in files])
-    split = Split(names, _ends(names), sizes, torch.zeros(2), tmp_path, None)
-    assert [jpeg.decoded(split, i).shape for i in range(2)] == [(3, 20, 20)] * 2
-    assert jpeg.undecodable(split) == []
-
-
-@pytest.mark.parametrize("workers", [1, 2])
-def test_work_comes_back_in_order_whatever_the_number_of_workers(workers: int) -> None:
-    assert list(in_workers(lambda step: step * step, range(7), workers)) == [0, 1, 4, 9, 16, 25, 36]
-
-
-def test_workers_go_on_where_a_cluster_asks_all_processes_to_stop() -> None:
-    assert list(in_workers(lambda step: (os.kill(os.getpid(), signal.SIGTERM), step)[1], range(7), 2)) == [*range(7)]
+        opened((registry, small[1]))

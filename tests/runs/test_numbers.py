@@ -1,6 +1,5 @@
 """Numbers that go wrong or lie at an edge: a loss that diverges, all gates closed or none, one image, one class."""
 
-import math
 from pathlib import Path
 
 import pytest
@@ -14,16 +13,14 @@ from eps_resnet.evidence.figures import write_drawing, write_table
 from eps_resnet.experiments import registry
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.experiments.registry import Registry
-from eps_resnet.files.atomic import read_json
 from eps_resnet.files.errors import UserError
-from eps_resnet.measure.evaluate import evaluate
-from eps_resnet.measure.prune import load_pruned, prune_run
-from eps_resnet.method.divergence import DivergenceError, first_not_finite, require_finite_weights
 from eps_resnet.method.history import read_history
-from eps_resnet.method.networks.architecture import Architecture
-from eps_resnet.method.networks.resnet import ResNet
-from eps_resnet.method.train import train
+from eps_resnet.provenance import records
+from eps_resnet.provenance.records import Metrics
 from eps_resnet.runs import checkpoint
+from eps_resnet.runs.evaluate import evaluate
+from eps_resnet.runs.networks import load_pruned, prune_run
+from eps_resnet.runs.train import train
 from tests.conftest import small_registry
 
 CPU = torch.device("cpu")
@@ -38,7 +35,7 @@ def prepared(
     folder: Path, epsilon: float = 2.5, dataset: dict[str, object] | None = None, **recipe: object
 ) -> Registry:
     """A registry of three runs with this epsilon, and these changes of the data set and its recipe; digits fetched."""
-    path = small_registry(folder / "experiments.yaml", recipe)
+    path = small_registry(folder / "experiments.yaml", {"epoch_steps": 3, **recipe})
     document = yaml.safe_load(path.read_text())
     document["datasets"]["digits"] |= dataset or {}
     document["datasets"]["digits"]["recipe"]["epsilons"] = [epsilon]
@@ -51,73 +48,54 @@ def prepared(
     return experiments
 
 
-def finished(experiments: Registry, layout: Layout) -> dict[str, dict[str, object]]:
+def finished(experiments: Registry, layout: Layout) -> dict[str, Metrics]:
     """The metrics of all runs, after training, pruning, evaluating, and drawing both figures."""
+    found = {}
     for key in experiments.runs:
-        train(experiments, layout, key, CPU, 1)
-        prune_run(experiments, layout, key)
-        evaluate(experiments, layout, key)
+        experiment = experiments.experiment(key, layout)
+        train(experiment, CPU, 1)
+        prune_run(experiment)
+        evaluate(experiment)
+        metrics = records.read(Metrics, experiment.files.metrics)
+        assert metrics is not None
+        found[key] = metrics
     for name in experiments.figures:
         write_table(experiments, layout, name)
         write_drawing(experiments, layout, name)
-    return {key: read_json(layout.metrics(key)) for key in experiments.runs}
+    return found
 
 
 @pytest.mark.parametrize("key", [STANDARD, gated("2p5")])
 def test_a_loss_that_is_no_longer_finite_stops_the_run_with_step_layer_and_last_good_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str
 ) -> None:
-    experiments, layout = prepared(tmp_path, rate=1e30), Layout(tmp_path)
+    experiment = prepared(tmp_path, rate=1e30).experiment(key, Layout(tmp_path))
     monkeypatch.setattr(checkpoint, "SECONDS", -1)
     with pytest.raises(UserError) as error:
-        train(experiments, layout, key, CPU, 1)
+        train(experiment, CPU, 1)
     message = str(error.value)
     assert "The loss of step 2 is" in message
     assert "layer units." in message or "layer head." in message or "layer stem." in message
     (path,) = (tmp_path / "work").glob("*/epoch-00000-step-000000001-*.safetensors")
     assert f"The last good checkpoint is {path}." in message
-    assert not layout.manifest(key).exists()
-
-
-def network() -> ResNet:
-    torch.manual_seed(0)
-    return ResNet(Architecture("cifar", 1, 10, ((0, 1),) * 3))
-
-
-def test_the_first_layer_that_is_not_finite_is_named_not_those_after_it() -> None:
-    net, images = network(), torch.randn(4, 1, 8, 8)
-    assert "every layer's results are finite" in first_not_finite(net, images)
-    net.units[2].convs[1].weight.data[0, 0, 0, 0] = math.nan  # type: ignore[attr-defined]
-    assert first_not_finite(net, images).startswith("layer units.2.convs.1 ")
-    net.stem[1].weight.data[0] = math.inf  # type: ignore[index,union-attr]
-    assert first_not_finite(net, images).startswith("layer stem.1 ")
-    assert "batch itself" in first_not_finite(net, torch.full((4, 1, 8, 8), math.nan))
-
-
-def test_weights_that_are_not_finite_are_not_saved() -> None:
-    net = network()
-    require_finite_weights(net, 7)
-    net.units[1].norms[0].running_var[0] = math.inf  # type: ignore[attr-defined]
-    with pytest.raises(DivergenceError, match=r"After step 7, units\.1\.norms\.0\.running_var is no longer finite"):
-        require_finite_weights(net, 7)
+    assert not experiment.files.manifest.exists()
 
 
 def test_an_epsilon_so_large_that_every_gate_closes_discards_every_block_and_says_so(tmp_path: Path) -> None:
     experiments, layout = prepared(tmp_path, epsilon=1e9), Layout(tmp_path)
     key = gated("1000000000p0")
     metrics = finished(experiments, layout)[key]
-    assert (metrics["discarded"], metrics["kept"]) == (3, [0, 0, 0])
-    assert metrics["agreement"]["equal"] == 360  # type: ignore[index]
-    assert load_pruned(experiments, layout, key).blocks == []
+    assert (metrics.discarded, metrics.kept) == (3, [0, 0, 0])
+    assert metrics.agreement.equal == 360
+    assert load_pruned(experiments.experiment(key, layout)).blocks == []
     text = (layout.tables("figure6-digits") / "table.md").read_text()
     assert f"Every block is discarded, so that stem and head are all that is left: {key}." in text
 
 
 def test_an_epsilon_so_small_that_no_gate_closes_discards_nothing(tmp_path: Path) -> None:
     metrics = finished(prepared(tmp_path, epsilon=1e-9), Layout(tmp_path))[gated("0p000000001")]
-    assert (metrics["discarded"], metrics["kept"]) == (0, [1, 1, 1])
-    error = metrics["error"]
-    assert error["gated"] == error["pruned"]  # type: ignore[index]
+    assert (metrics.discarded, metrics.kept) == (0, [1, 1, 1])
+    assert metrics.error.gated == metrics.error.pruned
     assert "Every block" not in (Layout(tmp_path).tables("figure6-digits") / "table.md").read_text()
 
 
@@ -126,8 +104,8 @@ def test_a_test_set_smaller_than_a_batch_is_evaluated_whole(tmp_path: Path, imag
     archive = {"name": "few", "train_images": 130, "test_images": images}
     experiments, layout = prepared(tmp_path, dataset={"archives": [archive]}), Layout(tmp_path)
     for metrics in finished(experiments, layout).values():
-        assert metrics["test_images"] == images
-        assert metrics["error"]["pruned"] in [wrong / images for wrong in range(images + 1)]  # type: ignore[index]
+        assert metrics.test_images == images
+        assert metrics.error.pruned in [wrong / images for wrong in range(images + 1)]
 
 
 def test_one_class_is_learnt_without_error(tmp_path: Path) -> None:
@@ -137,5 +115,5 @@ def test_one_class_is_learnt_without_error(tmp_path: Path) -> None:
     archive = experiments.datasets["digits"].archives[0]
     store.save(layout, "digits", vars(Images(**{**vars(digits), **labels})), archive)
     for key, metrics in finished(experiments, layout).items():
-        assert metrics["error"]["pruned"] == 0  # type: ignore[index]
-        assert list(read_history(layout.history(key))["loss"]) == [0.0, 0.0]
+        assert metrics.error.pruned == 0
+        assert list(read_history(layout.run(key).history)["loss"]) == [0.0, 0.0]
