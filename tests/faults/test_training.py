@@ -22,10 +22,10 @@ from eps_resnet.files.errors import UserError
 from eps_resnet.files.tensors import digest_of
 from eps_resnet.runs import checkpoint
 from tests.conftest import OFTEN, PROJECT, Fault, small_registry
+from tests.runs.test_checkpoint import MADE_FROM, saved
 from tests.runs.test_parallel import GATED as SLICED
 from tests.runs.test_parallel import options as of_folder
 from tests.runs.test_parallel import prepare
-from tests.runs.test_checkpoint import MADE_FROM, saved
 
 pytestmark = pytest.mark.faults
 GATED = "digits-8-epsilon_side-2p5-s0"
