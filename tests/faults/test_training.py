@@ -21,7 +21,7 @@ from eps_resnet.experiments.layout import Layout
 from eps_resnet.files.errors import UserError
 from eps_resnet.files.tensors import digest_of
 from eps_resnet.runs import checkpoint
-from tests.conftest import OFTEN, PROJECT, Fault, small_registry
+from tests.conftest import OFTEN, PROJECT, Fault, once, small_registry
 from tests.runs.test_checkpoint import MADE_FROM, saved
 from tests.runs.test_parallel import GATED as SLICED
 from tests.runs.test_parallel import options as of_folder
@@ -49,17 +49,25 @@ def prepared(folder: Path, recipe: dict[str, object] = LONG) -> Path:
     return folder
 
 
-def finish(folder: Path, key: str = GATED) -> dict[str, bytes]:
-    """Trains what is left of a run, prunes and evaluates it, and returns the bytes of its results."""
+def finish(folder: Path) -> dict[str, bytes]:
+    """Trains what is left of the gated run, prunes and evaluates it, and returns the bytes of its results."""
     for step in ("train", "prune", "evaluate"):
-        subprocess.run(command(folder, step, key), check=True, capture_output=True)
-    return {name: (Layout(folder).result(key) / name).read_bytes() for name in RESULTS}
+        subprocess.run(command(folder, step, GATED), check=True, capture_output=True)
+    return results(folder)
+
+
+def results(folder: Path) -> dict[str, bytes]:
+    return {name: (Layout(folder).run(GATED).folder / name).read_bytes() for name in RESULTS}
 
 
 @pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """The results of the same run when nothing happens to it."""
-    return finish(prepared(tmp_path_factory.mktemp("undisturbed")))
+
+    def make(folder: Path) -> None:
+        finish(prepared(folder))
+
+    return results(once(tmp_path_factory, "undisturbed", make)[0])
 
 
 def wait_for_epochs(process: subprocess.Popen[str], count: int) -> bool:
@@ -160,13 +168,13 @@ def test_processes_that_train_together_stop_together_and_end_with_the_same_bytes
         environment = {**os.environ, "PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1"}
         return subprocess.Popen(line, stdout=-3, stderr=-1, text=True, cwd=PROJECT, env=environment)
 
-    torchrun(one.root).communicate()
-    assert one.manifest(SLICED).exists()
+    torchrun(one.layout.root).communicate()
+    assert one.files.manifest.exists()
     for to_all in (False, True):  # torchrun passes it on; Slurm sends it to every process, at a time limit twice
         with fault("SIGTERM of a data-parallel training" + (" and all its processes" if to_all else "")):
-            process = torchrun(two.root)
+            process = torchrun(two.layout.root)
             assert wait_for_epochs(process, 1)
-            named = subprocess.run(["pgrep", "-f", str(two.root)], capture_output=True, text=True, check=True)
+            named = subprocess.run(["pgrep", "-f", str(two.layout.root)], capture_output=True, text=True, check=True)
             everyone = [int(pid) for pid in named.stdout.split()]
             assert len(everyone) == 3
             for pid in everyone * 2 if to_all else [process.pid]:
@@ -175,10 +183,10 @@ def test_processes_that_train_together_stop_together_and_end_with_the_same_bytes
             _, printed = process.communicate()
             assert process.returncode != 0
             assert "stopped by SIGTERM after step" in printed
-            assert not two.manifest(SLICED).exists()
-    torchrun(two.root).communicate()
-    for path in (one.history(SLICED), one.blocks(SLICED), one.model(SLICED)):
-        assert (two.result(SLICED) / path.name).read_bytes() == path.read_bytes()
+            assert not two.files.manifest.exists()
+    torchrun(two.layout.root).communicate()
+    for path in (one.files.history, one.files.blocks, one.files.model):
+        assert (two.files.folder / path.name).read_bytes() == path.read_bytes()
 
 
 def test_a_finished_run_is_not_trained_again_wherever_the_end_was_cut_off(tmp_path: Path, fault: Fault) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.conftest import PROJECT, Fault, copy_project, run, small_registry
+from tests.conftest import PROJECT, Fault, copy_project, once, run, small_registry
 from tests.operations.test_working_folder import running
 
 pytestmark = pytest.mark.faults
@@ -32,8 +32,11 @@ def results(project: Path) -> dict[str, bytes]:
 @pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """All results when nothing is killed."""
-    project = prepared(tmp_path_factory.mktemp("undisturbed"))
-    run(project, "snakemake", "--cores", "1", "demo")
+    project, _ = once(
+        tmp_path_factory,
+        "undisturbed-workflow",
+        lambda folder: run(prepared(folder), "snakemake", "--cores", "1", "demo"),
+    )
     return results(project)
 
 

@@ -119,8 +119,8 @@ def test_no_environment_and_no_image_is_in_the_repository() -> None:
 
 
 def test_ci_calls_the_readmes_test_command() -> None:
-    assert "make test" in Path(".ci/run").read_text().splitlines()
-    assert "make test" in Path("README.md").read_text()
+    assert "make test-all" in Path(".ci/run").read_text().splitlines()
+    assert "make test-all" in Path("README.md").read_text()
 
 
 def test_the_committed_tables_drawings_and_report_show_the_present_results(experiments: Registry) -> None:

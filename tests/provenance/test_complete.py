@@ -17,7 +17,6 @@ MADE_ANEW = {
     "evidence/claims.py": "claims are judged by each `eps-resnet claims` and each report",
     "evidence/compare.py": "numbers are compared by each `eps-resnet compare` and each report",
     "evidence/consistency.py": "the checks of the paper are computed each time",
-    "evidence/record.py": "the record of reproduced numbers is a list that is added to by a command",
     "evidence/reproduction.py": "a demo is compared with the committed results each time",
     "evidence/verdict.py": "verdicts are given each time; no table holds one",
     "evidence/report": "the page is written after each call of Snakemake and by `eps-resnet report`",

@@ -6,9 +6,8 @@ from typing import Any
 import pytest
 
 from eps_resnet.experiments.layout import Layout
-from eps_resnet.experiments.models import Recipe
+from eps_resnet.experiments.models import IMAGENET_BLOCKS, Recipe
 from eps_resnet.experiments.registry import Registry
-from eps_resnet.method.networks import architecture
 from eps_resnet.provenance.code import git_commit
 from eps_resnet.provenance.fingerprints import training_fingerprint
 
@@ -25,7 +24,10 @@ def fingerprints(experiments: Registry, tmp_path: Path, **changes: Any) -> dict[
     recipe = Recipe.model_validate({**data.recipe.model_dump(), **changes})
     datasets = {**experiments.datasets, "cifar10": data.model_copy(update={"recipe": recipe})}
     changed = experiments.model_copy(update={"datasets": datasets})
-    return {method: training_fingerprint(changed, Layout(tmp_path), key) for method, key in KEYS.items()}
+    layout = Layout(tmp_path)
+    return {
+        method: training_fingerprint(changed.experiment_of(changed.runs[key], layout)) for method, key in KEYS.items()
+    }
 
 
 @pytest.mark.parametrize(
@@ -54,10 +56,13 @@ def test_a_changed_key_makes_those_runs_stale_that_it_bears_on(
 def test_the_blocks_of_a_network_are_part_of_its_fingerprint(
     experiments: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    key, layout = "imagenet-101-standard-s0", Layout(tmp_path)
-    before = training_fingerprint(experiments, layout, key)
-    monkeypatch.setitem(architecture.IMAGENET_BLOCKS, 101, (3, 4, 22, 4))
-    assert training_fingerprint(experiments, layout, key) != before
+    def fingerprint() -> str:
+        run = experiments.run("imagenet-101-standard-s0")
+        return training_fingerprint(experiments.experiment_of(run, Layout(tmp_path)))
+
+    before = fingerprint()
+    monkeypatch.setitem(IMAGENET_BLOCKS, 101, (3, 4, 22, 4))
+    assert fingerprint() != before
 
 
 def test_the_commit_of_the_code_is_known_in_a_repository() -> None:

@@ -11,6 +11,7 @@ import onnxruntime
 import pytest
 import torch
 from torch import Tensor
+from typer.testing import CliRunner
 
 from eps_resnet import cli
 from eps_resnet.data import store
@@ -85,12 +86,11 @@ def test_a_program_puts_raw_images_into_the_classes_of_the_evaluation_however_ma
         assert not found.requires_grad
 
 
-def test_the_command_says_what_it_compared(
-    collapsed: Experiment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_command_says_what_it_compared(collapsed: Experiment, tmp_path: Path) -> None:
     root = collapsed.layout.root
-    cli.export(KEY, tmp_path / "network.pt2", root, root / "experiments.yaml")
-    assert capsys.readouterr().err.startswith(f"{tmp_path}/network.pt2: 128 test images, in one batch and alone: the ")
+    options = ["--root", str(root), "--registry", str(root / "experiments.yaml")]
+    said = CliRunner().invoke(cli.app, ["export", KEY, str(tmp_path / "network.pt2"), *options], catch_exceptions=False)
+    assert said.stderr.startswith(f"{tmp_path}/network.pt2: 128 test images, in one batch and alone: the ")
 
 
 @SUFFIXES

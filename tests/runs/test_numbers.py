@@ -9,7 +9,7 @@ import yaml
 from eps_resnet.data import store
 from eps_resnet.data.fetch import fetch
 from eps_resnet.data.store import Images
-from eps_resnet.evidence.figures import write_drawing, write_table
+from eps_resnet.evidence.figures import write_figure
 from eps_resnet.experiments import registry
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.experiments.registry import Registry
@@ -49,7 +49,7 @@ def prepared(
 
 
 def finished(experiments: Registry, layout: Layout) -> dict[str, Metrics]:
-    """The metrics of all runs, after training, pruning, evaluating, and drawing both figures."""
+    """The metrics of all runs, after training, pruning and evaluating."""
     found = {}
     for key in experiments.runs:
         experiment = experiments.experiment(key, layout)
@@ -59,10 +59,14 @@ def finished(experiments: Registry, layout: Layout) -> dict[str, Metrics]:
         metrics = records.read(Metrics, experiment.files.metrics)
         assert metrics is not None
         found[key] = metrics
-    for name in experiments.figures:
-        write_table(experiments, layout, name)
-        write_drawing(experiments, layout, name)
     return found
+
+
+def tables(experiments: Registry, layout: Layout) -> str:
+    """What the tables of both figures say, which are drawn too."""
+    for name in experiments.figures:
+        write_figure(experiments, layout, name)
+    return "".join((layout.tables(name) / "table.md").read_text() for name in experiments.figures)
 
 
 @pytest.mark.parametrize("key", [STANDARD, gated("2p5")])
@@ -88,15 +92,16 @@ def test_an_epsilon_so_large_that_every_gate_closes_discards_every_block_and_say
     assert (metrics.discarded, metrics.kept) == (3, [0, 0, 0])
     assert metrics.agreement.equal == 360
     assert load_pruned(experiments.experiment(key, layout)).blocks == []
-    text = (layout.tables("figure6-digits") / "table.md").read_text()
+    text = tables(experiments, layout)
     assert f"Every block is discarded, so that stem and head are all that is left: {key}." in text
 
 
 def test_an_epsilon_so_small_that_no_gate_closes_discards_nothing(tmp_path: Path) -> None:
-    metrics = finished(prepared(tmp_path, epsilon=1e-9), Layout(tmp_path))[gated("0p000000001")]
+    experiments, layout = prepared(tmp_path, epsilon=1e-9), Layout(tmp_path)
+    metrics = finished(experiments, layout)[gated("0p000000001")]
     assert (metrics.discarded, metrics.kept) == (0, [1, 1, 1])
     assert metrics.error.gated == metrics.error.pruned
-    assert "Every block" not in (Layout(tmp_path).tables("figure6-digits") / "table.md").read_text()
+    assert "Every block" not in tables(experiments, layout)
 
 
 @pytest.mark.parametrize("images", [1, 3])

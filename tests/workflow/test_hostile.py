@@ -3,24 +3,30 @@
 import ast
 import os
 import re
+import shlex
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
+from snakemake.cli import parse_config
 
 from eps_resnet.experiments import registry
 from eps_resnet.experiments.registry import Registry
+from eps_resnet.files.errors import UserError
 from eps_resnet.operations.generated import dvc_text
+from eps_resnet.workflow import Workflow, refuse_what_a_clusters_shell_misreads
 from tests.conftest import BIN, PROJECT, copy_project, run, small_registry
 
 # A folder whose name runs a command wherever it stands unquoted, in single, or in double quotes.
 TRAP = 'it\'s a "$(touch pwned)" `touch pwned`; touch pwned'
 CLUSTER = ("--executor", "cluster-generic", "--cluster-generic-submit-cmd", "bash", "--jobs", "1")
+ONCE = ("--cores", "1", "--retries", "0")
 RUN = "digits-8-standard-s0"
 
 
+@pytest.mark.slow
 def test_a_project_a_root_and_a_registry_with_commands_in_their_names_run_none_of_them(tmp_path: Path) -> None:
     folder = copy_project(tmp_path / TRAP)
     (folder / ".venv").symlink_to(BIN.parent)
@@ -38,33 +44,61 @@ def test_a_project_a_root_and_a_registry_with_commands_in_their_names_run_none_o
     assert list(tmp_path.rglob("pwned")) == []
 
 
+def asked_for(*words: str) -> Workflow:
+    """What Snakemake's rules are given by these words of --config, as Snakemake reads them."""
+    return Workflow.of(parse_config(list(words)), words)
+
+
+def test_a_root_a_registry_and_a_source_are_one_word_of_a_command_whatever_they_hold(tmp_path: Path) -> None:
+    registry_file = small_registry(tmp_path / f"{TRAP}.yaml")
+    asked = asked_for(f"root={TRAP}", f"registry={registry_file}", f"digits={TRAP}")
+    assert shlex.split(asked.options) == [f"--root={TRAP}", f"--registry={registry_file}"]
+    assert shlex.split(asked.source("digits")) == [f"--from={TRAP}"]
+
+
+@pytest.mark.slow
 def test_the_source_of_a_data_set_is_one_word_whatever_it_holds(project: Path) -> None:
-    output = run(project, "snakemake", "--cores", "1", "--config", f"digits={TRAP}", "--", "data/digits.json", expect=1)
+    output = run(project, "snakemake", *ONCE, "--config", f"digits={TRAP}", "--", "data/digits.json", expect=1)
     assert f"it cannot be read from {TRAP}." in output.replace("\n", " ")
     assert list(project.rglob("pwned")) == []
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("root", "{run}"),
-        ("root", "a\nb"),
-        ("root", "x #y"),
-        ("root", "007"),
-        ("registry", "a: b"),
-        ("digits", "\x1b[m"),
-    ],
-)
-def test_values_that_snakemake_would_take_for_something_else_are_refused_in_a_sentence(
-    project: Path, name: str, value: str
-) -> None:
-    output = run(project, "snakemake", "-n", "--config", f"{name}={value}", "--", "demo", expect=1)
-    assert f"--config {name}= takes a path or an address without braces and control characters" in output
-    assert ascii(f"{name}={value}") in output
+MISREAD = [
+    ("root", "{run}"),
+    ("root", "a\nb"),
+    ("root", "x #y"),
+    ("root", "007"),
+    ("registry", "a: b"),
+    ("digits", "\x1b[m"),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), MISREAD)
+def test_values_that_snakemake_would_take_for_something_else_are_refused(name: str, value: str) -> None:
+    with pytest.raises(UserError) as error:
+        asked_for(f"{name}={value}")
+    message = str(error.value)
+    assert f"--config {name}= takes a path or an address without braces and control characters" in message
+    assert ascii(f"{name}={value}") in message
+    assert "\x1b" not in message
+
+
+@pytest.mark.slow
+def test_snakemake_refuses_them_in_a_sentence(project: Path) -> None:
+    output = run(project, "snakemake", "-n", "--config", "digits=\x1b[m", "--", "demo", expect=1)
+    assert "--config digits= takes a path or an address without braces and control characters" in output
+    assert ascii("digits=\x1b[m") in output
     assert "Traceback" not in output
     assert "\x1b" not in output
 
 
+@pytest.mark.parametrize("words", ["root=it's", "root=$(touch pwned)", 'registry="a"', "root=a;b", "root=a|b"])
+def test_what_a_clusters_shell_would_misread_is_refused(words: str) -> None:
+    with pytest.raises(UserError, match="Jobs of a cluster need paths without quotes"):
+        refuse_what_a_clusters_shell_misreads([words])
+
+
+@pytest.mark.slow
 def test_what_a_clusters_shell_would_misread_is_refused_before_a_job_is_submitted(project: Path) -> None:
     words = f"root=it's $(touch {project}/pwned)"
     target = f"{words.removeprefix('root=')}/results/{RUN}/metrics.json"
@@ -75,22 +109,26 @@ def test_what_a_clusters_shell_would_misread_is_refused_before_a_job_is_submitte
 
 
 def test_shells_get_names_of_the_registry_and_quoted_words_only() -> None:
-    safe = {"wildcards.dataset", "wildcards.run", "wildcards.figure", "threads", "log:q", "OPTIONS"}
+    safe = {"wildcards.dataset", "wildcards.run", "wildcards.figure", "threads", "log:q", "eps.options"}
     safe |= {"params.launch", "params.options", "params.source", "params.sharing"}  # quoted where they are made
     commands = [
         command
         for path in (PROJECT / "Snakefile", *PROJECT.glob("workflow/rules/*.smk"))
         for command in re.findall(r'^ *(?:shell:\n +|shell\()"([^"\n]*)"', path.read_text(), re.MULTILINE)
     ]
-    assert len(commands) == 8
+    assert len(commands) == 7
     assert {name for command in commands for name in re.findall(r"{([^}]*)}", command)} == safe
 
 
 def test_commands_of_dvc_hold_plain_words_only(experiments: Registry, tmp_path: Path) -> None:
     for known in (experiments, registry.load(small_registry(tmp_path / "experiments.yaml"))):
         stages = yaml.safe_load(dvc_text(known))["stages"]
-        parts = [stage["cmd"] for stage in stages.values()]
-        commands = [command for part in parts for command in ([part] if isinstance(part, str) else part)]
+        commands = []
+        for name, stage in stages.items():
+            keys = {"data": known.datasets, "run": known.runs}.get(name, [name])
+            asked = stage.get("do", stage)["cmd"]
+            templates = [asked] if isinstance(asked, str) else asked
+            commands += [template.replace("${key}", key) for key in keys for template in templates]
         assert len(commands) == len(known.datasets) + 2 * len(known.runs) + len(known.figures)
         for command in commands:
             assert re.fullmatch(r"[A-Za-z0-9_./ -]+", command), command
