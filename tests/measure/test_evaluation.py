@@ -17,10 +17,10 @@ def test_agreement_counts_images_and_the_gates_that_were_not_as_pruning_takes_th
         fingerprint="", epoch=1, epsilon=2.5, settled=True, discarded=[True, False, False, True], flickered=3
     )
     as_taken = [True, False, False, True]
-    gated = predictions([1, 2, 3, 4, 5], [as_taken, [False, False, False, True], [False, True, False, True]])
+    gated = predictions([1, 2, 3, 4, 5], [as_taken, [False, False, False, True], [False, True, True, True]])
     agreement = agreement_of(gated, predictions([1, 2, 3, 0, 0], [[]]), facts)
     assert (agreement.images, agreement.equal) == (5, 3)
     assert (agreement.batches, agreement.batches_with_other_gates) == (3, 2)
     assert agreement.discarded_gates_that_opened == 1  # one gate, in two batches
-    assert agreement.kept_gates_that_closed == 1
+    assert agreement.kept_gates_that_closed == 2
     assert agreement.flickered_in_training == 3
