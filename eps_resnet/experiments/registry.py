@@ -82,6 +82,17 @@ class Registry(Strict):
                 raise ValueError(f"figures.{name}.select: no run matches")
         return self
 
+    def model_copy(self, **changes: Any) -> "Registry":
+        """A copy, with experiments of its own."""
+        copy = super().model_copy(**changes)
+        copy._experiments = {}
+        return copy
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Registry) and all(
+            getattr(self, name) == getattr(other, name) for name in Registry.model_fields
+        )
+
     def run(self, key: str) -> Run:
         """The run of that key. Raises UserError with the nearest keys if there is none."""
         if key not in self.runs:
