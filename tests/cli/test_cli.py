@@ -48,9 +48,10 @@ def test_help_does_not_wait_for_the_registry() -> None:
 
 def test_the_refusal_of_a_paper_sized_run_is_worded_without_torch() -> None:
     program = (
-        "from pathlib import Path; from eps_resnet import device, registry;"
+        "from pathlib import Path; from eps_resnet.experiments import registry; from eps_resnet.experiments.layout import Layout;"
+        "from eps_resnet.runs import device;"
         "experiments = registry.load(Path('config/experiments.yaml'));"
-        "print(device.refusal(experiments, ['imagenet-152-epsilon_side-1p8-s0']))"
+        "print(device.refusal([experiments.experiment('imagenet-152-epsilon_side-1p8-s0', Layout())]))"
     )
     packages = imported("-c", program)
     assert "pydantic" in packages
@@ -73,10 +74,9 @@ def test_describe_gives_the_network_before_training() -> None:
     assert json.loads(eps("describe", "cifar10-110-standard-s0", "--json").stdout)["parameters_with_side_head"] is None
 
 
-def test_show_of_a_run_that_is_missing_has_nulls(tmp_path: Path) -> None:
+def test_show_of_a_run_that_is_missing_says_so(tmp_path: Path) -> None:
     facts = json.loads(eps("show", "digits-20-standard-s0", "--json", "--root", str(tmp_path)).stdout)
-    assert facts["state"] == "missing"
-    assert facts["error_pruned"] is None
+    assert facts == {"key": "digits-20-standard-s0", "state": "missing"}
 
 
 def test_a_run_goes_through_its_states(tmp_path: Path) -> None:

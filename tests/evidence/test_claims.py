@@ -11,15 +11,16 @@ from scipy.stats import binomtest
 
 from eps_resnet.evidence import claims
 from eps_resnet.evidence.claims import Claim, Point, judge_disagreement, judge_points, judge_runs, stage_rises
-from eps_resnet.evidence.verdict import LEAST_SEEDS
+from eps_resnet.evidence.statistics import LEAST_SEEDS
 from eps_resnet.experiments import registry
+from eps_resnet.experiments.experiment import blocks_of
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.experiments.models import Epochs, Run
 from eps_resnet.experiments.registry import Registry
 from eps_resnet.files.atomic import write_json, write_text
 from eps_resnet.measure.size import size_of
 from eps_resnet.method.history import write_blocks
-from eps_resnet.method.networks.architecture import architecture_of, blocks_of
+from eps_resnet.method.networks.architecture import architecture_of
 from eps_resnet.provenance import state
 from tests.conftest import PROJECT
 
@@ -106,7 +107,7 @@ class Bench:
 @pytest.fixture
 def bench(experiments: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     layout = Layout(tmp_path)
-    monkeypatch.setattr(state, "state", lambda _r, _l, k: "done" if layout.metrics(k).exists() else "missing")
+    monkeypatch.setattr(state, "state", lambda e: "done" if e.files.metrics.exists() else "missing")
     return Bench(experiments.model_copy(update={"runs": dict(experiments.runs)}), layout)
 
 
@@ -459,12 +460,13 @@ def test_claim_9_asks_for_trainings_of_one_length(bench: Bench) -> None:
 
 @given(st.integers(1, 2_000_000))
 def test_the_shallow_network_is_the_smallest_that_is_large_enough(parameters: int) -> None:
-    data = registry.load(PROJECT / "config/experiments.yaml").datasets["cifar10"]
+    experiments = registry.load(PROJECT / "config/experiments.yaml")
 
     def size(depth: int) -> int:
         run = Run.model_validate({"dataset": "cifar10", "depth": depth, "method": "standard"})
-        return size_of(architecture_of(run, data, data.recipe), data.size).parameters
+        experiment = experiments.experiment_of(run, Layout())
+        return size_of(architecture_of(experiment), experiment.data.size).parameters
 
-    depth, its_parameters = claims.depth_of_size(data, parameters)
+    depth, its_parameters = claims.depth_of_size(experiments, "cifar10", parameters)
     assert its_parameters == size(depth) >= parameters
     assert depth == 8 or size(depth - 6) < parameters

@@ -17,12 +17,12 @@ from eps_resnet.data import manifest
 from eps_resnet.data.manifest import DataManifest
 from eps_resnet.evidence import compare, consistency, published
 from eps_resnet.evidence.compare import Comparison
+from eps_resnet.experiments.experiment import blocks_of
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.experiments.models import Augmentation, Epochs, LateRate, Recipe
 from eps_resnet.experiments.registry import Registry
 from eps_resnet.files.atomic import write_json, write_text
 from eps_resnet.files.errors import UserError
-from eps_resnet.method.networks.architecture import blocks_of
 from eps_resnet.provenance import state
 
 DEEPEST = "cifar10-752-epsilon_side-2p5-s0"
@@ -32,7 +32,7 @@ DEEPEST = "cifar10-752-epsilon_side-2p5-s0"
 def layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
     """An empty root, in which a run counts as done once `finish` has written its results."""
     root = Layout(tmp_path)
-    monkeypatch.setattr(state, "state", lambda _r, _l, k: "done" if root.metrics(k).exists() else "missing")
+    monkeypatch.setattr(state, "state", lambda e: "done" if e.files.metrics.exists() else "missing")
     return root
 
 

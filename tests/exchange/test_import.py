@@ -22,7 +22,7 @@ from eps_resnet.evidence.report.runs import run_views
 from eps_resnet.exchange import import_results as import_results_module
 from eps_resnet.exchange.further_runs import add_runs, further_seeds, line_of
 from eps_resnet.exchange.import_results import Imported, import_results
-from eps_resnet.exchange.records import Manifest, Metrics, checked, contradictions
+from eps_resnet.exchange.records import checked, contradictions
 from eps_resnet.experiments import registry
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.experiments.models import Run
@@ -32,6 +32,7 @@ from eps_resnet.files.digests import SEAL, digest, sha256
 from eps_resnet.files.errors import UserError
 from eps_resnet.files.lock import held
 from eps_resnet.provenance.fingerprints import training_fingerprint
+from eps_resnet.provenance.records import Manifest, Metrics
 from eps_resnet.provenance.state import state
 from tests.conftest import PROJECT, change, run
 
@@ -166,7 +167,7 @@ def mark_as_utf8(path: Path) -> None:
 # What is said of a run, and what is wrong with it.
 REFUSALS: list[tuple[str, Callable[[Path], object]]] = [
     ("recipe.batch was 64, is 128", lambda f: edit_manifest(f, recipe={"batch": 64})),
-    ("eps_resnet/method/gate.py was changed", lambda f: edit_manifest(f, code={"gate": "0" * 16})),
+    ("the code in eps_resnet/method and ", lambda f: edit_manifest(f, code="0" * 16)),
     ("data was 00", lambda f: edit_manifest(f, data="00")),
     ("k19 was 1, is nothing; and 980 more", lambda f: edit_manifest(f, **{f"k{i}": 1 for i in range(1000)})),
     ("\\x1b[2J was 1, is nothing", lambda f: edit_manifest(f, **{"\x1b[2J": 1})),
@@ -180,8 +181,6 @@ REFUSALS: list[tuple[str, Callable[[Path], object]]] = [
     ("measured on another network", lambda f: change(f / "metrics.json", model_sha256="0" * 64)),
     ("there is no metrics.json", lambda f: (f / "metrics.json").unlink()),
     ("there is no metrics.json", lambda f: put_a_pipe(f / "metrics.json")),
-    ("it is simulated: its numbers are invented", lambda f: change(f / "metrics.json", simulated=True)),
-    ("it is simulated: its numbers are invented", lambda f: change(f / "manifest.json", simulated=False)),
     ("manifest.json names no run", lambda f: edit_manifest(f, run={"depth": "deep"})),
     ("its manifest is that of digits-8-epsilon_side-2p5-s3", lambda f: edit_manifest(f, run={"seed": 3})),
     ("its fingerprint is not of what it says", lambda f: change(f / "manifest.json", fingerprint="0" * 16)),
@@ -213,8 +212,8 @@ CONTRADICTIONS: list[tuple[str, Callable[[Path], object]]] = [
     ),
     ("from what was measured: error.final was", lambda f: edit_metrics(f, "error", final=0.01)),
     ("from what was measured: after.parameters was", lambda f: edit_metrics(f, "after", parameters=1)),
-    ("from what was measured: more was 1", lambda f: change(f / "metrics.json", more=1)),
-    ("a value is of another kind", lambda f: change(f / "metrics.json", discarded=False)),
+    ("metrics.json is not as it is written here: more", lambda f: change(f / "metrics.json", more=1)),
+    ("metrics.json is not as it is written here: discarded", lambda f: change(f / "metrics.json", discarded=False)),
     ("is of epoch 3, and there are 2", lambda f: change(f / "metrics.json", epoch=3)),
     ("counts other test images", lambda f: edit_metrics(f, "agreement", images=10)),
     ("an error that is no whole number of test images", lambda f: edit_metrics(f, "error", gated=0.0001)),
@@ -245,12 +244,12 @@ def test_records_that_cannot_be_true_together_are_refused(
 
 def test_all_results_of_this_project_can_be_true(experiments: Registry) -> None:
     layout = Layout()
-    done = [key for key in experiments.runs if state(experiments, layout, key) == "done"]
+    done = [run for key in experiments.runs if state(run := experiments.experiment(key, layout)) == "done"]
     assert len(done) >= 55
-    for key in done:
-        checked(Manifest, read_json(layout.manifest(key)), key)
-        metrics = checked(Metrics, read_json(layout.metrics(key)), key)
-        assert contradictions(experiments, layout, layout, metrics, layout.metrics(key).read_bytes()) == []
+    for run in done:
+        checked(Manifest, read_json(run.files.manifest), run.key)
+        metrics = checked(Metrics, read_json(run.files.metrics), run.key)
+        assert contradictions(run, run.files, metrics) == []
 
 
 FILES = ("manifest.json", "metrics.json", "history.csv", "blocks.parquet", "model.safetensors", "pruned.safetensors")
@@ -331,7 +330,7 @@ def test_a_run_with_an_altered_value_is_refused_or_where_it_is_sealed_anew_of_us
     assert is_sealed_anew
     assert place[0] in BELIEVED
     experiments, layout = registry.load(ours / REGISTRY), Layout(ours)
-    assert state(experiments, layout, KEY) == "done"
+    assert state(experiments.experiment(KEY, layout)) == "done"
     assert {row["state"] for row in runs_table(experiments, layout, "figure6-digits").to_dict("records")} == {"done"}
     assert claims(experiments, layout)
     assert run_views(experiments, layout, dict.fromkeys(experiments.runs, "done"))
@@ -393,7 +392,7 @@ def test_one_training_under_the_names_of_two_seeds_is_refused(ours: Path, theirs
 
 def test_a_run_that_is_being_trained_here_is_refused(ours: Path, theirs: Path) -> None:
     imported(ours, theirs)
-    fingerprint = training_fingerprint(registry.load(ours / REGISTRY), Layout(ours), KEY)
+    fingerprint = training_fingerprint(registry.load(ours / REGISTRY).experiment(KEY, Layout(ours)))
     shutil.rmtree(ours / "results" / KEY)
     with held(Layout(ours).training_lock(fingerprint), KEY):
         found = imported(ours, theirs)[KEY]
@@ -413,7 +412,7 @@ def test_a_run_that_changes_while_it_is_copied_does_not_count_and_the_others_do(
     found = imported(ours, theirs)
     assert found[KEY].reasons == ("manifest.json changed while it was read; import again when nothing writes there",)
     assert not (ours / "results" / KEY / "manifest.json").exists()
-    assert state(registry.load(ours / REGISTRY), Layout(ours), KEY) == "stale"
+    assert state(registry.load(ours / REGISTRY).experiment(KEY, Layout(ours))) == "stale"
     assert [outcome.outcome for outcome in found.values()].count("imported") == 2
 
 
@@ -437,7 +436,7 @@ def test_a_clone_without_the_images_knows_from_the_others_which_copy_they_had(ou
     shutil.rmtree(ours / "results")
     assert {outcome.outcome for outcome in imported(ours, theirs).values()} == {"imported"}
     experiments = registry.load(ours / REGISTRY)
-    assert {state(experiments, Layout(ours), key) for key in experiments.runs} == {"done"}
+    assert {state(experiments.experiment(key, Layout(ours))) for key in experiments.runs} == {"done"}
 
 
 def test_a_registry_that_cannot_be_added_to_stays_and_nothing_is_taken_over(ours: Path, theirs: Path) -> None:

@@ -16,16 +16,20 @@ from typer.testing import CliRunner
 from eps_resnet.cli import app
 from eps_resnet.experiments import registry
 from eps_resnet.experiments.layout import Layout
-from eps_resnet.experiments.registry import Registry, recipe_of
+from eps_resnet.experiments.registry import Registry
+from eps_resnet.experiments.targets import runs_of
 from eps_resnet.files.atomic import read_json, write_json
 from eps_resnet.files.errors import UserError
-from eps_resnet.measure.prune import prune_run
+from eps_resnet.method.loop import train_step
 from eps_resnet.method.networks.architecture import architecture_of
 from eps_resnet.method.networks.resnet import ResNet
-from eps_resnet.method.train import Training, train, train_step
-from eps_resnet.operations import calibration, plan, simulation, speed
-from eps_resnet.provenance import fingerprints, state
+from eps_resnet.method.state import Training
+from eps_resnet.operations import calibration, plan, speed
+from eps_resnet.provenance import state
+from eps_resnet.provenance.fingerprints import training_fingerprint
 from eps_resnet.runs import checkpoint, cost, device
+from eps_resnet.runs.networks import prune_run
+from eps_resnet.runs.train import train
 from tests.conftest import small_registry
 
 CPU = torch.device("cpu")
@@ -33,25 +37,25 @@ GATED, STANDARD = "digits-8-epsilon_side-2p5-s0", "digits-8-standard-s0"
 
 
 def _items(experiments: Registry, layout: Layout, *targets: str) -> dict[str, plan.Item]:
-    keys = plan.runs_of(experiments, targets)
-    return {item.key: item for item in plan.plan(experiments, layout, keys, {})}
+    keys = runs_of(experiments, targets)
+    return {item.key: item for item in plan.plan([experiments.experiment(key, layout) for key in keys], {})}
 
 
 def test_a_target_needs_the_runs_that_snakemake_makes_for_it(experiments: Registry) -> None:
     paper = [key for key, run in experiments.runs.items() if experiments.datasets[run.dataset].is_papers]
-    assert plan.runs_of(experiments, ["all"]) == paper
-    assert plan.runs_of(experiments, ["demo"]) == [key for key in experiments.runs if key.startswith("digits-")]
+    assert runs_of(experiments, ["all"]) == paper
+    assert runs_of(experiments, ["demo"]) == [key for key in experiments.runs if key.startswith("digits-")]
     cpu = [key for key, run in experiments.runs.items() if run.dataset == "cifar10-cpu"]
-    assert plan.runs_of(experiments, ["cifar10-cpu"]) == cpu
+    assert runs_of(experiments, ["cifar10-cpu"]) == cpu
     for name in experiments.figures:
-        assert plan.runs_of(experiments, [name]) == list(experiments.runs_of(name))
+        assert runs_of(experiments, [name]) == list(experiments.runs_of(name))
     key = "cifar10-752-epsilon_side-2p5-s0"
-    assert plan.runs_of(experiments, [key, "figure9-cifar10"]) == [key]  # each run once
+    assert runs_of(experiments, [key, "figure9-cifar10"]) == [key]  # each run once
 
 
 def test_an_unknown_target_is_refused_with_the_nearest(experiments: Registry) -> None:
     with pytest.raises(UserError, match=r"No target is called 'figure6-cifar'.*did you mean figure6-cifar10"):
-        plan.runs_of(experiments, ["figure6-cifar"])
+        runs_of(experiments, ["figure6-cifar"])
 
 
 def test_what_is_left_of_a_run_shrinks_from_missing_to_partial_to_trained_to_done(
@@ -65,16 +69,16 @@ def test_what_is_left_of_a_run_shrinks_from_missing_to_partial_to_trained_to_don
         return item.state, item.epochs_left
 
     assert left() == ("missing", 2)
-    work = layout.work(fingerprints.training_fingerprint(experiments, layout, GATED))
+    work = layout.work(training_fingerprint(experiments.experiment(GATED, layout)))
     checkpoint.save(work, {}, {"epoch": 1, "step": 12})
     assert left() == ("partial", 1)
     checkpoint.save(work, {}, {"epoch": 2, "step": 22})  # the newest counts; the results are not written yet
     assert left() == ("partial", 0)
     checkpoint.remove(work)
-    train(experiments, layout, GATED, CPU, threads=1)
+    train(experiments.experiment(GATED, layout), CPU, threads=1)
     assert left() == ("partial", 0)
-    prune_run(experiments, layout, GATED)
-    layout.model(GATED).rename(layout.root / "kept")
+    prune_run(experiments.experiment(GATED, layout))
+    layout.run(GATED).model.rename(layout.root / "kept")
     assert left() == ("partial", 2)  # the network is gone before it was evaluated: Snakemake would train again
     monkeypatch.setattr(state, "is_evaluated", lambda *_: True)
     assert left() == ("done", 0)  # after that it may be absent
@@ -84,7 +88,7 @@ def test_the_totals_are_the_sums_of_the_runs_and_the_most_that_one_training_take
     experiments: Registry, tmp_path: Path
 ) -> None:
     layout = Layout(tmp_path)
-    items = plan.plan(experiments, layout, list(experiments.runs), {})
+    items = plan.plan([experiments.experiment(key, layout) for key in experiments.runs], {})
     totals = plan.totals(experiments, layout, items)
     whole = totals.pop("total")
     assert list(totals) == list(experiments.datasets)
@@ -100,14 +104,14 @@ def test_the_totals_are_the_sums_of_the_runs_and_the_most_that_one_training_take
 def test_a_data_set_that_is_stored_is_not_counted_again(small: tuple[Registry, Layout], tmp_path: Path) -> None:
     experiments, layout = small
     stored = layout.store("digits").stat().st_size
-    assert cost.stored_bytes(experiments, "digits") == pytest.approx(stored, rel=0.01)
-    assert cost.data_bytes(experiments, layout, "digits") == 0
-    assert cost.data_bytes(experiments, Layout(tmp_path / "elsewhere"), "digits") > 0
+    assert cost.stored_bytes(experiments.datasets["digits"]) == pytest.approx(stored, rel=0.01)
+    assert cost.data_bytes(layout, "digits", experiments.datasets["digits"]) == 0
+    assert cost.data_bytes(Layout(tmp_path / "elsewhere"), "digits", experiments.datasets["digits"]) > 0
 
 
 def test_the_official_archives_all_have_a_known_size(experiments: Registry) -> None:
-    for name, data in experiments.datasets.items():
-        known = cost.download_bytes(experiments, name)
+    for data in experiments.datasets.values():
+        known = cost.download_bytes(data)
         assert known is not None
         assert (known > 0) == bool(data.archives[0].urls)
 
@@ -115,9 +119,10 @@ def test_the_official_archives_all_have_a_known_size(experiments: Registry) -> N
 def test_a_trained_run_takes_the_disk_that_was_planned(small: tuple[Registry, Layout]) -> None:
     experiments, layout = small
     planned = _items(experiments, layout, STANDARD)[STANDARD]
-    train(experiments, layout, STANDARD, CPU, threads=1)
-    prune_run(experiments, layout, STANDARD)
-    found = sum(path.stat().st_size for path in (layout.model(STANDARD), layout.pruned(STANDARD)))
+    experiment = experiments.experiment(STANDARD, layout)
+    train(experiment, CPU, threads=1)
+    prune_run(experiment)
+    found = sum(path.stat().st_size for path in (experiment.files.model, experiment.files.pruned))
     assert planned.disk_bytes == pytest.approx(found, rel=0.1)  # file headers, and the mean image
 
 
@@ -132,11 +137,11 @@ KEPT_BY_A_STEP = (
 def test_the_cost_counted_from_shapes_is_that_of_the_real_network(
     experiments: Registry, key: str, padding: Literal["same", "symmetric"]
 ) -> None:
-    run = experiments.run(key)
-    data = experiments.datasets[run.dataset]
-    architecture = architecture_of(run, data, data.recipe.model_copy(update={"stride_padding": padding, "slices": 1}))
+    experiment = experiments.experiment(key, Layout())
+    data, recipe = experiment.data, experiment.recipe.model_copy(update={"stride_padding": padding, "slices": 1})
+    architecture = architecture_of(replace(experiment, recipe=recipe))
     with torch.device("meta"):  # shapes without numbers; gates compare numbers, so that there are none
-        network = ResNet(replace(architecture, epsilon=None)).train()
+        network = ResNet(replace(architecture, gated=False)).train()
         images = torch.empty(2, data.channels, data.size, data.size)
     counted = cost._count(architecture, data.size, 2)
     assert counted.activation_bytes == _kept_bytes(network, images)
@@ -146,11 +151,10 @@ def test_the_cost_counted_from_shapes_is_that_of_the_real_network(
 
 @pytest.mark.parametrize("key", ["digits-20-standard-s0", "digits-20-standard_side-s0"])
 def test_the_counted_cost_is_that_of_a_real_training_step(experiments: Registry, key: str) -> None:
-    run = experiments.run(key)
-    data, recipe = experiments.datasets[run.dataset], recipe_of(experiments, run)
-    network = ResNet(architecture_of(run, data, recipe)).train()
-    real = _kept_bytes(network, torch.randn(recipe.batch, data.channels, data.size, data.size))
-    counted = cost.network_cost(experiments, run)
+    experiment = experiments.experiment(key, Layout())
+    network, data = ResNet(architecture_of(experiment)).train(), experiment.data
+    real = _kept_bytes(network, torch.randn(experiment.recipe.batch, data.channels, data.size, data.size))
+    counted = cost.network_cost(experiment)
     assert counted.activation_bytes == pytest.approx(real, rel=0.05)  # CPU kernels keep a little otherwise
 
 
@@ -172,9 +176,9 @@ def _kept_bytes(network: ResNet, images: torch.Tensor) -> int:
 
 @given(st.sampled_from(["cifar10-110-standard-s0", "imagenet-101-standard-s0"]), st.integers(1, 1000))
 def test_the_work_of_epochs_adds_up(key: str, epochs: int) -> None:
-    experiments = registry.load(Path("config/experiments.yaml"))
-    one = cost.training_multiply_adds(experiments, key, 1)
-    assert cost.training_multiply_adds(experiments, key, epochs) == pytest.approx(epochs * one)
+    experiment = registry.load(Path("config/experiments.yaml")).experiment(key, Layout())
+    one = cost.training_multiply_adds(experiment, 1)
+    assert cost.training_multiply_adds(experiment, epochs) == pytest.approx(epochs * one)
 
 
 @given(
@@ -208,30 +212,29 @@ def test_times_that_do_not_grow_with_the_network_are_refused() -> None:
 def test_a_core_is_given_smaller_networks_where_a_step_would_be_long(
     experiments: Registry, key: str, timed: tuple[tuple[int, int], ...]
 ) -> None:
-    run = experiments.run(key)
-    assert calibration.what_is_timed(experiments, run, CPU) == timed
+    experiment = experiments.experiment(key, Layout())
+    assert calibration.what_is_timed(experiment, CPU) == timed
     for depth, batch in timed:
-        smaller = run.model_copy(update={"depth": depth})
-        assert cost.memory_bytes(experiments, smaller, batch) < calibration.CPU_ROOM
+        assert cost.memory_bytes(calibration.of_depth(experiment, depth), batch) < calibration.CPU_ROOM
 
 
 def _timing(experiments: Registry, key: str, seconds: float) -> speed.Timing:
-    work = cost.step_multiply_adds(experiments, experiments.run(key))
+    work = cost.step_multiply_adds(experiments.experiment(key, Layout()))
     return speed.Timing("cpu", work, seconds, ((experiments.run(key).depth, 128),))
 
 
 def test_a_measured_speed_replaces_the_assumed_one_and_the_plan_says_so(experiments: Registry, tmp_path: Path) -> None:
     key, other = "cifar10-110-standard-s0", "cifar10-200-standard-s0"
     timings = {"cifar10-110-standard": _timing(experiments, key, 2.0)}
-    measured, assumed = plan.plan(experiments, Layout(tmp_path), [key, other], timings)
+    measured, assumed = plan.plan([experiments.experiment(k, Layout(tmp_path)) for k in (key, other)], timings)
     assert (measured.device, measured.speed) == ("cpu", "measured")
     images = 390 * 128 + 10_000 / 3  # an epoch's, and the test images, whose backward pass is not run
     assert measured.hours == pytest.approx(200 * images / 128 * 2.0 / 3600, rel=1e-6)
     assert (assumed.device, assumed.speed) == ("gpu", "assumed")
     timings["cifar10-110-standard"] = replace(timings["cifar10-110-standard"], timed=((20, 128), (56, 128)))
-    assert plan.plan(experiments, Layout(tmp_path), [key], timings)[0].speed == "scaled"
+    assert plan.plan([experiments.experiment(key, Layout(tmp_path))], timings)[0].speed == "scaled"
     timings["cifar10-110-standard"] = replace(timings["cifar10-110-standard"], multiply_adds=1)  # of another network
-    assert plan.plan(experiments, Layout(tmp_path), [key], timings)[0].speed == "assumed"
+    assert plan.plan([experiments.experiment(key, Layout(tmp_path))], timings)[0].speed == "assumed"
 
 
 @pytest.mark.parametrize("fact", ["processor", "gpu", "torch", "threads"])
@@ -303,8 +306,9 @@ def test_two_networks_that_are_too_large_share_the_timing_of_their_stand_ins(
 
     monkeypatch.setattr(calibration, "train_step", count)
     monkeypatch.setattr(calibration, "_now", lambda where: float(sum(timed)))  # no other process slows this clock
-    runs = [experiments.run(f"digits-{depth}-standard-s0") for depth in (56, 110)]
-    calibration.calibrate(experiments, Layout(tmp_path), runs)
+    layout = Layout(tmp_path)
+    runs = [experiments.experiment(f"digits-{depth}-standard-s0", layout) for depth in (56, 110)]
+    calibration.calibrate(layout, runs)
     steps = calibration.WARM_UP + calibration.TIMED
     assert timed == [8] * steps + [14] * steps
     small, large = (speed.read_timings(Layout(tmp_path))[0][f"digits-{depth}-standard"] for depth in (56, 110))
@@ -313,7 +317,7 @@ def test_two_networks_that_are_too_large_share_the_timing_of_their_stand_ins(
 
 
 def test_the_plan_fits_80_columns(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("eps_resnet.cli.WIDE", 80)
+    monkeypatch.setattr("eps_resnet.cli.printing.WIDE", 80)
     lines = CliRunner().invoke(app, ["plan", "all", "demo", "--root", str(tmp_path)]).stdout.splitlines()
     rows = [line for line in lines if "-s0 " in line]
     assert len(rows) == 61
@@ -322,10 +326,11 @@ def test_the_plan_fits_80_columns(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 
 
 def test_first_seeds_come_before_further_ones_and_cheap_trainings_before_dear_ones(experiments: Registry) -> None:
-    several = simulation.simulated(experiments, 3)
+    runs = [run.model_copy(update={"seed": seed}) for run in experiments.runs.values() for seed in range(3)]
+    several = experiments.model_copy(update={"runs": {run.key: run for run in runs}})
     order = plan.in_order_of_worth(several)
     assert sorted(order) == sorted(several.runs)
-    worth = [(several.runs[key].seed, cost.training_multiply_adds(several, key)) for key in order]
+    worth = [(several.runs[key].seed, cost.training_multiply_adds(several.experiment(key, Layout()))) for key in order]
     assert worth == sorted(worth)
 
 

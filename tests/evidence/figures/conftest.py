@@ -11,9 +11,9 @@ from eps_resnet.data.fetch import fetch
 from eps_resnet.experiments import registry
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.experiments.registry import Registry
-from eps_resnet.measure.evaluate import evaluate
-from eps_resnet.measure.prune import prune_run
-from eps_resnet.method.train import train
+from eps_resnet.runs.evaluate import evaluate
+from eps_resnet.runs.networks import prune_run
+from eps_resnet.runs.train import train
 from tests.conftest import PROJECT, small_registry
 
 NUMBERS = ("1", "3", "5", "6", "7", "8", "9", "10")
@@ -50,9 +50,10 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Registry, Layout]
         experiments, layout = registry.load(path), Layout(root)
         fetch(experiments, layout, "digits")
         for key in (STANDARD, OPEN, OPEN_TOO, CLOSED):
-            train(experiments, layout, key, torch.device("cpu"), 1)
-            prune_run(experiments, layout, key)
-            evaluate(experiments, layout, key)
+            experiment = experiments.experiment(key, layout)
+            train(experiment, torch.device("cpu"), 1)
+            prune_run(experiment)
+            evaluate(experiment)
     return experiments, layout
 
 
