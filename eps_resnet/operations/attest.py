@@ -213,7 +213,7 @@ def _steps(keys: Any, steps: tuple[str, ...], options: list[str]) -> Iterator[li
 def _command(code: Code, commands: tuple[list[str], ...], launcher: list[str]) -> tuple[list[str], dict[str, str]]:
     recorded = ["--lines", str(code.lines), str(code.folder / PACKAGE.name)] if code.folder == PACKAGE.parent else []
     words = [word for command in commands for word in ("--", *command)]
-    program = [str(Path(__file__).with_name("probe.py")), *recorded, *words]
+    program = [str(PACKAGE / "cli/probe.py"), *recorded, *words]
     own = {"PYTHONPATH": str(code.folder), "PYTHONSAFEPATH": "1"}  # not the modules beside probe.py
     return [sys.executable, *launcher, *program], {**os.environ, **own}
 

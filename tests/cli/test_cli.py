@@ -48,7 +48,8 @@ def test_help_does_not_wait_for_the_registry() -> None:
 
 def test_the_refusal_of_a_paper_sized_run_is_worded_without_torch() -> None:
     program = (
-        "from pathlib import Path; from eps_resnet.experiments import registry; from eps_resnet.experiments.layout import Layout;"
+        "from pathlib import Path; from eps_resnet.experiments import registry;"
+        "from eps_resnet.experiments.layout import Layout;"
         "from eps_resnet.runs import device;"
         "experiments = registry.load(Path('config/experiments.yaml'));"
         "print(device.refusal([experiments.experiment('imagenet-152-epsilon_side-1p8-s0', Layout())]))"

@@ -215,7 +215,10 @@ CONTRADICTIONS: list[tuple[str, Callable[[Path], object]]] = [
     ("metrics.json is not as it is written here: more", lambda f: change(f / "metrics.json", more=1)),
     ("metrics.json is not as it is written here: discarded", lambda f: change(f / "metrics.json", discarded=False)),
     ("is of epoch 3, and there are 2", lambda f: change(f / "metrics.json", epoch=3)),
-    ("counts other test images", lambda f: edit_metrics(f, "agreement", images=10)),
+    (
+        "counts other test images",
+        lambda f: (edit_metrics(f, "agreement", images=10), change(f / "metrics.json", test_images=10)),
+    ),
     ("an error that is no whole number of test images", lambda f: edit_metrics(f, "error", gated=0.0001)),
     ("history.csv has other gates at epoch", lambda f: edit_metrics(f, "agreement", flickered_in_training=3)),
     ("history.csv is not as it is written here", lambda f: replaced(f, "history.csv", b"")),

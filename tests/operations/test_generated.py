@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+from dvc.dependency import ParamsDependency
+from dvc.repo import Repo
 
 from eps_resnet.evidence.figures.current import table_fingerprint, table_parts
 from eps_resnet.evidence.report import render, report_path
@@ -25,17 +27,29 @@ def test_generated_files_are_in_step_with_the_registry(experiments: Registry, pa
     assert path.read_text() == FILES[path](experiments), "run `eps-resnet generate`"
 
 
+def dvc_stages() -> dict[str, tuple[list[str], list[str]]]:
+    """The outs and deps of each stage, as DVC itself reads dvc.yaml."""
+    stages = Repo(str(Path.cwd())).index.stages
+    return {
+        stage.addressing: (
+            [out.def_path for out in stage.outs],
+            [dep.def_path for dep in stage.deps if not isinstance(dep, ParamsDependency)],
+        )
+        for stage in stages
+    }
+
+
 def test_dvc_has_a_stage_for_each_data_set_run_and_figure(experiments: Registry) -> None:
-    stages = yaml.safe_load(Path("dvc.yaml").read_text())["stages"]
-    data = {f"data-{name}" for name in experiments.datasets}
-    assert set(stages) == data | set(experiments.runs) | set(experiments.figures)
+    stages = dvc_stages()
+    data, runs = {f"data@{name}" for name in experiments.datasets}, {f"run@{key}" for key in experiments.runs}
+    assert set(stages) == data | runs | set(experiments.figures)
 
 
 def test_dvc_depends_on_files_that_exist_and_owns_each_output_once() -> None:
-    stages = yaml.safe_load(Path("dvc.yaml").read_text())["stages"]
-    made = [path for stage in stages.values() for out in stage["outs"] + stage.get("metrics", []) for path in out]
+    stages = dvc_stages()
+    made = [path for outs, _ in stages.values() for path in outs]
     assert len(made) == len(set(made))
-    needed = {path for stage in stages.values() for path in stage.get("deps", [])}
+    needed = {path for _, deps in stages.values() for path in deps}
     assert [path for path in needed if path not in made and not Path(path).exists()] == []
 
 

@@ -130,12 +130,11 @@ def test_why_names_altered_images_where_they_are_needed(finished: Path) -> None:
     assert reasons(finished)["fetch digits"] == ("the images were altered",)
 
 
-def test_why_names_the_module_that_changed(finished: Path) -> None:
+def test_why_names_the_folders_whose_code_changed(finished: Path) -> None:
     edit(finished / "eps_resnet/method/gate.py", "(residual)) <= float", "(residual)) < float")
-    edit(finished / "eps_resnet/measure/metrics.py", '"settled": facts["settled"]', '"settled": bool(facts["settled"])')
-    printed = run(finished, "eps-resnet", "why", KEY)
-    assert "train            eps_resnet/method/gate.py was changed" in printed
-    assert "stale: eps_resnet/method/gate.py was changed" in run(finished, "eps-resnet", "verify", expect=1)
+    words = "the code in eps_resnet/method and eps_resnet/data/decode.py was changed"
+    assert f"train            {words}" in run(finished, "eps-resnet", "why", KEY)
+    assert f"stale: {words}" in run(finished, "eps-resnet", "verify", expect=1)
 
 
 def test_why_tells_an_interrupted_run_from_one_that_never_ran(project: Path) -> None:
@@ -143,7 +142,9 @@ def test_why_tells_an_interrupted_run_from_one_that_never_ran(project: Path) -> 
     assert reasons(project)["fetch digits"] == ("the images are not here",)
     run(project, "eps-resnet", "fetch", "digits")
     experiments, layout = registry.load(project / "config/experiments.yaml"), Layout(project)
-    checkpoint.save(layout.work(training_fingerprint(experiments, layout, KEY)), {}, {"epoch": 1, "step": 13})
+    checkpoint.save(
+        layout.work(training_fingerprint(experiments.experiment(KEY, layout))), {}, {"epoch": 1, "step": 13}
+    )
     assert reasons(project)["train"][0].startswith("it was interrupted; it resumes from epoch-00001-step-000000013-")
 
 

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from eps_resnet.evidence import statistics
 from eps_resnet.evidence.figures import remarks, results
-from eps_resnet.evidence.verdict import LEAST_SEEDS
+from eps_resnet.evidence.statistics import LEAST_SEEDS
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.experiments.registry import Registry
 from eps_resnet.files.atomic import write_json
@@ -19,23 +20,23 @@ errors = st.lists(st.integers(0, 360).map(lambda wrong: wrong / 360), min_size=2
 @given(st.integers(1, 10_000), st.floats(0, 1))
 def test_the_interval_of_an_error_holds_it(images: int, share: float) -> None:
     wrong = round(share * images)
-    low, high = results.error_interval(wrong, images)
+    low, high = statistics.error_interval(wrong, images)
     assert 0 <= low <= wrong / images <= high <= 1
 
 
 def test_the_interval_of_a_mean_is_students() -> None:
     # Tables of Student's t: 4.3027 for 97.5 % at two degrees of freedom; the standard deviation of 1, 2, 3 is 1.
-    low, high = results.mean_interval([1, 2, 3])
+    low, high = statistics.mean_interval([1, 2, 3])
     assert (low, high) == pytest.approx((2 - 4.3027 / np.sqrt(3), 2 + 4.3027 / np.sqrt(3)), abs=1e-4)
     with pytest.raises(ValueError, match="two values or more"):
-        results.mean_interval([1])
+        statistics.mean_interval([1])
 
 
 @given(errors)
 def test_the_interval_of_a_mean_is_centred_on_it_and_shrinks_with_more_of_the_same(values: list[float]) -> None:
-    low, high = results.mean_interval(values)
+    low, high = statistics.mean_interval(values)
     assert (low + high) / 2 == pytest.approx(np.mean(values))
-    again_low, again_high = results.mean_interval(values * 2)
+    again_low, again_high = statistics.mean_interval(values * 2)
     assert again_high - again_low <= high - low + 1e-12
 
 
@@ -47,11 +48,11 @@ def test_one_seed_has_the_binomial_interval_and_several_students(values: list[fl
     if len(values) < LEAST_SEEDS:
         assert np.isnan([several["low"], several["high"]]).all()
     else:
-        low, high = results.mean_interval(values)
+        low, high = statistics.mean_interval(values)
         assert (several["low"], several["high"]) == (max(low, 0), min(high, 1))
     assert several["seeds"] == len(values)
     (one,) = results.over_seeds(rows.head(1), ["depth"], "error", is_error=True).to_dict("records")
-    assert (one["low"], one["high"]) == results.error_interval(round(values[0] * 360), 360)
+    assert (one["low"], one["high"]) == statistics.error_interval(round(values[0] * 360), 360)
     (share,) = results.over_seeds(rows.head(1), ["depth"], "error").to_dict("records")  # of blocks: no test images
     assert np.isnan([share["low"], share["high"]]).all()
 
@@ -59,7 +60,7 @@ def test_one_seed_has_the_binomial_interval_and_several_students(values: list[fl
 def test_an_interval_ends_where_values_must() -> None:
     rows = pd.DataFrame({"depth": 110, "size": [0.1, 0.1, 5.0]})
     (size,) = results.over_seeds(rows, ["depth"], "size", most=np.inf).to_dict("records")
-    assert (size["low"], size["high"]) == (0, results.mean_interval([0.1, 0.1, 5.0])[1])
+    assert (size["low"], size["high"]) == (0, statistics.mean_interval([0.1, 0.1, 5.0])[1])
     rows["size"] /= 5
     (share,) = results.over_seeds(rows, ["depth"], "size").to_dict("records")
     assert (share["low"], share["high"]) == (0, 1)
@@ -73,7 +74,7 @@ def test_tables_show_the_mean_of_finished_seeds_its_interval_and_how_many_they_a
     (line,) = results.readable_means(pd.DataFrame([*rows, missing]), {"error": "error", "published": "paper"}).to_dict(
         "records"
     )
-    low, high = results.possible_interval(values)
+    low, high = statistics.possible_interval(values)
     has_interval = len(set(values)) > 1 and len(values) >= LEAST_SEEDS
     assert line["error"] == f"{np.mean(values):.2%}" + (f" ({low:.2%} to {high:.2%})" if has_interval else "")
     assert (line["seeds"], line["paper"]) == (f"{len(values)} of {len(values) + 1}", "50.00%")
