@@ -33,6 +33,8 @@ from eps_resnet.files.digests import SEAL, write_sealed
 from eps_resnet.provenance import fingerprints, state
 from tests.conftest import PROJECT, small_registry
 
+pytestmark = pytest.mark.slow  # starts real processes, for seconds each
+
 CHROMIUM = Path("/usr/bin/chromium")
 RUN, DRAWN = "digits-110-epsilon_side-2p5-s0", "figure6-digits"
 HOSTILE = "<script>document.title = 'taken over'</script><b onclick=alert(1)>&amp;"

@@ -36,6 +36,8 @@ from eps_resnet.provenance.records import Manifest, Metrics
 from eps_resnet.provenance.state import state
 from tests.conftest import PROJECT, change, run
 
+pytestmark = pytest.mark.slow  # starts real processes, for seconds each
+
 KEY = "digits-8-epsilon_side-2p5-s1"
 METHODS = ("standard-s1", "standard_side-s1", "epsilon_side-2p5-s1")
 REGISTRY = Path("config/experiments.yaml")

@@ -30,6 +30,8 @@ from tests.conftest import PROJECT, copy_project, jobs, run, small_registry
 from tests.operations.pods import VERSIONS, Cluster, RefusedError, check, cluster
 from tests.operations.test_working_folder import running
 
+pytestmark = pytest.mark.slow  # starts real processes, for seconds each
+
 PROFILE = ("snakemake", "--profile", "profiles/kubernetes")
 KEY = "digits-8-standard-s0"
 TRAINED, EVALUATED = f"results/{KEY}/manifest.json", f"results/{KEY}/metrics.json"

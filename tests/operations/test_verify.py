@@ -19,6 +19,8 @@ from eps_resnet.provenance.fingerprints import training_fingerprint
 from eps_resnet.runs import checkpoint
 from tests.conftest import PROJECT, jobs, run
 
+pytestmark = pytest.mark.slow  # starts real processes, for seconds each
+
 KEY = "digits-8-epsilon_side-2p5-s0"
 RESULT = f"results/{KEY}"
 

@@ -9,11 +9,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import pytest
+
 from eps_resnet.experiments import registry
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.files.atomic import read_json
 from eps_resnet.provenance.fingerprints import training_fingerprint
 from tests.conftest import BIN, run, small_registry
+
+pytestmark = pytest.mark.slow  # starts real processes, for seconds each
 
 KEY = "digits-8-standard-s0"
 TARGET = f"results/{KEY}/manifest.json"

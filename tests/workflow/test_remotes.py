@@ -26,6 +26,8 @@ from tests.workflow.remotes import (
     web_server,
 )
 
+pytestmark = pytest.mark.slow  # starts real processes, for seconds each
+
 
 @pytest.fixture(scope="module")
 def published(demo: tuple[Path, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Published]:

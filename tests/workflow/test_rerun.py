@@ -8,10 +8,13 @@ import re
 import shutil
 from pathlib import Path
 
+import pytest
 import yaml
 
 from eps_resnet.files.atomic import read_json
 from tests.conftest import change, jobs, run, small_registry
+
+pytestmark = pytest.mark.slow  # starts real processes, for seconds each
 
 
 def test_two_epochs_go_from_data_to_tables_and_nothing_runs_twice(demo: tuple[Path, str]) -> None:

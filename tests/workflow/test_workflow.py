@@ -11,6 +11,8 @@ import yaml
 from eps_resnet.experiments.registry import Registry
 from tests.conftest import BIN, PROJECT, jobs, run, small_registry
 
+pytestmark = pytest.mark.slow  # starts real processes, for seconds each
+
 
 def test_the_whole_paper_is_planned_and_refused_before_anything_starts_where_there_is_no_gpu(
     experiments: Registry, tmp_path: Path
