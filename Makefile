@@ -14,7 +14,7 @@ DEMO ?= demo
 ONE_SEED := config/demo.yaml # the committed results have five
 LONGEST := $(patsubst %,$(DEMO)/results/digits-110-%-s0/metrics.json,standard standard_side epsilon_side-2p5)
 
-.PHONY: demo demo-runs bench simulation tables test test-all test-faults test-cluster check setup lock
+.PHONY: demo demo-runs bench tables test test-all test-faults test-cluster check setup lock
 
 demo: demo-runs
 	@$(BIN)/eps-resnet print --root demo --registry $(ONE_SEED) $(FIGURES)
@@ -27,10 +27,6 @@ demo-runs: setup
 # Measures every goal of speed in under 20 minutes and writes benchmarks/results/ (docs/speed.md).
 bench: setup
 	@$(BIN)/python -m benchmarks
-
-# Rehearses all runs of the paper with invented results, and measures how the workflow bears it (docs/simulation.md).
-simulation: setup
-	@$(BIN)/python -m benchmarks.simulation
 
 # Writes all tables, drawings and the report anew from the results there are; trains nothing.
 tables: setup

@@ -80,6 +80,7 @@ def test_show_of_a_run_that_is_missing_says_so(tmp_path: Path) -> None:
     assert facts == {"key": "digits-20-standard-s0", "state": "missing"}
 
 
+@pytest.mark.slow
 def test_a_run_goes_through_its_states(tmp_path: Path) -> None:
     file, key = small_registry(tmp_path / "experiments.yaml"), "digits-8-epsilon_side-2p5-s0"
     options = ("--root", str(tmp_path), "--registry", str(file))
@@ -157,6 +158,7 @@ def test_a_wrong_depth_and_a_negative_epsilon_end_with_a_sentence(tmp_path: Path
     assert "cannot be read" in eps("runs", "--registry", str(tmp_path), expect=1).stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["flipped", "truncated"])
 def test_a_damaged_archive_ends_with_a_sentence(tmp_path: Path, damage: str) -> None:
     archive = tmp_path / "cifar-10-binary.tar.gz"
@@ -177,6 +179,7 @@ def test_damaged_manifests_count_as_missing(tmp_path: Path) -> None:
     assert {row["key"]: row["state"] for row in rows}["digits-20-standard-s0"] == "stale"
 
 
+@pytest.mark.slow
 def test_a_paper_sized_training_without_a_gpu_is_refused_with_its_cost(tmp_path: Path, real_data: Path) -> None:
     eps("fetch", "cifar10", "--from", str(real_data / "cifar-10-binary-half.tar.gz"), "--root", str(tmp_path))
     key = "cifar10-110-epsilon_side-2p5-s0"
@@ -188,6 +191,7 @@ def test_a_paper_sized_training_without_a_gpu_is_refused_with_its_cost(tmp_path:
     assert not any((tmp_path / "work").iterdir())
 
 
+@pytest.mark.slow
 def test_no_space_ends_with_a_sentence_and_keeps_what_was_there(tmp_path: Path) -> None:
     eps("fetch", "digits", "--root", str(tmp_path))
     before = (tmp_path / "data/digits.safetensors").read_bytes()
@@ -201,6 +205,7 @@ def test_no_space_ends_with_a_sentence_and_keeps_what_was_there(tmp_path: Path) 
     assert [p.name for p in (tmp_path / "data").glob(".*")] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("mount", "message"),
     [

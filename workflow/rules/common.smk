@@ -21,7 +21,9 @@ def checked(question, *details):
     except UserError as error:
         raise WorkflowError(str(error)) from None
     except OSError as error:
-        raise WorkflowError(f"{error.filename} cannot be written ({error.strerror}); give another --config root=FOLDER.")
+        raise WorkflowError(
+            f"{error.filename} cannot be written ({error.strerror}); give another --config root=FOLDER."
+        )
 
 
 eps = checked(steps.Workflow.of, config, workflow.config_settings.config_args)

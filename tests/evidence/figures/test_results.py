@@ -28,7 +28,7 @@ def test_the_interval_of_a_mean_is_students() -> None:
     # Tables of Student's t: 4.3027 for 97.5 % at two degrees of freedom; the standard deviation of 1, 2, 3 is 1.
     low, high = statistics.mean_interval([1, 2, 3])
     assert (low, high) == pytest.approx((2 - 4.3027 / np.sqrt(3), 2 + 4.3027 / np.sqrt(3)), abs=1e-4)
-    with pytest.raises(ValueError, match="two values or more"):
+    with pytest.raises(ValueError, match="two runs or more"):
         statistics.mean_interval([1])
 
 
