@@ -19,7 +19,7 @@ from eps_resnet.data import manifest as data_manifest
 from eps_resnet.data.manifest import DataManifest
 from eps_resnet.exchange.further_runs import add_runs, configuration
 from eps_resnet.exchange.records import Unbelievable, checked, contradictions
-from eps_resnet.experiments.layout import Layout
+from eps_resnet.experiments.layout import Layout, RunFiles
 from eps_resnet.experiments.models import Run
 from eps_resnet.experiments.registry import Registry, load
 from eps_resnet.experiments.yaml_file import shown
@@ -69,9 +69,9 @@ def import_results(registry_file: Path, layout: Layout, source: Path) -> list[Im
     if the registry's file cannot be added to: then nothing is taken over.
     """
     registry, there = load(registry_file), Layout(source)
-    folders = sorted(there.result("").iterdir()) if there.result("").is_dir() else []
+    folders = sorted(there.results.iterdir()) if there.results.is_dir() else []
     if not folders or source.resolve() == layout.root.resolve():
-        raise UserError(f"{source} is no other project with results: expected {there.result('')}/RUN/manifest.json.")
+        raise UserError(f"{source} is no other project with results: expected {there.results}/RUN/manifest.json.")
     outcomes: dict[str, Imported] = {}
     candidates: dict[str, _Candidate] = {}
     trainings = _trainings_here(registry, layout)
@@ -79,7 +79,7 @@ def import_results(registry_file: Path, layout: Layout, source: Path) -> list[Im
     try:
         for folder in folders:
             try:
-                candidate = _candidate(registry, layout, there, folder)
+                candidate = _candidate(registry, layout, folder)
                 _require_own_training(candidate, trainings)
                 candidates[folder.name] = candidate
             except (_NotAccepted, Unbelievable, OSError, RecursionError) as refusal:
@@ -150,8 +150,9 @@ def _take_over_data(registry: Registry, layout: Layout, there: Layout) -> set[st
 
 def _trainings_here(registry: Registry, layout: Layout) -> dict[str, str]:
     """The runs that are done here, by the digest of their history: no two trainings have the same."""
-    done = [key for key in registry.runs if state.state(registry.experiment(key, layout)) == "done"]
-    return {read_json(layout.manifest(key)).get("history_sha256"): key for key in done}
+    experiments = [registry.experiment(key, layout) for key in registry.runs]
+    done = [experiment for experiment in experiments if state.state(experiment) == "done"]
+    return {read_json(experiment.files.manifest)["history_sha256"]: experiment.key for experiment in done}
 
 
 def _require_own_training(candidate: _Candidate, trainings: dict[str, str]) -> None:
@@ -161,52 +162,45 @@ def _require_own_training(candidate: _Candidate, trainings: dict[str, str]) -> N
         raise _NotAccepted("refused", f"its history is that of {other}: one training under two names")
 
 
-def _candidate(registry: Registry, layout: Layout, there: Layout, folder: Path) -> _Candidate:
+def _candidate(registry: Registry, layout: Layout, folder: Path) -> _Candidate:
     """The run in a folder. Raises _NotAccepted, with every reason that was found at once, if it is not taken over."""
-    key = folder.name
+    key, here, other = folder.name, layout.run(folder.name), RunFiles(folder)
     if folder.is_symlink() or not folder.is_dir():
         raise _NotAccepted("refused", "it is no folder")
-    manifest_content, manifest = _document(there.manifest(key))
-    metrics_content, metrics = _document(there.metrics(key))
+    manifest_content, manifest = _document(other.manifest)
+    metrics_content, metrics = _document(other.metrics)
     run = _run_of(manifest, key)
     if configuration(run) not in {configuration(other) for other in registry.runs.values()}:
         raise _NotAccepted("refused", "it belongs to no configuration of the registry, whatever the seed")
     facts, numbers = checked(Manifest, manifest, key), checked(Metrics, metrics, key)
-    ours = registry.model_copy(update={"runs": {**registry.runs, key: run}})
-    experiment = ours.experiment(key, layout)
+    experiment = registry.experiment_of(run, layout)
     reasons = [
         *_differences(facts, fingerprints.training_parts(experiment), "training", state.device_of(manifest)),
         *_differences(numbers, fingerprints.evaluation_parts(facts.fingerprint), "evaluation"),
     ]
     if key in registry.runs and state.state(experiment) == "done":
-        is_same = read_json(layout.metrics(key)) == metrics
+        is_same = read_json(here.metrics) == metrics
         others = () if is_same else ("with other results; the ones here are kept", *reasons)
         raise _NotAccepted("already here", *others)
     if numbers.model_sha256 != facts.model_sha256:
         reasons.append("metrics.json was measured on another network than manifest.json names")
-    networks = {
-        layout.model(key): (there.model(key), facts.model_sha256),
-        layout.pruned(key): (there.pruned(key), numbers.pruned_sha256),
-    }
-    records = {
-        layout.history(key): (there.history(key), facts.history_sha256),
-        layout.blocks(key): (there.blocks(key), facts.blocks_sha256),
-    }
-    present = {here: other for here, other in networks.items() if other[0].exists()}  # the tables need none
-    for path, expected in {**present, **records}.values():
+    networks = {here.model: (other.model, facts.model_sha256), here.pruned: (other.pruned, numbers.pruned_sha256)}
+    present = {path: found for path, found in networks.items() if found[0].exists()}  # the tables need none
+    tables = {here.history: (other.history, facts.history_sha256), here.blocks: (other.blocks, facts.blocks_sha256)}
+    for path, expected in {**present, **tables}.values():
         if not path.is_file():
             reasons.append(f"{path.name} is missing")
         elif sha256(path) != expected:
             reasons.append(f"{path.name} was altered")
-    reasons = reasons or contradictions(experiment, there.run(key), numbers)
+    reasons = reasons or contradictions(experiment, other, numbers)
     if reasons:
         raise _NotAccepted("refused", *reasons)
     documents = {
-        layout.metrics(key): (there.metrics(key), hashlib.sha256(metrics_content).hexdigest()),
-        layout.manifest(key): (there.manifest(key), hashlib.sha256(manifest_content).hexdigest()),
+        here.metrics: (other.metrics, hashlib.sha256(metrics_content).hexdigest()),
+        here.manifest: (other.manifest, hashlib.sha256(manifest_content).hexdigest()),
     }
     lock_file = layout.training_lock(facts.fingerprint)
-    return _Candidate(run, facts.history_sha256, lock_file, {**present, **records, **documents})
+    return _Candidate(run, facts.history_sha256, lock_file, {**present, **tables, **documents})
 
 
 def _document(path: Path) -> tuple[bytes, dict[str, Any]]:
@@ -242,7 +236,7 @@ def _copy(layout: Layout, key: str, candidate: _Candidate) -> None:
     with held_if_free(candidate.lock) as is_free:
         if not is_free:
             raise _NotAccepted("refused", f"it is being trained or imported here by {owner_of(candidate.lock)}")
-        for network in (layout.model(key), layout.pruned(key)):
+        for network in (layout.run(key).model, layout.run(key).pruned):
             if network not in candidate.files:
                 network.unlink(missing_ok=True)  # of a former training
         for here, (there, expected) in candidate.files.items():
