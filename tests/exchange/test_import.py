@@ -12,10 +12,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 import yaml
-from hypothesis import assume, given
+from click.testing import Result
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
+from eps_resnet.cli import app
 from eps_resnet.evidence.claims import claims
 from eps_resnet.evidence.figures.results import runs_table
 from eps_resnet.evidence.report.runs import run_views
@@ -34,9 +38,10 @@ from eps_resnet.files.lock import held
 from eps_resnet.provenance.fingerprints import training_fingerprint
 from eps_resnet.provenance.records import Manifest, Metrics
 from eps_resnet.provenance.state import state
-from tests.conftest import PROJECT, change, run
-
-pytestmark = pytest.mark.slow  # starts real processes, for seconds each
+from eps_resnet.runs.evaluate import evaluate
+from eps_resnet.runs.networks import prune_run
+from eps_resnet.runs.train import train
+from tests.conftest import PROJECT, change, once
 
 KEY = "digits-8-epsilon_side-2p5-s1"
 METHODS = ("standard-s1", "standard_side-s1", "epsilon_side-2p5-s1")
@@ -52,22 +57,36 @@ def one_line_each(path: Path) -> None:
     path.write_text("\n".join(["runs:", "  # seeds", *lines, others]))
 
 
-@pytest.fixture(scope="module")
-def colleague(demo: tuple[Path, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Another clone, in which seed 1 of every run was trained."""
-    folder = tmp_path_factory.mktemp("colleague") / "clone"
-    shutil.copytree(demo[0], folder)
+def with_registry(folder: Path) -> Path:
+    """A root whose small registry lies where a project has it, a run in each line."""
+    (folder / REGISTRY).parent.mkdir()
+    (folder / "experiments.yaml").rename(folder / REGISTRY)
     one_line_each(folder / REGISTRY)
-    run(folder, "eps-resnet", "seeds", "2", "demo", "--registry", str(folder / REGISTRY))
-    run(folder, "snakemake", "--cores", "2", "demo")
     return folder
 
 
+@pytest.fixture(scope="session")
+def colleague(_trained_once: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Another project, in which seeds 0 and 1 of every run were trained."""
+
+    def make(folder: Path) -> None:
+        shutil.copytree(_trained_once, folder, dirs_exist_ok=True)
+        path = with_registry(folder) / REGISTRY
+        first = registry.load(path)
+        second = add_runs(path, further_seeds(first, first.runs, 2))
+        for key in second.runs.keys() - first.runs.keys():
+            experiment = second.experiment(key, Layout(folder))
+            train(experiment, torch.device("cpu"), 1)
+            prune_run(experiment)
+            evaluate(experiment)
+
+    return once(tmp_path_factory, "colleague", make)[0]
+
+
 @pytest.fixture
-def ours(finished: Path) -> Path:
+def ours(trained: tuple[Registry, Layout]) -> Path:
     """A project in which seed 0 of every run was trained."""
-    one_line_each(finished / REGISTRY)
-    return finished
+    return with_registry(trained[1].root)
 
 
 @pytest.fixture
@@ -82,8 +101,16 @@ def imported(ours: Path, theirs: Path) -> dict[str, Imported]:
     return {o.key: o for o in import_results(ours / REGISTRY, Layout(ours), theirs)}
 
 
+def command(ours: Path, *words: str, expect: int = 0) -> Result:
+    """What a command of `eps-resnet` does in this project."""
+    options = ("--root", str(ours), "--registry", str(ours / REGISTRY))
+    result = CliRunner().invoke(app, [*words, *options], catch_exceptions=False)
+    assert result.exit_code == expect, result.output
+    return result
+
+
 def test_imported_runs_count_as_further_seeds_and_are_the_same_bytes(ours: Path, colleague: Path) -> None:
-    printed = run(ours, "eps-resnet", "import", str(colleague))
+    printed = command(ours, "import", str(colleague)).output
     for name in METHODS:
         assert f"digits-8-{name}  imported" in printed
         for path in (colleague / "results" / f"digits-8-{name}").iterdir():
@@ -92,12 +119,12 @@ def test_imported_runs_count_as_further_seeds_and_are_the_same_bytes(ours: Path,
     assert "3 imported, 3 already here, 0 refused" in printed
     assert "# seeds" in (ours / REGISTRY).read_text()
 
-    run(ours, "eps-resnet", "table", "figure6-digits")
+    command(ours, "table", "figure6-digits")
     table = (ours / "paper_tables/figure6-digits/table.md").read_text()
     assert table.count("| 2 of 2 |") == 3
-    claims = json.loads(run(ours, "eps-resnet", "claims", "--json"))
-    assert "(n 2)" in next(claim["evidence"] for claim in claims if claim["number"] == 1)
-    assert "0 imported, 6 already here, 0 refused" in run(ours, "eps-resnet", "import", str(colleague))
+    found = json.loads(command(ours, "claims", "--json").stdout)
+    assert "(n 2)" in next(claim["evidence"] for claim in found if claim["number"] == 1)
+    assert "0 imported, 6 already here, 0 refused" in command(ours, "import", str(colleague)).output
 
 
 def test_runs_already_here_are_kept_and_other_results_of_the_same_seed_are_not_counted_twice(
@@ -198,7 +225,7 @@ def test_what_was_not_made_from_what_is_here_or_was_altered_is_refused_and_the_o
     ours: Path, theirs: Path, reason: str, edit: Callable[[Path], object]
 ) -> None:
     edit(theirs / "results" / KEY)
-    printed = run(ours, "eps-resnet", "import", str(theirs), expect=1)
+    printed = command(ours, "import", str(theirs), expect=1).output
     (line,) = [line for line in printed.splitlines() if line.startswith(f"{KEY}  refused")]
     assert reason in line
     assert not (ours / "results" / KEY).exists()
@@ -257,6 +284,49 @@ def test_all_results_of_this_project_can_be_true(experiments: Registry) -> None:
         assert contradictions(run, run.files, metrics) == []
 
 
+OLD = "digits-20-standard-s0"  # committed; made before code had layers: its manifest has a digest for each module
+
+
+@pytest.fixture
+def clone_and_old(tmp_path: Path) -> tuple[Path, Path]:
+    """A clone of this project without results, and a folder that has one run made by its former code."""
+    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
+    for folder in (ours / "config", theirs / "data"):
+        folder.mkdir(parents=True)
+    shutil.copy(PROJECT / REGISTRY, ours / REGISTRY)
+    shutil.copy(PROJECT / "data/digits.json", theirs / "data/digits.json")
+    shutil.copytree(PROJECT / "results" / OLD, theirs / "results" / OLD)
+    assert isinstance(read_json(theirs / "results" / OLD / "manifest.json")["made_from"]["code"], dict)
+    return ours, theirs
+
+
+def test_a_run_made_by_former_code_counts_where_the_lineage_leads_on_from_it(clone_and_old: tuple[Path, Path]) -> None:
+    ours, theirs = clone_and_old
+    assert imported(ours, theirs) == {OLD: Imported(OLD, "imported")}
+    assert state(registry.load(ours / REGISTRY).experiment(OLD, Layout(ours))) == "done"
+    for name in ("manifest.json", "metrics.json", "history.csv", "blocks.parquet"):
+        assert (ours / "results" / OLD / name).read_bytes() == (PROJECT / "results" / OLD / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda manifest: manifest["machine"].update(device="cuda"),
+        lambda manifest: manifest["made_from"]["code"].update(gate="0" * 16),
+    ],
+    ids=["ran on a card", "was another"],
+)
+def test_former_code_of_which_the_lineage_says_nothing_is_refused(
+    clone_and_old: tuple[Path, Path], edit: Callable[[dict[str, Any]], object]
+) -> None:
+    ours, theirs = clone_and_old
+    manifest = read_json(theirs / "results" / OLD / "manifest.json")
+    edit(manifest)
+    change(theirs / "results" / OLD / "manifest.json", **manifest)
+    (found,) = imported(ours, theirs).values()
+    assert (found.outcome, found.reasons[0].startswith("the code in eps_resnet/method and ")) == ("refused", True)
+
+
 FILES = ("manifest.json", "metrics.json", "history.csv", "blocks.parquet", "model.safetensors", "pruned.safetensors")
 # What was measured and what tells of the machine: an altered value that is sealed anew must be believed, if it can be.
 BELIEVED = {"machine", "seconds", "finished", "git_commit", "epoch", "error", "agreement"}
@@ -264,13 +334,12 @@ BELIEVED = {"machine", "seconds", "finished", "git_commit", "epoch", "error", "a
 
 @pytest.fixture(scope="module")
 def attempt(
-    demo: tuple[Path, str], colleague: Path, tmp_path_factory: pytest.TempPathFactory
+    _trained_once: Path, colleague: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[str, bytes], tuple[Path, Imported]]:
     """Imports one run, of which one file has another content, into a project that lacks it."""
     ours, theirs = (tmp_path_factory.mktemp("attempt") / name for name in ("ours", "theirs"))
-    for part in ("config", "data", "results"):
-        shutil.copytree(demo[0] / part, ours / part)
-    one_line_each(ours / REGISTRY)
+    shutil.copytree(_trained_once, ours)
+    with_registry(ours)
     before = (ours / REGISTRY).read_bytes()
 
     def attempted(name: str, content: bytes) -> tuple[Path, Imported]:
@@ -353,7 +422,7 @@ def test_a_configuration_that_the_registry_lacks_is_refused(ours: Path, theirs: 
 def test_folders_with_hostile_names_are_named_on_one_line_and_refused(ours: Path, theirs: Path) -> None:
     (theirs / "results" / "a\x1b[31m\nb").mkdir()
     (theirs / "results" / "link").symlink_to("/etc")
-    printed = run(ours, "eps-resnet", "import", str(theirs), expect=1)
+    printed = command(ours, "import", str(theirs), expect=1).output
     assert "a\\x1b[31m\\nb  refused" in printed
     assert "link  refused: it is no folder" in printed
 
@@ -433,7 +502,8 @@ def test_networks_of_a_former_training_go_where_the_new_ones_are_absent(ours: Pa
 
 def test_a_folder_without_results_and_the_project_itself_are_no_source(ours: Path, tmp_path: Path) -> None:
     for folder in (tmp_path / "nothing", ours):
-        assert "is no other project with results" in run(ours, "eps-resnet", "import", str(folder), expect=1)
+        with pytest.raises(UserError, match="is no other project with results"):
+            imported(ours, folder)
 
 
 def test_a_clone_without_the_images_knows_from_the_others_which_copy_they_had(ours: Path, theirs: Path) -> None:
@@ -454,6 +524,7 @@ def test_a_registry_that_cannot_be_added_to_stays_and_nothing_is_taken_over(ours
     assert not (ours / "results" / KEY).exists()
 
 
+@settings(max_examples=10)  # each reads the project's registry several times
 @given(st.data())
 def test_added_runs_are_the_old_registry_with_these_runs_and_its_comments(
     tmp_path_factory: pytest.TempPathFactory, experiments: Registry, data: st.DataObject

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from eps_resnet.files.atomic import read_json
 from eps_resnet.files.digests import Digests, is_sealed, sha256, write_sealed
 from eps_resnet.operations.verify import Verification, verify
 from eps_resnet.operations.why import why
+from eps_resnet.provenance import lineage
 from eps_resnet.provenance.fingerprints import training_fingerprint
 from eps_resnet.runs import checkpoint
 from tests.conftest import PROJECT, jobs, run
@@ -101,6 +103,15 @@ def test_a_fresh_clone_of_this_project_is_verified(tmp_path: Path) -> None:
     subprocess.run(["git", "clone", "-q", str(PROJECT), str(tmp_path / "clone")], check=True)
     printed = run(tmp_path / "clone", "eps-resnet", "verify")
     assert "0 are not" in printed
+
+
+def test_a_lineage_that_was_edited_by_hand_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "lineage.jsonl"
+    path.write_text(lineage.LINEAGE.read_text().replace('"same source"', '"probes"', 1))
+    monkeypatch.setattr(lineage, "entries", partial(lineage.entries, path))
+    whole = verify(registry.load(PROJECT / "config/experiments.yaml"), Layout(tmp_path))
+    assert (whole.verified, [problem.path for problem in whole.problems]) == ([], [str(lineage.LINEAGE)])
+    assert "line 1 was edited by hand" in whole.problems[0].remedy
 
 
 def reasons(project: Path, key: str = KEY) -> dict[str, tuple[str, ...]]:
