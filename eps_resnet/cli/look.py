@@ -51,7 +51,7 @@ def why(run: str, as_json: AsJson = False, root: Root = HERE, registry_file: Reg
         return
     width = max(len(step.name) for step in steps)
     for step in steps:
-        for line, reason in enumerate(step.reasons or ("current",)):
+        for line, reason in enumerate(step.reasons or (f"current {step.rests_on}".rstrip(),)):
             print(f"{'' if line else step.name:{width}}  {reason}")
 
 
@@ -64,11 +64,16 @@ def verify(as_json: AsJson = False, root: Root = HERE, registry_file: RegistryFi
     if as_json:
         print_json(asdict(found))
     else:
+        if found.by_lineage:
+            print(
+                f"{len(found.by_lineage)} records were made by other code, from which the lineage leads to the present "
+                "one; `eps-resnet why RUN` shows by which entries."
+            )
         for problem in found.problems:
             print(f"{problem.path} {problem.problem}.\n  {problem.remedy}")
         print(
             f"{len(found.verified)} files are what their records say, {len(found.problems)} are not; "
-            f"{len(found.absent)} are not here (networks and images: `dvc pull`, or made where needed)."
+            f"{len(found.absent)} are not here (networks and images, made where they are needed)."
         )
     if found.problems:
         raise SystemExit(1)

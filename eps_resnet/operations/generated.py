@@ -1,6 +1,7 @@
 """Files generated from the registry and the code, kept in step by a test: the demo's registry, dvc.yaml, digests."""
 
 import json
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,54 +14,46 @@ from eps_resnet.experiments.registry import Registry, as_yaml, json_schema
 from eps_resnet.provenance.code import layer_digest
 
 HEADER = "# Generated from config/experiments.yaml by `eps-resnet generate`. Do not edit.\n"
-REGISTRY, CODE = "config/experiments.yaml", "config/code.json"
+
 LAYOUT = Layout()
-# DVC decides by content whether, Snakemake decides how. Each run twice: the second call sees whether the first one's
-# network is the one that the metrics are of.
-STAGES = """\
-vars:
-- config/experiments.yaml
-stages:
-  data:
-    foreach: ${datasets}
-    do:
-      cmd: snakemake --cores all -- data/${key}.safetensors data/${key}.json
-      params:
-      - config/experiments.yaml:
-        - datasets.${key}.archives
-      outs:
-      - data/${key}.safetensors:
-          persist: true
-      - data/${key}.json:
-          cache: false
-          persist: true
-  run:
-    foreach: ${runs}
-    do:
-      cmd:
-      - snakemake --cores all -- results/${key}/model.safetensors
-      - snakemake --cores all -- results/${key}/pruned.safetensors results/${key}/metrics.json
-      deps:
-      - data/${item.dataset}.safetensors
-      params:
-      - config/experiments.yaml:
-        - runs.${key}
-        - datasets.${item.dataset}.recipe
-      - config/code.json: [training, evaluation]
-      outs:
-      - results/${key}/model.safetensors:
-          persist: true
-      - results/${key}/pruned.safetensors:
-          persist: true
-      - results/${key}/history.csv:
-          cache: false
-          persist: true
-      - results/${key}/blocks.parquet:
-          cache: false
-          persist: true
-      - results/${key}/metrics.json:
-          cache: false
-          persist: true
+# DVC decides by content whether, Snakemake decides how. `foreach` would be shorter, but names stages `run@NAME`.
+DATA = """\
+    cmd: snakemake --cores all -- data/${data}.safetensors data/${data}.json
+    params:
+    - config/experiments.yaml:
+      - datasets.${data}.archives
+    outs:
+    - data/${data}.safetensors: {persist: true}
+    - data/${data}.json: {cache: false, persist: true}
+"""
+# Two commands: the second one's Snakemake sees whether the first one's network is the one that the metrics are of.
+RUN = """\
+    cmd:
+    - snakemake --cores all -- results/${run}/model.safetensors
+    - snakemake --cores all -- results/${run}/pruned.safetensors results/${run}/metrics.json
+    deps:
+    - data/${data}.safetensors
+    params:
+    - config/experiments.yaml:
+      - runs.${run}
+      - datasets.${data}.recipe
+    - config/code.json: [training, evaluation]
+    outs:
+    - results/${run}/model.safetensors: {persist: true}
+    - results/${run}/pruned.safetensors: {persist: true}
+    - results/${run}/history.csv: {cache: false, persist: true}
+    - results/${run}/blocks.parquet: {cache: false, persist: true}
+    - results/${run}/metrics.json: {cache: false, persist: true}
+"""
+FIGURE = """\
+    cmd: snakemake --cores all -- ${figure}
+    outs:
+    - paper_tables/${figure}/table.csv: {cache: false, persist: true}
+    - paper_tables/${figure}/table.md: {cache: false, persist: true}
+    - paper_tables/${figure}/figure.svg: {cache: false, persist: true}
+    - paper_tables/${figure}/figure.png: {cache: false, persist: true}
+    metrics:
+    - paper_tables/${figure}/summary.json: {cache: false, persist: true}
 """
 
 
@@ -71,31 +64,45 @@ def schema_text(registry: Registry) -> str:
 
 def dvc_text(registry: Registry) -> str:
     """dvc.yaml: a stage for each data set, run and figure, and what `dvc plots show` draws."""
-    stages = {name: _figure_stage(registry, name) for name in registry.figures}
-    figures = yaml.safe_dump(stages, sort_keys=False, width=120, default_flow_style=None)
-    indented = "".join(f"  {line}\n" for line in figures.splitlines())
+    data = {f"data-{name}": f"data: {name}" for name in registry.datasets}
+    runs = {key: f"run: {key}, data: {run.dataset}" for key, run in registry.runs.items()}
     plots = yaml.safe_dump({"plots": _plots(registry)}, sort_keys=False, width=120, default_flow_style=None)
-    return HEADER + STAGES + indented + plots
+    return f"{HEADER}stages:\n{_alike('data', DATA, data)}{_alike('run', RUN, runs)}{_figures(registry)}{plots}"
 
 
-def _figure_stage(registry: Registry, name: str) -> dict[str, Any]:
-    figure = registry.figures[name]
-    data = registry.datasets[figure.dataset]
-    results = [path for key in registry.runs_of(name) for path in result_files(LAYOUT, figure.figure, key)]
-    keys = [key for key in TABLE_KEYS if getattr(data, key)] + ["recipe.weight_decay"]
-    # Another selection has other results among its deps, and another recipe changes the results themselves.
-    watched = [f"datasets.{figure.dataset}.{key}" for key in keys]
-    plain = {"cache": False, "persist": True}
-    summary = LAYOUT.summary(name)
-    return {
-        "cmd": f"snakemake --cores all -- {name}",
-        "deps": [
-            str(path) for path in (*results, LAYOUT.data_manifest(figure.dataset), *published_files(figure.figure))
-        ],
-        "params": [{REGISTRY: watched}, {CODE: [f"figure{figure.figure}"]}],
-        "outs": [{str(file): plain} for file in LAYOUT.figure_files(name) if file != summary],
-        "metrics": [{str(summary): plain}],
-    }
+def _alike(kind: str, template: str, variables: dict[str, str]) -> str:
+    """Stages that differ in their variables only: the first is written out, and the others refer to it."""
+    text = ""
+    for name, values in variables.items():
+        if text:
+            text += f"  {name}: {{<<: *{kind}, vars: [{{{values}}}]}}\n"
+        else:
+            text = f"  {name}: &{kind}\n    vars: [{{{values}}}]\n{template}"
+    return text
+
+
+def _figures(registry: Registry) -> str:
+    """The figures' stages: the first is written out, and figures of the same files share one list of them."""
+    text, lists = "", dict[str, str]()
+    for name, figure in registry.figures.items():
+        results = [path for key in registry.runs_of(name) for path in result_files(LAYOUT, figure.figure, key)]
+        files = map(str, [*results, LAYOUT.data_manifest(figure.dataset), *published_files(figure.figure)])
+        listed = textwrap.fill(f"[{', '.join(files)}]", 114, subsequent_indent=" " * 6, break_on_hyphens=False)
+        deps = f" *{lists[listed]}" if listed in lists else f" &{name}\n      {listed}"
+        lists.setdefault(listed, name)
+        # Another selection has other results among its deps, and another recipe changes the results themselves.
+        data = registry.datasets[figure.dataset]
+        keys = [key for key in TABLE_KEYS if getattr(data, key)] + ["recipe.weight_decay"]
+        watched = ", ".join(f"datasets.{figure.dataset}.{key}" for key in keys)
+        text += f"  {name}:\n    <<: *figure\n" if text else f"  {name}: &figure\n{FIGURE}"
+        text += (
+            f"    vars: [{{figure: {name}}}]\n"
+            f"    deps:{deps}\n"
+            f"    params:\n"
+            f"    - config/experiments.yaml: [{watched}]\n"
+            f"    - config/code.json: [figure{figure.figure}]\n"
+        )
+    return text
 
 
 def _plots(registry: Registry) -> list[dict[str, Any]]:
@@ -132,7 +139,7 @@ def code_text(registry: Registry) -> str:
 
 
 FILES: dict[Path, Callable[[Registry], str]] = {
-    Path(CODE): code_text,
+    Path("config/code.json"): code_text,
     Path("config/demo.yaml"): demo_text,
     Path("dvc.yaml"): dvc_text,
     Path("workflow/schemas/experiments.schema.json"): schema_text,

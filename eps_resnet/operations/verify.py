@@ -15,6 +15,7 @@ from eps_resnet.files.digests import is_sealed, sha256
 from eps_resnet.files.errors import UserError
 from eps_resnet.provenance import fingerprints, lineage, state
 from eps_resnet.provenance.code import Layer
+from eps_resnet.provenance.lineage import path_between
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Verification:
     verified: list[str] = field(default_factory=list)
     absent: list[str] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+    by_lineage: list[str] = field(default_factory=list)  # records made by other code, which the lineage leads on from
 
     def expect(self, path: Path, expected: str | None, remedy: str, may_be_absent: bool = False) -> None:
         """Compares a file with the SHA-256 it should have."""
@@ -97,7 +99,7 @@ def _verify_training(found: Verification, experiment: Experiment) -> None:
     remedy = "`git checkout` it, or delete manifest.json and train anew"
     found.expect(files.history, manifest.get("history_sha256"), remedy)
     found.expect(files.blocks, manifest.get("blocks_sha256"), remedy)
-    remedy = "delete it, then `dvc checkout` or `dvc pull` it; without DVC it is trained anew where it is needed"
+    remedy = "delete it; `dvc checkout` brings it back if DVC has it, else it is trained anew where it is needed"
     found.expect(files.model, manifest.get("model_sha256"), remedy, may_be_absent=True)
 
 
@@ -148,6 +150,9 @@ def _sealed(found: Verification, path: Path, remedy: str) -> dict[str, Any] | No
 def _compare(
     found: Verification, path: Path, document: dict[str, Any], now: dict[str, Any], layer: Layer, remedy: str
 ) -> None:
+    now_code, then_code = now["code"], (document.get("made_from") or {}).get("code")
+    if path_between(layer, then_code, now_code, state.device_of(document)):
+        found.by_lineage.append(str(path))
     if reasons := fingerprints.reasons(document.get("made_from"), now, layer, state.device_of(document)):
         found.add(path, "is stale: " + "; ".join(reasons), remedy)
 

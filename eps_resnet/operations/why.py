@@ -1,6 +1,7 @@
 """What would be redone for a run, step by step, and because of what."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from eps_resnet.data.manifest import data_digest
 from eps_resnet.evidence.figures import current
@@ -10,14 +11,20 @@ from eps_resnet.experiments.registry import Registry
 from eps_resnet.files.atomic import read_json
 from eps_resnet.files.digests import is_sealed, sha256
 from eps_resnet.provenance import fingerprints, state
+from eps_resnet.provenance.code import Layer, layer_digest
+from eps_resnet.provenance.lineage import in_words, path_between
 
 
 @dataclass(frozen=True)
 class Step:
-    """A step of a run, and why it would be done; nothing if its result is current."""
+    """A step of a run, and why it would be done; nothing if its result is current.
+
+    `rests_on`: what of the lineage its result rests on, where other code than the present made it.
+    """
 
     name: str
     reasons: tuple[str, ...]
+    rests_on: str = ""
 
 
 def why(registry: Registry, layout: Layout, key: str) -> list[Step]:
@@ -29,8 +36,8 @@ def why(registry: Registry, layout: Layout, key: str) -> list[Step]:
     steps = [
         # Images are needed for what is redone, and else not looked for.
         Step(f"fetch {experiment.run.dataset}", data if training or evaluation else ()),
-        Step("train", training),
-        Step("prune, evaluate", evaluation),
+        Step("train", training, _rests_on(experiment.files.manifest, "training", training)),
+        Step("prune, evaluate", evaluation, _rests_on(experiment.files.metrics, "evaluation", evaluation)),
     ]
     for name in registry.figures:
         if key in registry.runs_of(name):
@@ -47,6 +54,13 @@ def _data(experiment: Experiment) -> tuple[str, ...]:
     if sha256(layout.store(name)) != data_digest(layout, name):
         return ("the images were altered",)
     return ()
+
+
+def _rests_on(path: Path, layer: Layer, reasons: tuple[str, ...]) -> str:
+    if reasons:
+        return ""
+    document = read_json(path)
+    return in_words(path_between(layer, document["made_from"]["code"], layer_digest(layer)) or ())
 
 
 def _training(experiment: Experiment) -> tuple[str, ...]:

@@ -85,3 +85,12 @@ def path_between(layer: Layer, then: Any, now: str, device: str = "cpu") -> tupl
         if entry.layer == layer and speaks and entry.before in reached:
             reached.setdefault(entry.after, (*reached[entry.before], entry))
     return reached.get(now)
+
+
+def in_words(found: tuple[Entry, ...]) -> str:
+    """Why the code of a result counts as the present one; nothing where it is the present one."""
+    words = (
+        entry.evidence if entry.probes is None else f"{len(entry.probes)} probes, commit {entry.commits[1][:7]}"
+        for entry in found
+    )
+    return f"by the lineage ({'; '.join(words)})" if found else ""

@@ -242,5 +242,5 @@ def test_the_recipe_page_shows_what_was_measured_with_new_statistics(experiments
 def test_every_network_of_the_runs_has_its_checksum_in_dvc_lock(experiments: Registry) -> None:
     stages = yaml.safe_load((PROJECT / "dvc.lock").read_text())["stages"]
     for key in (key for key, run in experiments.runs.items() if run.dataset == DATA):
-        paths = {out["path"] for out in stages[f"run@{key}"]["outs"]}
+        paths = {out["path"] for out in stages[key]["outs"]}
         assert {str(Layout().model(key)), str(Layout().pruned(key))} <= paths

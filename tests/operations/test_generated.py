@@ -41,8 +41,12 @@ def dvc_stages() -> dict[str, tuple[list[str], list[str]]]:
 
 def test_dvc_has_a_stage_for_each_data_set_run_and_figure(experiments: Registry) -> None:
     stages = dvc_stages()
-    data, runs = {f"data@{name}" for name in experiments.datasets}, {f"run@{key}" for key in experiments.runs}
-    assert set(stages) == data | runs | set(experiments.figures)
+    data = {f"data-{name}" for name in experiments.datasets}
+    assert set(stages) == data | set(experiments.runs) | set(experiments.figures)
+    for key in experiments.runs:
+        files = Layout().run(key)
+        made = {files.model, files.pruned, files.history, files.blocks, files.metrics}
+        assert set(map(Path, stages[key][0])) == made
 
 
 def test_dvc_depends_on_files_that_exist_and_owns_each_output_once() -> None:
@@ -60,6 +64,17 @@ def test_dvc_watches_all_of_a_data_set_that_its_tables_show(experiments: Registr
         shown = {key for key, value in table_parts(experiments, Layout(), name)["data"].items() if value}
         assert {f"datasets.{figure.dataset}.{key}" for key in shown} < set(watched)
         assert f"data/{figure.dataset}.json" in stages[name]["deps"]
+
+
+def test_a_changed_digest_of_code_is_seen_by_the_stages_that_it_concerns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subprocess.run(["git", "clone", "-q", ".", str(tmp_path)], check=True)
+    monkeypatch.chdir(tmp_path)
+    code = Path("config/code.json")
+    code.write_text(code.read_text().replace('"figure8": "', '"figure8": "another '))
+    changed = Repo().status(["figure7-digits", "figure8-digits"])
+    assert changed == {"figure8-digits": [{"changed deps": {"config/code.json": {"figure8": "modified"}}}]}
 
 
 def locked() -> dict[str, str]:

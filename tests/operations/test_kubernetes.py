@@ -90,7 +90,7 @@ def pod_of(job: dict[str, Any]) -> dict[str, Any]:
 
 def test_the_profile_plans_the_demo(project: Path) -> None:
     plan = run(project, *PROFILE, "--dry-run", "--", "demo")
-    steps = {"fetch": 1, "train": 3, "prune": 3, "evaluate": 3, "table": 2, "draw": 2, "demo": 1}
+    steps = {"fetch": 1, "train": 3, "prune": 3, "evaluate": 3, "figure": 2, "demo": 1}
     assert jobs(plan) == {**steps, "total": 15}
 
 

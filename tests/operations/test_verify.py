@@ -83,7 +83,7 @@ def test_the_command_fails_names_the_file_and_says_what_to_do(finished: Path) ->
     flip(finished / RESULT / "model.safetensors")
     printed = run(finished, "eps-resnet", "verify", expect=1)
     assert f"{RESULT}/model.safetensors was altered" in printed
-    assert "delete it, then `dvc checkout` or `dvc pull` it" in printed
+    assert "`dvc checkout` brings it back if DVC has it" in printed
     assert json.loads(run(finished, "eps-resnet", "verify", "--json", expect=1))["problems"][0]["path"].endswith(
         "tensors"
     )
@@ -208,3 +208,14 @@ def test_a_digest_is_read_again_when_the_file_changed_even_to_the_same_size(tmp_
     assert again.sha256(path) == sha256(path) != first
     (tmp_path / "digests.json").write_text(json.dumps({str(path): 1}))
     assert Digests(tmp_path / "digests.json").sha256(path) == sha256(path)
+
+
+def test_why_and_verify_tell_by_which_entries_of_the_lineage_a_committed_result_is_current() -> None:
+    found = json.loads(run(PROJECT, "eps-resnet", "why", "digits-20-standard-s0", "--json"))
+    steps = {step["name"]: step["rests_on"] for step in found}
+    assert steps["train"].startswith("by the lineage (same source; 17 probes, commit ")
+    assert steps["figure6-digits"] == ""
+    assert (
+        "results/digits-20-standard-s0/metrics.json"
+        in json.loads(run(PROJECT, "eps-resnet", "verify", "--json"))["by_lineage"]
+    )

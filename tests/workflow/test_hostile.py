@@ -7,6 +7,7 @@ import shlex
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from string import Template
 
 import pytest
 import yaml
@@ -124,11 +125,10 @@ def test_commands_of_dvc_hold_plain_words_only(experiments: Registry, tmp_path: 
     for known in (experiments, registry.load(small_registry(tmp_path / "experiments.yaml"))):
         stages = yaml.safe_load(dvc_text(known))["stages"]
         commands = []
-        for name, stage in stages.items():
-            keys = {"data": known.datasets, "run": known.runs}.get(name, [name])
-            asked = stage.get("do", stage)["cmd"]
-            templates = [asked] if isinstance(asked, str) else asked
-            commands += [template.replace("${key}", key) for key in keys for template in templates]
+        for stage in stages.values():
+            (variables,) = stage["vars"]
+            for command in [stage["cmd"]] if isinstance(stage["cmd"], str) else stage["cmd"]:
+                commands.append(Template(command).substitute(variables))
         assert len(commands) == len(known.datasets) + 2 * len(known.runs) + len(known.figures)
         for command in commands:
             assert re.fullmatch(r"[A-Za-z0-9_./ -]+", command), command

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow  # starts real processes, for seconds each
 def test_two_epochs_go_from_data_to_tables_and_nothing_runs_twice(demo: tuple[Path, str]) -> None:
     project, printed = demo
     assert jobs(printed) == {
-        "fetch": 1, "train": 3, "prune": 3, "evaluate": 3, "table": 2, "draw": 2, "demo": 1, "total": 15
+        "fetch": 1, "train": 3, "prune": 3, "evaluate": 3, "figure": 2, "demo": 1, "total": 13
     }  # fmt: skip
     for name in ("table.csv", "table.md", "figure.svg", "figure.png"):
         assert (project / "paper_tables/figure6-digits" / name).stat().st_size > 100
@@ -46,7 +46,7 @@ def test_a_fresh_clone_has_nothing_to_do_without_images_and_checkpoints(finished
     runs["digits-8-standard-s1"] = {**runs.pop("digits-8-standard-s0"), "seed": 1}
     (finished / "config/experiments.yaml").write_text(yaml.safe_dump(document))
     assert jobs(run(finished, "snakemake", "-n", "demo")) == {
-        "fetch": 1, "train": 1, "prune": 1, "evaluate": 1, "table": 2, "draw": 2, "demo": 1, "total": 9
+        "fetch": 1, "train": 1, "prune": 1, "evaluate": 1, "figure": 2, "demo": 1, "total": 7
     }  # fmt: skip
 
 
@@ -66,7 +66,7 @@ def test_a_comment_in_the_training_code_redoes_nothing_and_a_change_of_its_meani
     assert jobs(run(finished, "snakemake", "-n", "demo")) == {}
     code.write_text(code.read_text().replace("(residual)) <= float", "(residual)) < float"))
     everything = {
-        "train": 3, "prune": 3, "evaluate": 3, "table": 2, "draw": 2, "demo": 1, "total": 14
+        "train": 3, "prune": 3, "evaluate": 3, "figure": 2, "demo": 1, "total": 12
     }  # fmt: skip
     assert jobs(run(finished, "snakemake", "-n", "demo")) == everything
 
@@ -74,21 +74,21 @@ def test_a_comment_in_the_training_code_redoes_nothing_and_a_change_of_its_meani
 def test_a_change_in_a_tables_code_redoes_that_table_alone(finished: Path) -> None:
     code = finished / "eps_resnet/evidence/figures/figure7.py"
     code.write_text(code.read_text().replace("before and after pruning", "after and before pruning"))
-    assert jobs(run(finished, "snakemake", "-n", "demo")) == {"table": 1, "draw": 1, "demo": 1, "total": 3}
+    assert jobs(run(finished, "snakemake", "-n", "demo")) == {"figure": 1, "demo": 1, "total": 2}
 
 
 def test_a_manifest_that_does_not_fit_is_not_believed(finished: Path) -> None:
     path = finished / "results/digits-8-standard-s0/manifest.json"
     change(path, fingerprint="0" * 16)
     counts = jobs(run(finished, "snakemake", "-n", "demo"))
-    assert counts == {"train": 1, "prune": 1, "evaluate": 1, "table": 2, "draw": 2, "demo": 1, "total": 8}
+    assert counts == {"train": 1, "prune": 1, "evaluate": 1, "figure": 2, "demo": 1, "total": 6}
 
 
 def test_metrics_of_another_network_are_not_believed(finished: Path) -> None:
     path = finished / "results/digits-8-standard-s0/metrics.json"
     change(path, model_sha256="0" * 64)
     counts = jobs(run(finished, "snakemake", "-n", "demo"))
-    assert counts == {"prune": 1, "evaluate": 1, "table": 2, "draw": 2, "demo": 1, "total": 7}
+    assert counts == {"prune": 1, "evaluate": 1, "figure": 2, "demo": 1, "total": 5}
 
 
 def test_results_made_again_elsewhere_are_identical(demo: tuple[Path, str], project: Path) -> None:
@@ -102,7 +102,7 @@ def test_results_made_again_elsewhere_are_identical(demo: tuple[Path, str], proj
 def test_a_changed_recipe_is_followed_to_the_table_in_one_call(finished: Path) -> None:
     small_registry(finished / "config/experiments.yaml", {"rate": 0.05})
     counts = jobs(run(finished, "snakemake", "--cores", "2", "demo"))
-    assert (counts["train"], counts["prune"], counts["evaluate"], counts["table"], counts["draw"]) == (3, 3, 3, 2, 2)
+    assert (counts["train"], counts["prune"], counts["evaluate"], counts["figure"]) == (3, 3, 3, 2)
     states = json.loads(run(finished, "eps-resnet", "runs", "--json"))
     assert {row["state"] for row in states} == {"done"}
     assert "Nothing to be done" in run(finished, "snakemake", "--cores", "2", "demo")
@@ -126,7 +126,7 @@ def test_another_number_of_images_in_the_registry_fetches_the_data_again(finishe
 
 def test_a_drawing_that_was_not_finished_is_drawn(finished: Path) -> None:
     (finished / "paper_tables/figure7-digits/manifest.json").unlink()
-    assert jobs(run(finished, "snakemake", "-n", "demo")) == {"table": 1, "draw": 1, "demo": 1, "total": 3}
+    assert jobs(run(finished, "snakemake", "-n", "demo")) == {"figure": 1, "demo": 1, "total": 2}
 
 
 NOWHERE = "http://127.0.0.1:9"  # a proxy that refuses everything

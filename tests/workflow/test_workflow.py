@@ -38,7 +38,7 @@ def test_a_data_set_is_a_target_of_its_own(experiments: Registry, tmp_path: Path
     for name in ("digits", "cifar10-cpu"):
         plan = run(PROJECT, "snakemake", "-n", "--config", f"root={tmp_path}", "--", name)
         assert jobs(plan)["train"] == sum(run.dataset == name for run in experiments.runs.values())
-        assert jobs(plan)["draw"] == sum(figure.dataset == name for figure in experiments.figures.values())
+        assert jobs(plan)["figure"] == sum(figure.dataset == name for figure in experiments.figures.values())
 
 
 def test_shared_cards_and_trainings_of_several_cards_are_not_for_one_call() -> None:
