@@ -50,6 +50,8 @@ def checked(model: type[Document], document: dict[str, Any], key: str) -> Docume
         raise Unbelievable(f"{name} is not as it is written here: {place}") from None
     if record.key != key:
         raise Unbelievable(f"{name} is that of another run")
+    if isinstance(record, Manifest) and not isinstance(record.machine.get("device"), str):
+        raise Unbelievable(f"{name} is not as it is written here: machine.device")  # the lineage is about devices
     return record
 
 

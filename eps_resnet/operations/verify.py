@@ -15,7 +15,6 @@ from eps_resnet.files.digests import is_sealed, sha256
 from eps_resnet.files.errors import UserError
 from eps_resnet.provenance import fingerprints, lineage, state
 from eps_resnet.provenance.code import Layer
-from eps_resnet.provenance.lineage import path_between
 
 
 @dataclass(frozen=True)
@@ -150,11 +149,11 @@ def _sealed(found: Verification, path: Path, remedy: str) -> dict[str, Any] | No
 def _compare(
     found: Verification, path: Path, document: dict[str, Any], now: dict[str, Any], layer: Layer, remedy: str
 ) -> None:
-    now_code, then_code = now["code"], (document.get("made_from") or {}).get("code")
-    if path_between(layer, then_code, now_code, state.device_of(document)):
-        found.by_lineage.append(str(path))
-    if reasons := fingerprints.reasons(document.get("made_from"), now, layer, state.device_of(document)):
+    made_from: Any = document.get("made_from")
+    if reasons := fingerprints.reasons(made_from, now, layer, state.device_of(document)):
         found.add(path, "is stale: " + "; ".join(reasons), remedy)
+    elif made_from["code"] != now["code"]:
+        found.by_lineage.append(str(path))
 
 
 def _strangers(registry: Registry, layout: Layout) -> Iterator[Path]:

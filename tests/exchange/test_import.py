@@ -216,6 +216,7 @@ REFUSALS: list[tuple[str, Callable[[Path], object]]] = [
     ("metrics.json is that of another run", lambda f: change(f / "metrics.json", key="other")),
     ("metrics.json is not as it is written here: error.pruned", lambda f: edit_metrics(f, "error", pruned="0.01")),
     ("manifest.json is not as it is written here: seconds", lambda f: change(f / "manifest.json", seconds=None)),
+    ("manifest.json is not as it is written here: machine.device", lambda f: change(f / "manifest.json", machine={})),
     ("manifest.json is not as it is written here: more", lambda f: change(f / "manifest.json", more=[])),
 ]
 

@@ -19,7 +19,7 @@ from eps_resnet.operations.why import why
 from eps_resnet.provenance import lineage
 from eps_resnet.provenance.fingerprints import training_fingerprint
 from eps_resnet.runs import checkpoint
-from tests.conftest import PROJECT, jobs, run
+from tests.conftest import PROJECT, change, jobs, run
 
 pytestmark = pytest.mark.slow  # starts real processes, for seconds each
 
@@ -112,6 +112,14 @@ def test_a_lineage_that_was_edited_by_hand_is_a_problem(tmp_path: Path, monkeypa
     whole = verify(registry.load(PROJECT / "config/experiments.yaml"), Layout(tmp_path))
     assert (whole.verified, [problem.path for problem in whole.problems]) == ([], [str(lineage.LINEAGE)])
     assert "line 1 was edited by hand" in whole.problems[0].remedy
+
+
+def test_a_manifest_that_does_not_say_what_it_was_made_from_is_a_problem(
+    finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change(finished / RESULT / "manifest.json", made_from=["something"])
+    problems = {problem.path: problem.problem for problem in found(finished, monkeypatch).problems}
+    assert problems[str(finished / RESULT / "manifest.json")].startswith("is stale: all was ['something'], is ")
 
 
 def reasons(project: Path, key: str = KEY) -> dict[str, tuple[str, ...]]:
