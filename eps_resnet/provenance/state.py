@@ -29,8 +29,11 @@ def is_current(document: Any, now: dict[str, Any], layer: Layer) -> bool:
 
 
 def device_of(manifest: Any) -> str:
-    """What a run was trained on, as its manifest says; the CPU for what no manifest of a training tells."""
-    return str(manifest["machine"]["device"]) if isinstance(manifest, dict) and "machine" in manifest else "cpu"
+    """What a run was trained on, as its manifest says; the CPU for what is no manifest of a training."""
+    if not isinstance(manifest, dict) or "machine" not in manifest:
+        return "cpu"
+    machine = manifest["machine"]
+    return str(machine.get("device")) if isinstance(machine, dict) else "unknown"
 
 
 def is_trained(experiment: Experiment) -> bool:
