@@ -84,7 +84,7 @@ def claims(registry: Registry, layout: Layout) -> list[Claim]:
     found = []
     for dataset in registry.datasets:
         results = [
-            Result(key, run, read_json(layout.metrics(key)))
+            Result(key, run, read_json(layout.run(key).metrics))
             for key, run in registry.runs.items()
             if run.dataset == dataset and state.state(registry.experiment(key, layout)) == "done"
         ]
@@ -349,7 +349,7 @@ def _weights_collapse(layout: Layout, results: list[Result]) -> Finding:
     verdicts: list[Verdict] = []
     evidence = []
     for result in used:
-        blocks = read_blocks(layout.blocks(result.key))
+        blocks = read_blocks(layout.run(result.key).blocks)
         largest = blocks[["p0", "p100"]].astype("float32").abs().max(axis=1)
         weights = blocks.assign(largest=largest).pivot(index="epoch", columns="block", values="largest")
         left = weights.iloc[-1] / weights.iloc[0]
@@ -369,7 +369,7 @@ def _saturates(layout: Layout, results: list[Result]) -> Finding:
     verdicts: list[Verdict] = []
     evidence, used = [], []
     for result in _gated(results):
-        share = read_history(layout.history(result.key))["discarded"] / result.blocks
+        share = read_history(layout.run(result.key).history)["discarded"] / result.blocks
         tolerance = verdict.share_scale(result.blocks).margin
         if share.max() <= tolerance:
             continue

@@ -216,13 +216,13 @@ def _compare_row(registry: Registry, layout: Layout, done: list[str], row: dict[
     values = {
         key: value
         for key in comparable or _alike(registry, keys)
-        if (value := _measured(read_json(layout.metrics(key)), layout, key, point)) is not None
+        if (value := _measured(read_json(layout.run(key).metrics), layout, key, point)) is not None
     }
     why = _incomparable(point) or (None if comparable else next(iter(differences.values()), None))
     if why is None and not values:
         return _comparison(row, "not run", _missing(point, keys))
     if why is None:
-        metrics = [read_json(layout.metrics(key)) for key in values]
+        metrics = [read_json(layout.run(key).metrics) for key in values]
         settled = point.epoch is not None or all(document["settled"] for document in metrics)
         scale = _scale(point, metrics[0])
         judged, why = verdict.judge(list(values.values()), row["value"], row["uncertainty"], scale, settled)
@@ -284,7 +284,7 @@ def _recipe_difference(data: DataSet, recipe: Recipe, run: Run) -> str | None:
 def _difference(registry: Registry, layout: Layout, key: str) -> str | None:
     """How a finished run differs from the paper's in its recipe or data, in words; None if it does not."""
     run = registry.runs[key]
-    altered = read_json(layout.metrics(key))["data_differs"]
+    altered = read_json(layout.run(key).metrics)["data_differs"]
     difference = _recipe_difference(registry.datasets[run.dataset], recipe_of(registry, run), run)
     return difference or (f"an altered copy of the data: {altered}" if altered else None)
 
@@ -309,7 +309,7 @@ def _measured_at(metrics: dict[str, Any], layout: Layout, key: str, metric: str,
     if metric == "top5_error":  # not part of the history, but known for the epoch that was evaluated
         error = metrics["error"].get("gated_top5") if metrics["epoch"] == epoch else None
         return None if error is None else float(error)
-    history = read_history(layout.history(key)).set_index("epoch")
+    history = read_history(layout.run(key).history).set_index("epoch")
     if epoch not in history.index:
         return None
     if metric == "discarded_ratio":
@@ -354,7 +354,7 @@ def _measured_comparison(
     if not values:
         return _comparison(point.row, judged, reason)
     low, high, true = None, None, None
-    documents = {key: read_json(layout.metrics(key)) for key in values}
+    documents = {key: read_json(layout.run(key).metrics) for key in values}
     if len(values) > 1:
         low, high = mean_interval(list(values.values()))
     elif point.row["metric"] in ERRORS:

@@ -36,13 +36,13 @@ def reproduce(keys: list[str], here: Layout, committed: Layout) -> list[Reproduc
 
 
 def _compare(key: str, here: Layout, committed: Layout) -> Reproduction:
-    ours, theirs = read_json(here.metrics(key)), read_json(committed.metrics(key))
+    ours, theirs = read_json(here.run(key).metrics), read_json(committed.run(key).metrics)
     if ours is None or theirs is None:
         return Reproduction(
             key, "not comparable", _error(ours), _error(theirs), _discarded(ours), _discarded(theirs), None
         )
     blocks = sum(ours["blocks"])
-    if here.metrics(key).read_bytes() == committed.metrics(key).read_bytes():
+    if here.run(key).metrics.read_bytes() == committed.run(key).metrics.read_bytes():
         verdict: Verdict = "identical"
     elif _errors_agree(ours, theirs) and abs(ours["discarded"] - theirs["discarded"]) <= block_tolerance(blocks):
         verdict = "reproduced"

@@ -73,34 +73,6 @@ class Layout:
         """The files of a run."""
         return RunFiles(self.results / key)
 
-    def result(self, key: str) -> Path:
-        """The folder of a run's results."""
-        return self.root / "results" / key
-
-    def model(self, key: str) -> Path:
-        """The trained network at its settled epoch (DVC tracks it)."""
-        return self.result(key) / "model.safetensors"
-
-    def pruned(self, key: str) -> Path:
-        """The plain network that pruning leaves (DVC tracks it)."""
-        return self.result(key) / "pruned.safetensors"
-
-    def history(self, key: str) -> Path:
-        """One row per epoch."""
-        return self.result(key) / "history.csv"
-
-    def blocks(self, key: str) -> Path:
-        """One row per block and epoch."""
-        return self.result(key) / "blocks.parquet"
-
-    def manifest(self, key: str) -> Path:
-        """What a run was made from, by what, where and how long it took."""
-        return self.result(key) / "manifest.json"
-
-    def metrics(self, key: str) -> Path:
-        """What came out."""
-        return self.result(key) / "metrics.json"
-
     def work(self, fingerprint: str) -> Path:
         """Checkpoints of an unfinished training."""
         return self.root / "work" / fingerprint

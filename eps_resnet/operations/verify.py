@@ -62,7 +62,7 @@ def verify(registry: Registry, layout: Layout) -> Verification:
     for name in registry.datasets:
         _verify_data(found, registry, layout, name)
     for key in registry.runs:
-        if layout.result(key).exists():
+        if layout.run(key).folder.exists():
             _verify_training(found, registry.experiment(key, layout))
             _verify_evaluation(found, registry.experiment(key, layout))
     for path in _strangers(registry, layout):
@@ -157,6 +157,6 @@ def _compare(
 
 
 def _strangers(registry: Registry, layout: Layout) -> Iterator[Path]:
-    folder = layout.result("")
+    folder = layout.results
     if folder.is_dir():
         yield from sorted(path for path in folder.iterdir() if path.name not in registry.runs)

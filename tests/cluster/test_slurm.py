@@ -118,7 +118,7 @@ class Project:
         """The checkpoints of a training that is not finished."""
         experiments = registry.load(self.folder / "config/experiments.yaml")
         layout = Layout(self.folder)
-        return sorted(layout.work(training_fingerprint(experiments, layout, key)).glob(CHECKPOINTS))
+        return sorted(layout.work(training_fingerprint(experiments.experiment(key, layout))).glob(CHECKPOINTS))
 
     @property
     def printed(self) -> str:
@@ -252,13 +252,13 @@ def test_jobs_ask_for_the_time_the_memory_and_the_cards_that_the_registry_says_a
         wait_until(lambda: snakemake.poll() is not None, "all is done")
     assert snakemake.returncode == 0, project.printed
     jobs = [facts(job) for job in sorted(states().keys() - before, key=int)]
-    experiments = registry.load(tmp_path / "config/experiments.yaml")
+    experiment = registry.load(tmp_path / "config/experiments.yaml").experiment(keys[0], Layout(tmp_path))
     for job, stages in zip(jobs, [("train",)] * 2 + [("prune", "evaluate")] * 2, strict=True):
         assert job["TresPerJob"] == "gres:gpu:standin:1"
         assert job["Requeue"] == "1"
-        minutes = sum(reservation.minutes(experiments, keys[0], stage) for stage in stages)
+        minutes = sum(reservation.minutes(experiment, stage) for stage in stages)
         assert job["TimeLimit"] == f"00:{minutes}:00"
-        megabytes = max(reservation.megabytes(experiments, keys[0], stage) for stage in stages)
+        megabytes = max(reservation.megabytes(experiment, stage) for stage in stages)
         assert job["MinMemoryNode"] in (f"{megabytes}M", f"{megabytes / 1024:g}G")
 
 

@@ -440,8 +440,12 @@ def test_a_fetch_that_ends_between_store_and_manifest_leaves_what_the_next_one_m
     cifar: tuple[Registry, Site], layout: Layout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     registry, site = cifar
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
     with monkeypatch.context() as patch:
-        patch.setattr(store, "write", lambda *_: signal.raise_signal(signal.SIGINT))
+        patch.setattr(store, "write", interrupted)
         with pytest.raises(KeyboardInterrupt):
             fetch(registry, layout, "cifar10")
     assert layout.store("cifar10").exists()

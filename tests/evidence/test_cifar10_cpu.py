@@ -96,7 +96,7 @@ def test_the_readme_says_how_blocks_vanish(
     assert f"deeper networks discard more is **{found[2][0].verdict}**" in README
     assert f"that a larger ε does **{found[3][0].verdict}**" in README
     assert f"That the share saturates is **{found[6][0].verdict}**" in README
-    deep = [history.read_history(Layout(PROJECT).history(run)) for run in gated if "-20-" not in run]
+    deep = [history.read_history(Layout(PROJECT).run(run).history) for run in gated if "-20-" not in run]
     rose = [d.set_index("epoch")["discarded"].diff(6).loc[23] > 0 for d in deep]
     assert experiments.datasets[DATA].recipe.rate_steps[0] == 22
     assert (
@@ -124,7 +124,7 @@ def test_the_readme_says_that_pruning_is_not_free(gated: list[str], found: dict[
     (claim,) = found[8]
     assert f"with its gates on is **{claim.verdict}**: 5 of 15 err more" in README
     assert claim.evidence.startswith("so in 10 of 15 runs")
-    agreements = [read_json(Layout(PROJECT).metrics(run))["agreement"] for run in gated]
+    agreements = [read_json(Layout(PROJECT).run(run).metrics)["agreement"] for run in gated]
     assert {agreement["discarded_gates_that_opened"] for agreement in agreements} == {0}
     assert any(agreement["kept_gates_that_closed"] for agreement in agreements)
     assert "No discarded block opens on a test image, but blocks that were kept close on some." in README
@@ -209,7 +209,7 @@ def test_the_recipe_page_shows_the_independent_check() -> None:
     measured = read_json(PROJECT / "benchmarks/results/independent.json")
     errors = {name: list(seeds.values()) for name, seeds in measured["errors"].items()}
     runs = [f"cifar10-cpu-20-standard-wd0p001-s{seed}" for seed in range(3)]
-    assert errors["ours"] == [read_json(Layout().metrics(run))["error"]["final"] for run in runs]
+    assert errors["ours"] == [read_json(Layout().run(run).metrics)["error"]["final"] for run in runs]
     for name, values in errors.items():
         assert f"| {name} | {', '.join(f'{e:.2%}' for e in values)} | {fmean(values):.2%} |" in PAGE
     for name, words in (
@@ -233,7 +233,7 @@ def test_the_recipe_page_shows_what_was_measured_with_new_statistics(experiments
     assert set(found) == {key for key, run in experiments.runs.items() if run.dataset == DATA}
     for run, measured in found.items():
         assert f"| {run} | {measured['pruned']:.2%} | {measured['recalibrated']:.2%} |" in PAGE
-        assert measured["pruned_sha256"] == read_json(Layout(PROJECT).metrics(run))["pruned_sha256"]
+        assert measured["pruned_sha256"] == read_json(Layout(PROJECT).run(run).metrics)["pruned_sha256"]
     assert PAGE.count("| cifar10-cpu-") == len(found)
     changes = [abs(m["recalibrated"] - m["pruned"]) for run, m in found.items() if "epsilon_side" not in run]
     assert f"Networks without gates change by {100 * max(changes):.2f} points at most." in PAGE
@@ -243,4 +243,4 @@ def test_every_network_of_the_runs_has_its_checksum_in_dvc_lock(experiments: Reg
     stages = yaml.safe_load((PROJECT / "dvc.lock").read_text())["stages"]
     for key in (key for key, run in experiments.runs.items() if run.dataset == DATA):
         paths = {out["path"] for out in stages[key]["outs"]}
-        assert {str(Layout().model(key)), str(Layout().pruned(key))} <= paths
+        assert {str(Layout().run(key).model), str(Layout().run(key).pruned)} <= paths

@@ -74,7 +74,7 @@ class Bench:
             "after": {"parameters": 10**5},
             "agreement": {"images": 10_000, "equal": 10_000, "batches": 79, "batches_with_other_gates": 0},
         }
-        write_json(self.layout.metrics(run.key), {**metrics, **others})
+        write_json(self.layout.run(run.key).metrics, {**metrics, **others})
         self.write_discarded(run.key, [min(gone, gone * epoch // 10) for epoch in range(1, EPOCHS + 1)])
         self.write_weights(run.key, sum(blocks), dict.fromkeys(range(gone), 0.01))
         return run.key
@@ -85,14 +85,14 @@ class Bench:
 
     def write_discarded(self, key: str, counts: list[int]) -> None:
         rows = [f"{epoch},{count}" for epoch, count in enumerate(counts, start=1)]
-        write_text(self.layout.history(key), "\n".join(["epoch,discarded", *rows]) + "\n")
+        write_text(self.layout.run(key).history, "\n".join(["epoch,discarded", *rows]) + "\n")
 
     def write_weights(self, key: str, blocks: int, left: dict[int, float]) -> None:
         largest = np.ones((2, blocks))
         for block, share in left.items():
             largest[1, block] = share
         percentiles = np.stack([-largest, -largest, largest, largest, largest], axis=2)
-        write_blocks(self.layout.blocks(key), np.zeros((2, blocks), dtype=np.int64), 1, percentiles)
+        write_blocks(self.layout.run(key).blocks, np.zeros((2, blocks), dtype=np.int64), 1, percentiles)
 
     def claim(self, number: int, dataset: str = "cifar10", against: str = "") -> Claim:
         [claim, *others] = [

@@ -60,9 +60,9 @@ def finish(
         "compression": {"discarded_ratio": 1 - sum(kept) / sum(blocks)},
         "after": {"size_mib": 3.81},
     }
-    write_json(layout.metrics(key), {**metrics, **others})
+    write_json(layout.run(key).metrics, {**metrics, **others})
     rows = [f"{epoch},{error + 0.01 + epoch / 1e6!r},{epoch}" for epoch in range(1, 1001)]
-    write_text(layout.history(key), "\n".join(["epoch,test_error,discarded", *rows]) + "\n")
+    write_text(layout.run(key).history, "\n".join(["epoch,test_error,discarded", *rows]) + "\n")
 
 
 def with_seeds(registry: Registry, key: str, seeds: int) -> tuple[Registry, list[str]]:

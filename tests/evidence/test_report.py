@@ -30,7 +30,7 @@ from eps_resnet.experiments import registry
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.experiments.registry import Registry
 from eps_resnet.files.digests import SEAL, write_sealed
-from eps_resnet.provenance import fingerprints, state
+from eps_resnet.provenance import state
 from tests.conftest import PROJECT, small_registry
 
 pytestmark = pytest.mark.slow  # starts real processes, for seconds each
@@ -46,10 +46,6 @@ def committed_results(experiments: Registry, root: Path) -> Layout:
     shutil.copytree(PROJECT / "results", root / "results", ignore=shutil.ignore_patterns("*.safetensors"))
     layout.data_manifest("digits").parent.mkdir()
     shutil.copy(PROJECT / "data/digits.json", layout.data_manifest("digits"))
-    for key, run in experiments.runs.items():
-        if run.dataset == "digits" and layout.metrics(key).exists():
-            change(layout.manifest(key), fingerprint=fingerprints.training_fingerprint(experiments, layout, key))
-            change(layout.metrics(key), fingerprint=fingerprints.evaluation_fingerprint(experiments, layout, key))
     return layout
 
 
@@ -134,7 +130,7 @@ def test_the_counts_shown_are_those_of_compare(experiments: Registry, done: Layo
     paper = [key for key, run in experiments.runs.items() if experiments.datasets[run.dataset].is_papers]
     on_a_cpu = [key for key, run in experiments.runs.items() if run.dataset == "cifar10-cpu"]
     ready, ready_on_a_cpu = (
-        sum(state.state(experiments, done, key) == "done" for key in keys) for keys in (paper, on_a_cpu)
+        sum(state.state(experiments.experiment(key, done)) == "done" for key in keys) for keys in (paper, on_a_cpu)
     )
     assert line.startswith(
         f"{ready} of {len(paper)} runs of the paper are done, 55 of 55 on digits, "
@@ -260,7 +256,7 @@ def test_one_click_leads_from_a_number_to_what_its_run_was_made_from(done: Layou
     figure.get_by_role("link", name=RUN).first.click()
     run = page.locator(":target")
     assert run.get_attribute("id") == f"run-{RUN}"
-    manifest = json.loads(done.manifest(RUN).read_text())
+    manifest = json.loads(done.run(RUN).manifest.read_text())
     text = run.inner_text()
     for fact in (
         manifest["fingerprint"],
@@ -377,8 +373,8 @@ def test_text_from_results_and_registry_is_shown_not_run(experiments: Registry, 
     layout = committed_results(experiments, tmp_path)
     digits = experiments.datasets["digits"].model_copy(update={"title": HOSTILE, "remark": HOSTILE})
     hostile = experiments.model_copy(update={"datasets": {**experiments.datasets, "digits": digits}})
-    machine = json.loads(layout.manifest(RUN).read_text())["machine"]
-    change(layout.manifest(RUN), machine={**machine, "processor": HOSTILE, HOSTILE: 1})
+    machine = json.loads(layout.run(RUN).manifest.read_text())["machine"]
+    change(layout.run(RUN).manifest, machine={**machine, "processor": HOSTILE, HOSTILE: 1})
     figures.write_table(hostile, layout, DRAWN)
     (layout.tables(DRAWN) / "figure.svg").write_text(
         f'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9">{HOSTILE}<image href="https://example.org/"/></svg>'
@@ -403,15 +399,15 @@ def test_equal_results_give_equal_bytes(experiments: Registry, done: Layout) -> 
 def test_a_changed_result_changes_the_page(experiments: Registry, tmp_path: Path) -> None:
     layout = committed_results(experiments, tmp_path)
     before = render(experiments, layout)
-    error = json.loads(layout.metrics(RUN).read_text())["error"]
-    change(layout.metrics(RUN), error={**error, "pruned": 0.123456, "gated": 0.123456})
+    error = json.loads(layout.run(RUN).metrics.read_text())["error"]
+    change(layout.run(RUN).metrics, error={**error, "pruned": 0.123456, "gated": 0.123456})
     assert "12.35%" not in before
     assert "12.35%" in render(experiments, layout)
 
 
 def test_a_stale_run_shows_no_numbers(experiments: Registry, tmp_path: Path, page: Page) -> None:
     layout = committed_results(experiments, tmp_path)
-    change(layout.manifest(RUN), fingerprint="0" * 16)
+    change(layout.run(RUN).manifest, fingerprint="0" * 16)
     page.goto(write_report(experiments, layout).as_uri())
     run = page.locator(f"#run-{RUN}")
     assert run.evaluate("element => element.tagName") == "TR"
@@ -423,7 +419,7 @@ def test_a_drawing_says_when_it_is_older_than_the_results(experiments: Registry,
     assert "Older than the present results" not in report_path(done).read_text()
     shutil.copytree(done.root, tmp_path, dirs_exist_ok=True)
     layout = Layout(tmp_path)
-    layout.metrics(RUN).write_text(layout.metrics(RUN).read_text() + "\n")
+    layout.run(RUN).metrics.write_text(layout.run(RUN).metrics.read_text() + "\n")
     assert render(experiments, layout).count("Older than the present results") == 1
 
 
@@ -534,13 +530,12 @@ def report_with(text: str, experiments: Registry, layout: Layout) -> Path:
     archives = tuple(archive.model_copy(update={"name": text, "differs": text}) for archive in digits.archives)
     digits = digits.model_copy(update={"title": text, "remark": text, "archives": archives})
     hostile = experiments.model_copy(update={"datasets": {**experiments.datasets, "digits": digits}})
-    manifest = json.loads(layout.manifest(RUN).read_text())
+    machine = {text: text, "torch": text, "device": "cpu"}  # what made_from says is shown where it is true alone
     change(
-        layout.manifest(RUN),
-        git_commit=text, finished=text, model_sha256=text, machine={text: text, "torch": text},
-        made_from={**manifest["made_from"], "recipe": {text: text}}, seconds={text: 1.5},
+        layout.run(RUN).manifest,
+        git_commit=text, finished=text, model_sha256=text, machine=machine, seconds={text: 1.5},
     )  # fmt: skip
-    change(layout.metrics(RUN), model_sha256=text, pruned_sha256=text, data_differs=text, **{text: [text]})
+    change(layout.run(RUN).metrics, model_sha256=text, pruned_sha256=text, data_differs=text, **{text: [text]})
     origin = json.loads(layout.data_manifest("digits").read_text())
     layout.data_manifest("digits").write_text(json.dumps({**origin, "copy": text, "differs": text}))
     figures.write_table(hostile, layout, DRAWN)

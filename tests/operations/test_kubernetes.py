@@ -25,6 +25,7 @@ from snakemake.cli import parse_args
 from snakemake_interface_executor_plugins.registry import ExecutorPluginRegistry
 
 from eps_resnet.experiments import registry
+from eps_resnet.experiments.layout import Layout
 from eps_resnet.operations import reservation
 from tests.conftest import PROJECT, copy_project, jobs, run, small_registry
 from tests.operations.pods import VERSIONS, Cluster, RefusedError, check, cluster
@@ -91,7 +92,7 @@ def pod_of(job: dict[str, Any]) -> dict[str, Any]:
 def test_the_profile_plans_the_demo(project: Path) -> None:
     plan = run(project, *PROFILE, "--dry-run", "--", "demo")
     steps = {"fetch": 1, "train": 3, "prune": 3, "evaluate": 3, "figure": 2, "demo": 1}
-    assert jobs(plan) == {**steps, "total": 15}
+    assert jobs(plan) == {**steps, "total": 13}
 
 
 def test_the_profile_plans_the_whole_paper_where_there_is_no_gpu(tmp_path: Path) -> None:
@@ -141,7 +142,8 @@ def test_a_pod_has_the_image_the_volume_the_folder_and_the_memory_of_its_rule(ra
     assert {"name": "shm", "emptyDir": {"medium": "Memory"}} in pod["volumes"]
     assert {"name": "shm", "mountPath": "/dev/shm"} in container["volumeMounts"]
     assert container["workingDir"] == str(project)
-    memory = f"{reservation.megabytes(registry.load(project / 'config/experiments.yaml'), KEY, 'train')}M"
+    experiment = registry.load(project / "config/experiments.yaml").experiment(KEY, Layout(project))
+    memory = f"{reservation.megabytes(experiment, 'train')}M"
     assert container["resources"]["requests"]["memory"] == container["resources"]["limits"]["memory"] == memory
     assert container["args"][1].lstrip().startswith("python -m snakemake ")  # that of the image
     assert "securityContext" not in str(pod)  # so the image's user, who is not root

@@ -97,5 +97,7 @@ def test_a_second_training_of_a_run_waits_for_the_first_and_finds_it_done(projec
         assert "epoch" not in second
     experiments = registry.load(project / "config/experiments.yaml")
     layout = Layout(project)
-    assert read_json(layout.manifest(KEY))["fingerprint"] == training_fingerprint(experiments.experiment(KEY, layout))
+    assert read_json(layout.run(KEY).manifest)["fingerprint"] == training_fingerprint(
+        experiments.experiment(KEY, layout)
+    )
     assert not list((project / "work").iterdir())

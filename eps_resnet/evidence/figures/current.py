@@ -49,8 +49,8 @@ def is_drawn(registry: Registry, layout: Layout, name: str) -> bool:
 
 def result_files(layout: Layout, figure: str, key: str) -> list[Path]:
     """The files of a run that a figure of the paper reads."""
-    curves = {"5": [layout.blocks(key)], "9": [layout.history(key)]}
-    return [layout.metrics(key), *curves.get(figure, [])]
+    curves = {"5": [layout.run(key).blocks], "9": [layout.run(key).history]}
+    return [layout.run(key).metrics, *curves.get(figure, [])]
 
 
 def published_files(figure: str) -> list[Path]:

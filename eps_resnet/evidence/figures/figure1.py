@@ -35,7 +35,7 @@ def table(registry: Registry, layout: Layout, name: str) -> pd.DataFrame:
 
     def stages(key: str, is_done: bool) -> list[dict[Any, Any]]:
         lines = paper[paper["depth"] == registry.runs[key].depth]
-        ours = patterns(read_json(layout.metrics(key))) if is_done else [None] * results.stages(registry, name)
+        ours = patterns(read_json(layout.run(key).metrics)) if is_done else [None] * results.stages(registry, name)
         return [
             {"stage": stage, **_counts(pattern), **_published(lines[lines["stage"] == stage])}
             for stage, pattern in enumerate(ours, start=1)

@@ -45,7 +45,7 @@ def table(registry: Registry, layout: Layout, name: str) -> pd.DataFrame:
 
 
 def _counts(layout: Layout, key: str) -> list[dict[Any, Any]]:
-    metrics = read_json(layout.metrics(key))
+    metrics = read_json(layout.run(key).metrics)
     pairs = zip(metrics["blocks"], metrics["kept"], strict=True)
     return [{"blocks": blocks, "kept": kept, "kept_fraction": kept / blocks} for blocks, kept in pairs]
 

@@ -36,7 +36,7 @@ def table(registry: Registry, layout: Layout, name: str) -> pd.DataFrame:
 
 
 def _weights(layout: Layout, key: str) -> list[dict[Any, Any]]:
-    blocks, metrics = read_blocks(layout.blocks(key)), read_json(layout.metrics(key))
+    blocks, metrics = read_blocks(layout.run(key).blocks), read_json(layout.run(key).metrics)
     chosen = chosen_block(blocks, metrics["discarded_blocks"])
     if chosen is None:
         return []

@@ -39,8 +39,8 @@ def table(registry: Registry, layout: Layout, name: str) -> pd.DataFrame:
 
 
 def _measured(layout: Layout, key: str) -> pd.DataFrame:
-    blocks = sum(read_json(layout.metrics(key))["blocks"])
-    history = read_history(layout.history(key))[["epoch", "discarded"]]
+    blocks = sum(read_json(layout.run(key).metrics)["blocks"])
+    history = read_history(layout.run(key).history)[["epoch", "discarded"]]
     return history.assign(blocks=blocks, discarded_ratio=history["discarded"] / blocks)
 
 

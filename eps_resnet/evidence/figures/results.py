@@ -63,7 +63,7 @@ def runs_table(registry: Registry, layout: Layout, name: str) -> pd.DataFrame:
                 "weight_decay": recipe_of(registry, run).weight_decay,
                 "seed": run.seed,
                 "state": "done" if is_done else "not run",
-                **(_measured(read_json(layout.metrics(key))) if is_done else dict.fromkeys(MEASURED)),
+                **(_measured(read_json(layout.run(key).metrics)) if is_done else dict.fromkeys(MEASURED)),
             }
         )
     return pd.DataFrame(rows)

@@ -11,8 +11,8 @@ from eps_resnet.experiments.layout import Layout
 from eps_resnet.experiments.models import Run
 from eps_resnet.experiments.registry import Registry, recipe_of
 from eps_resnet.files.atomic import read_json
-from eps_resnet.files.digests import digest
 from eps_resnet.method.history import read_history
+from eps_resnet.provenance.lineage import code_of
 
 LEFT_OUT = ("discarded_blocks", "made_from", "seal")  # of metrics.json: long, and of no interest to a reader
 Facts = list[tuple[str, str]]
@@ -59,13 +59,13 @@ def run_views(registry: Registry, layout: Layout, states: Mapping[str, str]) -> 
 
 
 def _result(layout: Layout, key: str) -> Result:
-    manifest, metrics = read_json(layout.manifest(key)), read_json(layout.metrics(key))
+    manifest, metrics = read_json(layout.run(key).manifest), read_json(layout.run(key).metrics)
     made_from = manifest["made_from"]
     page = layout.tables("")  # the page lies beside the figures' folders
-    files = (layout.metrics(key), layout.history(key), layout.blocks(key), layout.manifest(key))
+    files = (layout.run(key).metrics, layout.run(key).history, layout.run(key).blocks, layout.run(key).manifest)
     return Result(
         headline=_headline(metrics),
-        charts=charts(read_history(layout.history(key)), sum(metrics["blocks"]), metrics["epoch"]),
+        charts=charts(read_history(layout.run(key).history), sum(metrics["blocks"]), metrics["epoch"]),
         made=_made(manifest),
         # The run's own decay, if it has one, is in the recipe it was trained by.
         configuration=[
@@ -103,7 +103,7 @@ def _made(manifest: dict[str, Any]) -> Facts:
         *((f"duration, {name}", duration(seconds)) for name, seconds in manifest["seconds"].items()),
         ("finished", manifest["finished"]),
         ("data digest", manifest["made_from"]["data"]),
-        ("code digest", digest(manifest["made_from"]["code"])),
+        ("code digest", code_of(manifest["made_from"]["code"])),
         ("model SHA-256", manifest["model_sha256"]),
     ]
 

@@ -112,7 +112,7 @@ def test_a_figure_is_drawn_again_for_the_files_it_reads_alone(
         return {name: current.table_fingerprint(experiments, layout, name) for name in names}
 
     before = fingerprints()
-    path = layout.result(OPEN) / file
+    path = layout.run(OPEN).folder / file
     path.write_bytes(path.read_bytes() + b"\n")
     after = fingerprints()
     assert {name for name in before if before[name] != after[name]} == {
@@ -122,8 +122,8 @@ def test_a_figure_is_drawn_again_for_the_files_it_reads_alone(
 
 def test_a_stale_run_shows_as_not_run(done: tuple[Registry, Layout]) -> None:
     experiments, layout = done
-    manifest = read_json(layout.manifest(OPEN))
-    write_json(layout.manifest(OPEN), {**manifest, "fingerprint": "0" * 16})
+    manifest = read_json(layout.run(OPEN).manifest)
+    write_json(layout.run(OPEN).manifest, {**manifest, "fingerprint": "0" * 16})
     assert state.state(experiments.experiment(OPEN, layout)) == "stale"
     for number in NUMBERS:
         rows = figures.MODULES[number].table(experiments, layout, f"figure{number}-digits")

@@ -20,7 +20,7 @@ def test_a_reproduction_is_judged_by_its_errors_and_its_blocks(tmp_path: Path) -
             "blocks": [18, 18, 18],
             "discarded": discarded,
         }
-        write_json(layout.metrics("run"), metrics)
+        write_json(layout.run("run").metrics, metrics)
 
     def verdict() -> str:
         return reproduce(["run"], here, committed)[0].verdict

@@ -29,11 +29,11 @@ def test_figure_1_puts_a_dot_where_a_block_was_discarded_and_a_letter_elsewhere(
 def test_figure_1_shows_the_blocks_of_a_run(trained: tuple[Registry, Layout]) -> None:
     rows = figure1.table(*trained, "figure1-digits")
     for key in (OPEN, CLOSED):
-        ours, metrics = rows[rows["run"] == key], read_json(trained[1].metrics(key))
+        ours, metrics = rows[rows["run"] == key], read_json(trained[1].run(key).metrics)
         assert ours["kept"].tolist() == metrics["kept"]
         found = [index for index, letter in enumerate("".join(ours["pattern"])) if letter == "."]
         assert found == metrics["discarded_blocks"]
-    assert read_json(trained[1].metrics(CLOSED))["discarded_blocks"] == [0, 1, 2]
+    assert read_json(trained[1].run(CLOSED).metrics)["discarded_blocks"] == [0, 1, 2]
 
 
 def test_the_published_pattern_has_the_papers_360_visible_blocks_and_their_published_shares(
@@ -109,7 +109,7 @@ def test_figure_5_shows_the_weights_of_that_block_and_of_no_other(trained: tuple
     rows = figure5.table(experiments, layout, "figure5-digits")
     assert rows.loc[rows["run"] == OPEN, "block"].isna().all()
     ours = rows[rows["run"] == CLOSED]
-    expected = read_blocks(layout.blocks(CLOSED)).query("block == 2")  # all closed at once: nearest to the output
+    expected = read_blocks(layout.run(CLOSED).blocks).query("block == 2")  # all closed at once: nearest to the output
     assert ours[figure5.WEIGHTS].astype(float).to_numpy().tolist() == expected[figure5.WEIGHTS].to_numpy().tolist()
     assert ours["stage"].tolist() == [3, 3]
     assert ours["discarded_from"].tolist() == [1, 1]
@@ -166,7 +166,7 @@ def test_figure_6_draws_the_mean_of_the_seeds_in_per_cent(trained: tuple[Registr
     experiments, layout = trained
     drawing = figure6.draw(figure6.table(experiments, layout, "figure6-digits"))
     (ours,) = [line for line in drawing.axes[0].lines if line.get_label() == "ε-ResNet + side head"]
-    error = {key: read_json(layout.metrics(key))["error"]["pruned"] for key in (OPEN, OPEN_TOO, CLOSED)}
+    error = {key: read_json(layout.run(key).metrics)["error"]["pruned"] for key in (OPEN, OPEN_TOO, CLOSED)}
     assert list(ours.get_ydata()) == pytest.approx([50 * (error[OPEN] + error[OPEN_TOO]), 100 * error[CLOSED]])
 
 
@@ -181,7 +181,7 @@ def test_figure_9_is_the_discarded_blocks_of_the_history(trained: tuple[Registry
     experiments, layout = trained
     rows = figure9.table(experiments, layout, "figure9-digits")
     for key, ratio in ((OPEN, 0.0), (CLOSED, 1.0)):
-        ours, history = rows[rows["run"] == key], read_history(layout.history(key))
+        ours, history = rows[rows["run"] == key], read_history(layout.run(key).history)
         assert ours["epoch"].tolist() == history["epoch"].tolist()
         assert ours["discarded_ratio"].tolist() == (history["discarded"] / 3).tolist() == [ratio, ratio]
 
@@ -193,8 +193,8 @@ def test_figure_9_has_the_published_curve_beside_our_epochs(
     key, layout = "cifar10-752-epsilon_side-2p5-s0", Layout(tmp_path)
     paper = figure9.table(experiments, layout, "figure9-cifar10")
     assert len(paper) == 47
-    layout.result(key).parent.mkdir()
-    layout.result(key).symlink_to(trained[1].result(CLOSED))
+    layout.results.mkdir()
+    layout.run(key).folder.symlink_to(trained[1].run(CLOSED).folder)
     monkeypatch.setattr(state, "state", lambda *_: "done")
     rows = figure9.table(experiments, layout, "figure9-cifar10").set_index("epoch")
     assert rows.index.tolist() == sorted({1, 2} | set(paper["epoch"]))
@@ -208,7 +208,7 @@ def test_figure_10_is_the_kept_blocks_of_each_stage_beside_the_published_ones(
     experiments: Registry, trained: tuple[Registry, Layout], tmp_path: Path
 ) -> None:
     rows = figure10.table(*trained, "figure10-digits")
-    assert rows[rows["run"] == OPEN]["kept"].tolist() == read_json(trained[1].metrics(OPEN))["kept"] == [1, 1, 1]
+    assert rows[rows["run"] == OPEN]["kept"].tolist() == read_json(trained[1].run(OPEN).metrics)["kept"] == [1, 1, 1]
     assert rows[rows["run"] == CLOSED]["kept_fraction"].tolist() == [0, 0, 0]
     rows = figure10.table(experiments, Layout(tmp_path), "figure10-cifar100")
     assert rows[rows["depth"] == 752]["published_kept_fraction"].tolist() == [0.4415, 0.2714, 0.2234]
