@@ -40,6 +40,7 @@ _CIFAR: dict[str, tuple[Any, ...]] = {
     "epochs": ({"standard": 200, "epsilon": 1000}, {"standard": 1000, "epsilon": 1000}),  # code: 1000 for all
     "epoch_steps": (None,),
     "rate": (0.1,),
+    "first_rate": (None, 0.01),  # code's plots of baselines
     "rate_steps": ((82, 123),),
     "adaptive_steps": ((41, 61),),
     "late_rate": (None, {"rate": 2e-4, "epoch": 300, "adaptive_epoch": 150}),  # code
@@ -158,7 +159,8 @@ def recipe_choices(data: DataSet, recipe: Recipe, run: Run) -> str | None:
 def _found(recipe: Recipe, run: Run) -> dict[str, Any]:
     """A run's recipe as `RECIPES` writes it, but of its epochs those of its method."""
     changes = recipe.augmentation.model_dump(exclude_defaults=True)
-    return {**recipe.model_dump(), "augmentation": changes, "epochs": recipe.epochs_of(run.method)}
+    own = {"epochs": recipe.epochs_of(run.method), "rate_steps": recipe.rate_steps_of(run.method)}
+    return {**recipe.model_dump(), "augmentation": changes, **own}
 
 
 def _accepted(data: DataSet, run: Run) -> dict[str, tuple[Any, ...]]:

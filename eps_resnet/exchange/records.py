@@ -27,6 +27,7 @@ LARGEST = 2**24  # bytes of history.csv and of blocks.parquet; real ones: docs/w
 BLOCK_COLUMNS = pa.schema(
     {
         **dict.fromkeys(("block", "epoch", "closed"), pa.uint16()),
+        "response": pa.float16(),
         **{f"p{percentile}": pa.float16() for percentile in PERCENTILES},
     }
 )
@@ -63,7 +64,7 @@ def contradictions(experiment: Experiment, there: RunFiles, metrics: Metrics) ->
     """
     epochs, blocks = experiment.epochs, sum(experiment.blocks)
     history = _history(there.history, epochs)
-    gates = _blocks(there.blocks, blocks, recorded_epochs(epochs))
+    gates = _blocks(there.blocks, blocks, recorded_epochs(epochs, blocks))
     if metrics.epoch > epochs:
         return [f"metrics.json is of epoch {metrics.epoch}, and there are {epochs}"]
     data = data_manifest.read(experiment.layout, experiment.run.dataset)
@@ -111,11 +112,21 @@ def _blocks(path: Path, blocks: int, epochs: list[int]) -> pd.DataFrame:
 def _computed(experiment: Experiment, metrics: Metrics, history: pd.DataFrame, differs: str | None) -> Metrics:
     """The metrics that follow from what was measured, and from the history."""
     gone, error = set(metrics.discarded_blocks), metrics.error
-    measured = Measured(error.gated, error.pruned, error.gated_top5, error.pruned_top5, metrics.agreement)
+    errors = error.gated, error.pruned, error.gated_top5, error.pruned_top5
+    measured = Measured(*errors, metrics.agreement, metrics.wrong_per_batch)
     discarded = [block in gone for block in range(sum(experiment.blocks))]
     digests = {"model_sha256": metrics.model_sha256, "pruned_sha256": metrics.pruned_sha256}
     return metrics_of(
-        experiment, metrics.epoch, metrics.settled, discarded, measured, history, differs, metrics.made_from, digests
+        experiment,
+        metrics.epoch,
+        metrics.settled,
+        discarded,
+        measured,
+        metrics.latest,
+        history,
+        differs,
+        metrics.made_from,
+        digests,
     )
 
 
@@ -136,5 +147,9 @@ def _miscounts(metrics: Metrics, data: data_manifest.DataManifest | None) -> lis
         return ["metrics.json counts other test images than the data set has"]
     error = metrics.error
     counts = [share * images for share in (error.gated, error.pruned, error.gated_top5, error.pruned_top5)]
-    is_whole = all(abs(count - round(count)) < 1e-6 for count in counts)
-    return [] if is_whole else ["metrics.json has an error that is no whole number of test images"]
+    if any(abs(count - round(count)) > 1e-6 for count in counts):
+        return ["metrics.json has an error that is no whole number of test images"]
+    batches = metrics.wrong_per_batch
+    if [sum(batches.gated), sum(batches.pruned)] != [round(count) for count in counts[:2]]:
+        return ["metrics.json counts other errors in its batches than in all"]
+    return []
