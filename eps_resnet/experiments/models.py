@@ -300,6 +300,10 @@ class DataSet(Strict):
     depths: dict[Count, dict[str, Any]] = Field(
         {}, description="Keys of the recipe that have other values for networks of that depth."
     )
+    baseline_decay: float | None = Field(
+        None,
+        description="Weight decay of the baselines by which claim 1 is judged, chosen beforehand. null: the recipe's.",
+    )
     variants: dict[Name, Variant] = Field({}, description="Other ways to train, by the name that runs give.")
 
     @property
@@ -315,6 +319,10 @@ class DataSet(Strict):
         if run.weight_decay is not None:
             changes["weight_decay"] = run.weight_decay
         return self.recipe.changed(changes) if changes else self.recipe
+
+    def variant_title(self, run: "Run") -> str | None:
+        """What its variant is called in tables; None if it has none."""
+        return None if run.variant is None else self.variants[run.variant].title
 
     @model_validator(mode="after")
     def _changes_are_recipes(self) -> "DataSet":
@@ -379,12 +387,14 @@ class Select(Strict):
     depths: tuple[Count, ...]
     methods: tuple[Method, ...]
     any_epsilon: bool = Field(False, description="Take every epsilon there is, not the recipe's alone.")
+    variants: tuple[Name, ...] = Field((), description="Variants whose runs are taken too.")
 
     def matches(self, run: Run, epsilons: tuple[float, ...]) -> bool:
         """Whether the figure needs this run of its data set, whose recipe has these epsilons."""
         return (
             run.depth in self.depths
             and run.method in self.methods
+            and run.variant in (None, *self.variants)
             and (run.epsilon is None or self.any_epsilon or run.epsilon in epsilons)
         )
 
