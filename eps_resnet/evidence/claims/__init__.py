@@ -70,23 +70,28 @@ def rules(registry: Registry, dataset: str) -> list[Rule]:
     data = registry.datasets[dataset]
     return [
         *_claim_1(registry, dataset),
-        (2, "deeper networks discard a larger share of their blocks", "Sec. 4, Fig. 6", partial(shares.rises, "depth")),
-        (3, "a larger ε discards a larger share of the blocks", "Sec. 4, Fig. 8", partial(shares.rises, "epsilon")),
+        (2, "deeper networks discard a larger share of their blocks", "Fig. 6", partial(shares.rises, "depth")),
+        (3, "a larger ε discards a larger share of the blocks", "Fig. 8", partial(shares.rises, "epsilon")),
         (
             4,
             "the closer a stage is to the output, the larger the share it discards",
-            "Sec. 4, Fig. 10",
+            "Fig. 10",
             shares.rises_along_stages,
         ),
-        (5, "the weights of discarded blocks collapse to 0", "Sec. 3.2, Fig. 5", lives.weights_collapse),
-        (6, "the discarded share rises, then saturates", "Sec. 4, Fig. 9", lives.saturates),
+        (5, "the weights of discarded blocks collapse to 0", "Fig. 5", lives.weights_collapse),
+        (6, "the discarded share rises, then saturates", "Fig. 9", lives.saturates),
         (
             7,
             "about 80 % fewer parameters in some instance, without loss",
             "abstract",
             partial(errors.shrinks, registry, dataset),
         ),
-        (8, "the pruned network errs no more than the gated one", "Sec. 3.2", errors.pruned_errs_no_more),
+        (
+            8,
+            "the pruned network errs no more than the gated one",
+            "the text: discarded layers are removed",
+            errors.pruned_errs_no_more,
+        ),
         (
             9,
             "the pruned network errs no more than one of its size that is shallow from the start",
@@ -99,11 +104,16 @@ def rules(registry: Registry, dataset: str) -> list[Rule]:
             "the authors' scripts/README.md: it is required on CIFAR and SVHN",
             partial(errors.errs_more_without_restarts, data),
         ),
-        (11, "a side head lowers the standard network's error", "Sec. 3.3", errors.side_head_helps),
+        (
+            11,
+            "a side head lowers the standard network's error",
+            "Fig. 6, whose second baseline has one",
+            errors.side_head_helps,
+        ),
         (
             12,
             "discarding comes to an end, and the rate to rest, before the training ends",
-            "Sec. 4, Fig. 9",
+            "Fig. 9",
             lives.comes_to_rest,
         ),
     ]
