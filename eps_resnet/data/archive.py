@@ -28,7 +28,7 @@ KINDS = {
 
 
 @contextmanager
-def reading(path: Path, what: str, remedy: str = "Delete it and get it anew") -> Iterator[None]:
+def reading(path: Path, what: str) -> Iterator[None]:
     """Turns whatever the reader of a damaged or hostile file raises into a UserError that says `what` was expected.
 
     The disk's own errors and a lack of memory pass.
@@ -41,7 +41,7 @@ def reading(path: Path, what: str, remedy: str = "Delete it and get it anew") ->
         if isinstance(error, OSError) and error.errno is not None:
             raise
         reason = str(error)[:SHOWN] or type(error).__name__
-        raise UserError(f"{path} is damaged or not {what}: {reason}. {remedy}.") from None
+        raise UserError(f"{path} is damaged or not {what}: {reason}. Delete it and get it anew.") from None
 
 
 def contents(path: Path, names: tuple[str, ...], most: int, what: str) -> dict[str, bytes]:

@@ -279,13 +279,13 @@ def damaged_documents(draw: st.DrawFn) -> bytes:
         container, key = draw(st.sampled_from(places))
         change = draw(st.sampled_from(("replace", "replace", "rename", "delete", "alias", "add")))
         if change == "replace":
-            container[key] = draw(odd)
+            container[key] = deepcopy(draw(odd))
         elif change == "rename" and isinstance(container, dict):
             container[draw(odd.filter(_can_be_key))] = container.pop(key)
         elif change == "alias":
             container[key] = draw(st.sampled_from(places))[0]
         elif change == "add" and isinstance(container, dict):
-            container[draw(odd.filter(_can_be_key))] = draw(odd)
+            container[draw(odd.filter(_can_be_key))] = deepcopy(draw(odd))
         else:
             del container[key]
     return dumped(document)
