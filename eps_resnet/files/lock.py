@@ -35,7 +35,10 @@ def claim(path: Path) -> IO[str] | None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     while True:
-        file = path.open("a+")
+        try:
+            file = path.open("a+")
+        except PermissionError:  # another user's can be locked too, though not be written
+            file = path.open()
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
