@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import urljoin
 
 import requests
 import urllib3
@@ -33,7 +32,8 @@ def download(url: str, target: Path) -> bool:
     """
     part = target.with_name(f"{target.name}.part")
     target.parent.mkdir(parents=True, exist_ok=True)
-    with _Session() as session:
+    with requests.Session() as session:
+        session.max_redirects = REDIRECTS  # which requests follows to http and https only
         for pause in (*PAUSES, None):
             try:
                 start = _receive(session, url, part)
@@ -49,16 +49,12 @@ def download(url: str, target: Path) -> bool:
     return start > 0
 
 
-class _Session(requests.Session):
-    def get_redirect_target(self, resp: requests.Response) -> str | None:
-        """None: redirects are followed by `_answer`, since requests would read what comes with one to its end."""
-        return None
-
-
 def _receive(session: requests.Session, url: str, part: Path) -> int:
     """Completes the part, and returns how many of its bytes were there before this request."""
     start = _begun(part, url)
-    with _answer(session, url, {"Range": f"bytes={start}-"} if start else {}) as answer:
+    headers = {"Range": f"bytes={start}-"} if start else {}
+    headers["Accept-Encoding"] = "identity"  # sizes and ranges are those of the file as it lies there
+    with session.get(url, headers=headers, stream=True, timeout=TIMEOUT) as answer:
         if answer.status_code not in ((200, 206, 416) if start else (200,)):
             raise UserError(f"the server answers {answer.status_code} {answer.reason}")
         total, held = _total(answer), answer.headers.get("Content-Range")
@@ -105,20 +101,6 @@ def _store(answer: requests.Response, part: Path, start: int, total: int | None)
         ) from None
     if total is not None and received < total:
         raise urllib3.exceptions.IncompleteRead(received - start, total - received)
-
-
-def _answer(session: requests.Session, url: str, headers: dict[str, str]) -> requests.Response:
-    for _ in range(REDIRECTS + 1):
-        # identity: sizes and ranges are those of the file as it lies there.
-        headers = {**headers, "Accept-Encoding": "identity"}
-        answer = session.get(url, headers=headers, stream=True, timeout=TIMEOUT)
-        if not answer.is_redirect:
-            return answer
-        answer.close()
-        url = urljoin(url, answer.headers["Location"])
-        if not url.startswith(("http://", "https://")):
-            raise UserError(f"the server redirects to {url[:200]}; expected an http:// or https:// address")
-    raise UserError(f"the server redirects more than {REDIRECTS} times, at last to {url[:200]}")
 
 
 def _source(part: Path) -> Path:

@@ -72,7 +72,7 @@ def fetch(layout: Layout, dataset: str, data: DataSet, source: str | None) -> Da
     tensors.write(layout.image_location(dataset), offsets, places)
     parts = ("names", "sizes", "labels")
     stored = {f"{name}_{part}": getattr(split, part) for name, split in listing.items() for part in parts}
-    return store.save(layout, dataset, stored, archive, sample, names)
+    return store.save(layout, dataset, stored, archive, names, sample_sha256=sample)
 
 
 def _listing(dataset: str, data: DataSet, source: str | None) -> tuple[Listing, Archive]:

@@ -107,9 +107,7 @@ class Registry(Strict):
 
     def experiment_of(self, run: Run, layout: Layout) -> Experiment:
         """The same for a run of this registry's data sets that it need not list."""
-        data = self.datasets[run.dataset]
-        own = {} if run.weight_decay is None else {"weight_decay": run.weight_decay}
-        return Experiment(run.key, run, data, data.recipe.model_copy(update=own), layout)
+        return Experiment(run.key, run, self.datasets[run.dataset], recipe_of(self, run), layout)
 
     def figure(self, name: str) -> Figure:
         """The figure of that name. Raises UserError if there is none."""
