@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from eps_resnet.data.manifest import data_digest
 from eps_resnet.evidence.figures.current import is_drawn, result_files
+from eps_resnet.exchange.further_runs import configuration
 from eps_resnet.experiments.experiment import Experiment
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.experiments.registry import Registry, load
@@ -263,7 +264,7 @@ class Workflow:
         """What captions of Snakemake's report say of a figure."""
         shown, runs = self.registry.figures[figure], self.registry.runs_of(figure)
         data = self.registry.datasets[shown.dataset]
-        configurations = [run.model_copy(update={"seed": 0}) for run in runs.values()]
+        configurations = [configuration(run) for run in runs.values()]
         return {
             "number": shown.figure,
             "dataset": data.title,

@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Iterable
+from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console, Group
@@ -13,8 +14,8 @@ WIDE = 160  # columns, where no terminal says how many there are
 
 
 def print_json(document: Any) -> None:
-    """Prints one JSON document."""
-    print(json.dumps(document, indent=2, allow_nan=False))
+    """Prints one JSON document; instances of dataclasses are objects in it."""
+    print(json.dumps(document, indent=2, allow_nan=False, default=asdict))
 
 
 def print_facts(facts: dict[str, Any], as_json: bool) -> None:

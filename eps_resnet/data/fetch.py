@@ -146,7 +146,8 @@ def _verify_local(name: str, accepted: tuple[Archive, ...], path: Path) -> tuple
         raise UserError(f"There is no archive or folder at {path}; data set {name} was to be read from it.")
     archives = [archive for archive in accepted if archive.sha256]
     if not archives:
-        raise UserError(f"{path} is a file; data set {name} is read from a folder with {_listed(accepted)}.")
+        listed = ", ".join(sorted({file for archive in accepted for file in archive.files}))
+        raise UserError(f"{path} is a file; data set {name} is read from a folder with {listed}.")
     found = sha256(path)
     for archive in archives:
         if archive.sha256 == found:
@@ -156,10 +157,6 @@ def _verify_local(name: str, accepted: tuple[Archive, ...], path: Path) -> tuple
         f"{path} is not an accepted copy of {name}: SHA-256 {found} ({path.stat().st_size} bytes), expected {wanted}. "
         f"It may be truncated or altered; delete it and fetch it again."
     )
-
-
-def _listed(accepted: tuple[Archive, ...]) -> str:
-    return ", ".join(sorted({file for archive in accepted for file in archive.files}))
 
 
 def _verify_folder(name: str, accepted: tuple[Archive, ...], path: Path) -> tuple[Path, Archive]:

@@ -3,7 +3,6 @@
 `json_schema()` is written to workflow/schemas/experiments.schema.json.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from pydantic import PrivateAttr, ValidationError, model_validator
 from eps_resnet.experiments.experiment import Experiment
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.experiments.models import IMAGENET_BLOCKS, DataSet, Figure, Name, Recipe, Run, Strict
-from eps_resnet.experiments.yaml_file import explain, read, shown
+from eps_resnet.experiments.yaml_file import explain, read_as_json, shown
 from eps_resnet.files.errors import UserError
 
 
@@ -158,13 +157,11 @@ def recipe_of(registry: Registry, run: Run) -> Recipe:
 def load(path: Path) -> Registry:
     """Reads and checks the registry. Raises UserError naming each wrong key, its value and what is allowed.
 
-    Whatever the file holds, nothing else is raised, no more than MOST_NODES of it are read, and the message is short
-    and printable.
+    Whatever the file holds, nothing else is raised, and the message is short and printable.
     """
-    document = read(path)
+    document = read_as_json(path)
     try:
-        # As JSON, of which each value has one type: "yes" is no number and 1 is no boolean.
-        return Registry.model_validate_json(json.dumps(document), strict=True)
+        return Registry.model_validate_json(document, strict=True)  # "yes" is no number and 1 is no boolean
     except ValidationError as error:
         raise UserError(f"{shown(path)} is not valid:\n" + "\n".join(explain(error))) from None
 

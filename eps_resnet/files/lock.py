@@ -28,16 +28,19 @@ class Owner:
         return f"process {self.pid} on {self.host}, since {self.since} (`{self.command}`)"
 
 
-def claim(path: Path) -> IO[str] | None:
-    """The lock file, locked for as long as it is open; None if another process has it.
+def claim(path: Path, is_patient: bool = False) -> IO[str] | None:
+    """The lock file, locked for as long as it is open; None if another process has it, which a patient one waits for.
 
     Raises OSError if the file cannot be made. On a network file system it holds between machines where flock does.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     while True:
-        file = path.open("a+")
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            file = path.open("a+")
+        except PermissionError:  # another user's can be locked too, though not be written
+            file = path.open()
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if is_patient else fcntl.LOCK_NB))
         except BlockingIOError:
             file.close()
             return None
@@ -69,7 +72,8 @@ def held(path: Path, purpose: str) -> Iterator[None]:
     file = claim(path)
     if file is None:
         print(f"{purpose}: waiting for {owner_of(path) or 'another process'}.", file=sys.stderr, flush=True)
-        file = _wait_for(path)
+        file = claim(path, is_patient=True)
+        assert file
     with _signed(path, file):
         yield
 
@@ -103,15 +107,6 @@ def held_by_first(path: Path, purpose: str) -> Iterator[None]:
         return
     with held(path, purpose):
         yield
-
-
-def _wait_for(path: Path) -> IO[str]:
-    while True:
-        file = path.open("a+")
-        fcntl.flock(file, fcntl.LOCK_EX)
-        if _is_still(path, file):
-            return file
-        file.close()
 
 
 def _is_still(path: Path, file: IO[str]) -> bool:

@@ -1,6 +1,5 @@
 """Compares everything there is with what its manifest says: what is stale, altered, damaged or lost."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -65,7 +64,8 @@ def verify(registry: Registry, layout: Layout) -> Verification:
         if layout.run(key).folder.exists():
             _verify_training(found, registry.experiment(key, layout))
             _verify_evaluation(found, registry.experiment(key, layout))
-    for path in _strangers(registry, layout):
+    strangers = {path.name for path in layout.results.glob("*")} - set(registry.runs)
+    for path in (layout.results / name for name in sorted(strangers)):
         found.add(path, "belongs to no run of the registry", "add the run to the registry, or move the folder away")
     for name in registry.figures:
         if layout.tables(name).exists():
@@ -112,14 +112,8 @@ def _verify_evaluation(found: Verification, experiment: Experiment) -> None:
     metrics = _sealed(found, path, remedy)
     if metrics is None:
         return
-    _compare(
-        found,
-        path,
-        metrics,
-        fingerprints.evaluation_parts(fingerprints.trained_fingerprint(experiment)),
-        "evaluation",
-        remedy,
-    )
+    now = fingerprints.evaluation_parts(fingerprints.trained_fingerprint(experiment))
+    _compare(found, path, metrics, now, "evaluation", remedy)
     if metrics.get("model_sha256") != (read_json(files.manifest) or {}).get("model_sha256"):
         found.add(path, "was measured on another network than manifest.json names", remedy)
     found.expect(files.pruned, metrics.get("pruned_sha256"), f"delete it, then `eps-resnet prune {key}`", True)
@@ -154,9 +148,3 @@ def _compare(
         found.add(path, "is stale: " + "; ".join(reasons), remedy)
     elif made_from["code"] != now["code"]:
         found.by_lineage.append(str(path))
-
-
-def _strangers(registry: Registry, layout: Layout) -> Iterator[Path]:
-    folder = layout.results
-    if folder.is_dir():
-        yield from sorted(path for path in folder.iterdir() if path.name not in registry.runs)

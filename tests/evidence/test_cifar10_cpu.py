@@ -54,7 +54,7 @@ def found(experiments: Registry) -> dict[int, list[Claim]]:
 @pytest.fixture(scope="module")
 def anew() -> pd.DataFrame:
     """Errors of all pruned networks, before and after their statistics were taken anew."""
-    measured = pd.DataFrame(read_json(PROJECT / "benchmarks/results/recalibration.json")).T
+    measured = pd.DataFrame(read_json(PROJECT / "studies/results/recalibration.json")).T
     return measured[measured.index.str.contains("epsilon_side")][["pruned", "recalibrated"]].astype(float)
 
 
@@ -206,7 +206,7 @@ def test_the_recipe_page_says_how_long_the_finished_runs_took() -> None:
 
 
 def test_the_recipe_page_shows_the_independent_check() -> None:
-    measured = read_json(PROJECT / "benchmarks/results/independent.json")
+    measured = read_json(PROJECT / "studies/results/independent.json")
     errors = {name: list(seeds.values()) for name, seeds in measured["errors"].items()}
     runs = [f"cifar10-cpu-20-standard-wd0p001-s{seed}" for seed in range(3)]
     assert errors["ours"] == [read_json(Layout().run(run).metrics)["error"]["final"] for run in runs]
@@ -229,7 +229,7 @@ def test_the_recipe_page_shows_the_independent_check() -> None:
 
 
 def test_the_recipe_page_shows_what_was_measured_with_new_statistics(experiments: Registry) -> None:
-    found = read_json(PROJECT / "benchmarks/results/recalibration.json")
+    found = read_json(PROJECT / "studies/results/recalibration.json")
     assert set(found) == {key for key, run in experiments.runs.items() if run.dataset == DATA}
     for run, measured in found.items():
         assert f"| {run} | {measured['pruned']:.2%} | {measured['recalibrated']:.2%} |" in PAGE

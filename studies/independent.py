@@ -1,6 +1,6 @@
 """pytorchcv's pre-activation ResNet-20 in a plain loop on the images of cifar10-cpu, for docs/cifar10-cpu-recipe.md.
 
-    python -m benchmarks.independent      under an hour on one core, after `snakemake --cores 2 cifar10-cpu`
+    python -m studies.independent      under an hour on one core, after `snakemake --cores 2 cifar10-cpu`
 
 An independent check of the standard network here: the same images, epochs, rates, decay of weights and crops, other
 code, other draws. Once as pytorchcv has it, and once with what the paper's network has otherwise: batch norm and ReLU

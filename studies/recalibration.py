@@ -1,6 +1,6 @@
 """What of a pruned network's error comes from batch-norm statistics that were gathered while gates flickered.
 
-    python -m benchmarks.recalibration      seconds a run, for the runs of cifar10-cpu whose networks are here
+    python -m studies.recalibration      seconds a run, for the runs of cifar10-cpu whose networks are here
 
 In training, a block whose gate is now open and now closed gives the layers after it two kinds of inputs, and their
 running statistics are a mixture of both; pruned, the block is always there. So the test error is measured again after
