@@ -47,7 +47,7 @@ def fetch(layout: Layout, dataset: str, data: DataSet, source: str | None) -> Da
     if len(names) > CORRUPT_SHARE * (archive.train_images + archive.test_images):
         raise UserError(
             f"{source}: {len(names)} of {archive.train_images + archive.test_images} images cannot be decoded, more "
-            f"than {CORRUPT_SHARE:.1%}: {_some(names)}. Get these files anew."
+            f"than {CORRUPT_SHARE:.1%}: {_some(names)}. Expected 8-bit RGB in one frame: get these files anew."
         )
     sample = sample_sha256(listing)
     if archive.sample_sha256 not in (None, sample):

@@ -53,22 +53,23 @@ def in_workers(work: Work, steps: range, workers: int, pin: bool = False) -> Ite
     finally:
         for worker in started:
             worker.kill()
+        latest = time.monotonic() + ENDING
         for worker in started:
-            worker.status()  # otherwise it would stay in the table of processes
+            worker.status(latest)  # otherwise it would stay in the table of processes
 
 
 class _Worker:
     """A process that goes through its steps, as far ahead as it is asked to, and never outlives the main process."""
 
     def __init__(self, work: Work, steps: range) -> None:
-        self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._status: int | None = None
         parent = os.getpid()
         try:
+            self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             self._process = os.fork()
         except OSError as error:
             raise UserError(
-                f"No process that prepares images can be started: {error.strerror}. Use fewer of them (--workers)."
+                f"A process that prepares images cannot be started: {error.strerror}. Use fewer of them (--workers)."
             ) from None
         if self._process == 0:
             _serve(work, steps, theirs, parent)
@@ -99,11 +100,13 @@ class _Worker:
             with suppress(ProcessLookupError):
                 os.kill(self._process, signal.SIGKILL)
 
-    def status(self) -> int | None:
-        """Its exit code, or minus the signal that ended it; None if it goes on though it should end."""
-        latest = time.monotonic() + ENDING
+    def status(self, latest: float) -> int | None:
+        """Its exit code, or minus the signal that ended it; None if it goes on until `latest` though it should end."""
         while self._status is None and time.monotonic() < latest:
-            process, status = os.waitpid(self._process, os.WNOHANG)
+            try:
+                process, status = os.waitpid(self._process, os.WNOHANG)
+            except ChildProcessError:  # SIGCHLD is ignored, as whoever started this left it: no code is kept
+                process, status = self._process, 0
             if process:
                 self._status = os.waitstatus_to_exitcode(status)
             else:
@@ -127,7 +130,7 @@ class _Worker:
         except ConnectionError:  # it died before it read what it was asked
             message, descriptors = b"", []
         if not message:
-            raise UserError(f"{self} {_end(self.status())}. {AGAIN}.")
+            raise UserError(f"{self} {_end(self.status(time.monotonic() + ENDING))}. {AGAIN}.")
         return json.loads(message), next(iter(descriptors), None)
 
 

@@ -94,6 +94,16 @@ def test_the_end_of_a_worker_is_noticed_and_told(end: Callable[[], None], words:
         list(in_workers(work, range(100), 2))
 
 
+def test_the_end_of_a_worker_is_noticed_where_the_kernel_keeps_no_codes() -> None:
+    former = signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # as some programs leave it to what they start
+    try:
+        with pytest.raises(UserError, match="ended with exit code 0"):
+            list(in_workers(lambda _: os._exit(9), range(4), 2))
+        assert len(list(in_workers(picture, range(4), 2))) == 4
+    finally:
+        signal.signal(signal.SIGCHLD, former)
+
+
 def test_a_worker_that_hangs_is_given_up_and_ended(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(workers, "PATIENCE", 1)
     silent, _ = os.pipe()
