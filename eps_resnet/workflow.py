@@ -3,11 +3,9 @@
 Snakemake imports this each time it starts, and so does every job: no torch in here.
 """
 
-import os
 import re
 import shlex
 import sys
-import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -27,6 +25,7 @@ from eps_resnet.operations.plan import in_order_of_worth
 from eps_resnet.provenance.state import is_evaluated, is_fetched, is_trained
 
 Stage = Literal["fetch", "train", "evaluate", "figures"]
+Task = tuple[Stage, str]  # a stage, of a data set, a run or a figure
 Settings = Mapping[str, Any]  # what --config gives
 
 DECODERS = 8  # cores that decode the JPEG files of one training process
@@ -145,7 +144,7 @@ class Workflow:
         return Digests(self.layout.digests)
 
     @cached_property
-    def is_current(self) -> dict[tuple[Stage, str], bool]:
+    def is_current(self) -> dict[Task, bool]:
         """Whether each stage's result was made from the present configuration, data and code."""
         figures = {name: is_drawn(self.registry, self.layout, name) for name in self.registry.figures}
         return {
@@ -175,25 +174,23 @@ class Workflow:
 
     # Steps, as rules see them
 
-    def _step(
-        self, made_by: tuple[Stage, str], outputs: Iterable[Path], reads: Mapping[tuple[Stage, str], Iterable[Path]]
-    ) -> Step:
-        """A step that makes these outputs, from files by the stage that makes them.
+    def _step(self, task: Task, outputs: Iterable[Path], reads: Mapping[Task, Iterable[Path]]) -> Step:
+        """A step that makes these outputs, from files by the task that makes them.
 
         It awaits nothing where all outputs are there and current: so nothing is made for it in a fresh clone, which has
         no images and no checkpoints. Nor does it await files that are there and current: Snakemake would compare their
         times, which mean nothing after a clone, a copy or a pull, and decide by them.
         """
-        made, is_current = tuple(outputs), self.is_current[made_by]
+        made, is_current = tuple(outputs), self.is_current[task]
         if is_current and all(path.exists() for path in made):
             return Step(is_current, made, ())
         awaited = (path for maker, files in reads.items() for path in files if not self._is_there(maker, path))
         return Step(is_current, made, tuple(awaited))
 
-    def _is_there(self, maker: tuple[Stage, str], path: Path) -> bool:
+    def _is_there(self, maker: Task, path: Path) -> bool:
         return self.is_current[maker] and path.exists()
 
-    def _images(self, experiment: Experiment) -> dict[tuple[Stage, str], list[Path]]:
+    def _images(self, experiment: Experiment) -> dict[Task, list[Path]]:
         dataset = experiment.run.dataset
         return {("fetch", dataset): [self.layout.store(dataset), self.layout.data_manifest(dataset)]}
 
@@ -215,13 +212,13 @@ class Workflow:
         """An evaluation, which reads both networks, the history and the images."""
         experiment, files = self.experiments[run], self.experiments[run].files
         trained, pruned = [files.model, files.history], [files.pruned]
-        reads = {("train", run): trained, ("evaluate", run): pruned, **self._images(experiment)}
+        reads: dict[Task, list[Path]] = {("train", run): trained, ("evaluate", run): pruned, **self._images(experiment)}
         return self._step(("evaluate", run), [files.metrics], reads)
 
     def drawing(self, figure: str) -> Step:
         """A figure's table and drawing, which read the results of its runs."""
         number, runs = self.registry.figures[figure].figure, self.registry.runs_of(figure)
-        reads = {("evaluate", key): result_files(self.layout, number, key) for key in runs}
+        reads: dict[Task, list[Path]] = {("evaluate", key): result_files(self.layout, number, key) for key in runs}
         return self._step(("figures", figure), self.layout.figure_files(figure), reads)
 
     # What jobs need
