@@ -36,6 +36,18 @@ wildcard_constraints:
     figure="|".join(eps.registry.figures),
 
 
+def awaited(step):
+    """What must be made before a step. One that is not current is due, whatever times files have.
+
+    Snakemake's own ways to be told so were tried. An input that is newer: it passes over outputs whose time is 0, or
+    yet to come. Parameters: a clone has no former ones. --forcerun: it makes what is named a target. So it is told as it
+    tells itself which incomplete files are due.
+    """
+    if workflow.is_main_process and not step.is_current:
+        workflow.dag.forcefiles.update(map(str, step.outputs))
+    return step.awaits
+
+
 def refuse():
     """Stops before anything is fetched, trained or submitted that could not end well."""
     checked(steps.refuse_arrays, workflow.executor_settings)
@@ -56,4 +68,4 @@ if workflow.is_main_process:
         workflow.output_settings.dryrun or steps.LOOKING & set(sys.argv)
     ):
         checked(working_folder.claim)
-    checked(eps.write_fingerprint_files)
+    checked(eps.look)
