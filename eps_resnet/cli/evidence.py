@@ -99,6 +99,7 @@ METRICS = {
     "discarded_ratio": "discarded",
     "kept_fraction": "kept, stage",
     "param_size_mb": "MiB",
+    "training_hours": "hours",
 }
 METHODS = {"standard": "standard", "standard_side": "standard+side", "epsilon_side": "ε"}
 

@@ -25,7 +25,8 @@ from eps_resnet.files.errors import UserError
 from eps_resnet.measure.size import size_of
 from eps_resnet.method.history import read_history
 from eps_resnet.method.networks.architecture import Architecture, architecture_of
-from eps_resnet.provenance import state
+from eps_resnet.provenance import records, state
+from eps_resnet.provenance.records import Manifest
 
 # Sources of published.csv that are no figure of the paper: its text, and the reference repository's README.
 OTHER_SOURCES = (
@@ -318,10 +319,11 @@ def _incomparable(point: _Point) -> str | None:
         return BORROWED
     if point.epoch == 0:
         return "nothing is discarded before the first epoch, by definition"
-    last = point.data.recipe.epochs_of(point.run.method)
+    recipe = point.data.recipe_of(point.run)
+    last = recipe.epochs_of(point.run.method)
     if point.epoch is not None and point.epoch > last:
         return f"epoch {point.epoch} lies beyond the {last} of the recipe"
-    return _recipe_difference(point.data, point.data.recipe, point.run)
+    return _recipe_difference(point.data, recipe, point.run)
 
 
 def _recipe_difference(data: DataSet, recipe: Recipe, run: Run) -> str | None:
@@ -346,7 +348,8 @@ def _measured(metrics: dict[str, Any], layout: Layout, key: str, point: _Point) 
         error = metrics["error"].get(ERRORS[metric][0])
         return None if error is None else float(error)
     if metric == "training_hours":
-        return float(read_json(layout.run(key).manifest)["seconds"]["training"]) / 3600
+        manifest_there = records.read(Manifest, layout.run(key).manifest)
+        return manifest_there.seconds["training"] / 3600 if manifest_there else None
     if metric == "kept_fraction":
         stage = int(point.row["group"]) - 1
         return float(metrics["kept"][stage] / metrics["blocks"][stage])

@@ -213,7 +213,7 @@ def test_the_filters_leave_what_fits_all_of_them(experiments: Registry, empty: L
 def test_without_its_script_the_page_shows_every_number_and_no_filters(empty: Layout, browser: Browser) -> None:
     page = browser.new_page(java_script_enabled=False)
     page.goto(report_path(empty).as_uri())
-    assert page.locator("#verdict-table tbody tr:visible").count() == 253
+    assert page.locator("#verdict-table tbody tr:visible").count() == 257
     assert not page.locator("#filters").is_visible()
     page.close()
 
@@ -285,7 +285,7 @@ def test_a_smaller_version_has_a_section_with_each_difference_its_reason_and_the
     rows = section.locator("tbody tr")
     assert rows.count() == 9
     assert rows.get_by_text("not comparable").count() == 9
-    assert page.locator("#verdict-table tbody tr").count() == 253
+    assert page.locator("#verdict-table tbody tr").count() == 257
 
 
 def test_nothing_is_requested_and_nothing_complained_of(report: Path, page: Page) -> None:
@@ -433,7 +433,7 @@ def test_a_figure_that_is_not_there_says_so_with_its_command(empty: Layout, page
 
 def test_a_registry_without_the_papers_data_sets_has_a_report(tmp_path: Path) -> None:
     small = registry.load(small_registry(tmp_path / "experiments.yaml"))
-    assert render(small, Layout(tmp_path)).count("<tr data-figure=") == 253
+    assert render(small, Layout(tmp_path)).count("<tr data-figure=") == 257
 
 
 def test_the_command_writes_the_page_and_names_it(empty: Layout, tmp_path: Path) -> None:

@@ -11,7 +11,13 @@ from eps_resnet.files.digests import digest, sha256
 from eps_resnet.provenance.code import layer_digest
 from eps_resnet.provenance.state import is_current, is_evaluated, state
 
-TABLE_KEYS = ("title", "published_name", "remark", "reduced")  # of a data set, that tables and drawings show
+TABLE_KEYS = (
+    "title",
+    "published_name",
+    "remark",
+    "reduced",
+    "variants",
+)  # of a data set, that tables and drawings show
 
 
 def table_parts(registry: Registry, layout: Layout, name: str) -> dict[str, Any]:
