@@ -26,6 +26,7 @@ from eps_resnet.experiments.registry import Registry
 from eps_resnet.files.atomic import write_json, write_text
 from eps_resnet.files.errors import UserError
 from eps_resnet.provenance import state
+from tests.conftest import PROJECT
 
 DEEPEST = "cifar10-752-epsilon_side-2p5-s0"
 
