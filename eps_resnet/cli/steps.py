@@ -6,15 +6,28 @@ from typing import Annotated
 
 import typer
 
-from eps_resnet.cli.options import EXPERIMENTS, HERE, RegistryFile, Root, Sharing, Threads, Workers, chosen, load
+from eps_resnet.cli.options import (
+    EXPERIMENTS,
+    HERE,
+    STEP,
+    RegistryFile,
+    Root,
+    RunKey,
+    Sharing,
+    Threads,
+    Workers,
+    chosen,
+    load,
+    targets_beginning,
+)
 from eps_resnet.experiments.layout import Layout
 
 commands = typer.Typer()
 
 
-@commands.command()
+@commands.command(rich_help_panel=STEP)
 def fetch(
-    dataset: str,
+    dataset: Annotated[str, typer.Argument(help="A data set's name.", autocompletion=targets_beginning)],
     source: Annotated[str | None, typer.Option("--from", help="URL, archive or unpacked folder to read.")] = None,
     root: Root = HERE,
     registry_file: RegistryFile = EXPERIMENTS,
@@ -32,9 +45,9 @@ def fetch(
     )
 
 
-@commands.command()
+@commands.command(rich_help_panel=STEP)
 def train(
-    run: str,
+    run: RunKey,
     threads: Threads = 1,
     workers: Workers = None,
     sharing: Sharing = 1,
@@ -63,8 +76,8 @@ def train(
         train(experiment, device.choose(experiment, sharing), threads, workers)
 
 
-@commands.command()
-def prune(run: str, root: Root = HERE, registry_file: RegistryFile = EXPERIMENTS) -> None:
+@commands.command(rich_help_panel=STEP)
+def prune(run: RunKey, root: Root = HERE, registry_file: RegistryFile = EXPERIMENTS) -> None:
     """Cut a trained run's discarded blocks out."""
     experiment = chosen(registry_file, run, root)
     from eps_resnet.runs.networks import prune_run
@@ -72,9 +85,9 @@ def prune(run: str, root: Root = HERE, registry_file: RegistryFile = EXPERIMENTS
     prune_run(experiment)
 
 
-@commands.command()
+@commands.command(rich_help_panel=STEP)
 def evaluate(
-    run: str,
+    run: RunKey,
     threads: Threads = 1,
     workers: Workers = None,
     sharing: Sharing = 1,
@@ -95,8 +108,8 @@ def evaluate(
     evaluate(experiment, where, workers)
 
 
-@commands.command()
-def export(run: str, file: Path, root: Root = HERE, registry_file: RegistryFile = EXPERIMENTS) -> None:
+@commands.command(rich_help_panel=STEP)
+def export(run: RunKey, file: Path, root: Root = HERE, registry_file: RegistryFile = EXPERIMENTS) -> None:
     """Write a run's pruned network as ONNX (FILE.onnx) or for torch.export (FILE.pt2), checked on its test images.
 
     The program takes raw images, uint8 (N, C, H, W), any number of them, and returns logits.
