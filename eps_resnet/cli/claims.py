@@ -10,8 +10,8 @@ from rich.text import Text
 from eps_resnet.cli.options import EXPERIMENTS, HERE, SEE, AsJson, RegistryFile, Root, load
 from eps_resnet.cli.printing import (
     GAP,
+    clauses,
     coloured,
-    parts,
     plain_console,
     plain_table,
     plural,
@@ -80,7 +80,7 @@ def _print_matrix(found: "Sequence[Claim]") -> None:
     """Claims against data sets: verdicts in words where the width allows it, else as marks."""
     with_runs = dict.fromkeys(claim.dataset for claim in found if claim.verdict != "not run")
     cells: dict[tuple[int, str], dict[str, Claim]] = {}
-    for claim in found:
+    for claim in sorted(found, key=lambda claim: claim.number):
         cells.setdefault((claim.number, claim.short), {})[claim.dataset] = claim
     words = {key: {name: _in_words(claim) for name, claim in row.items()} for key, row in cells.items()}
     is_wide = _needed(with_runs, words) <= plain_console().width
@@ -96,8 +96,8 @@ def _print_matrix(found: "Sequence[Claim]") -> None:
     if not is_wide:
         print_text(", ".join(f"{mark} {verdict}" for verdict, mark in MARKS.items()))
     if any(claim.leaning for claim in found):
-        print_text("undecided + or −: the evidence points for the claim or against it, not clearly enough")
-    print_text("The evidence: eps-resnet claims 1, eps-resnet claims digits, eps-resnet claims 1 digits")
+        print_text("undecided + or −: the evidence points for or against, but not clearly enough")
+    print_text("The evidence: eps-resnet claims 1, claims digits, claims 1 digits")
 
 
 def _needed(datasets: Iterable[str], words: dict[tuple[int, str], dict[str, Text]]) -> int:
@@ -132,12 +132,19 @@ def _print_evidence(found: "Sequence[Claim]") -> None:
         print_text("")
     if not found:
         print_text("No claim has this verdict.")
-    for remark in dict.fromkeys(f"{claim.dataset}: {claim.remark}" for claim in found if claim.remark):
-        print_text(remark)
+    for name in dict.fromkeys(claim.dataset for claim in found):
+        for remark in _remarks(claim.remark for claim in found if claim.dataset == name and claim.verdict != "not run"):
+            print_text(f"{name}: {remark}")
+
+
+def _remarks(given: Iterable[str | None]) -> list[str]:
+    """Each remark once, without those that another one contains."""
+    said = {remark: set(clauses(remark.rstrip("."))) for remark in given if remark}
+    return [remark for remark, own in said.items() if not any(own < other for other in said.values())]
 
 
 def _print_one(claim: "Claim") -> None:
     leaning = f", {claim.leaning}" if claim.leaning else ""
     verdict = coloured(claim.verdict, f"{claim.verdict}{leaning}")
     print_text(Text.assemble(f"{claim.dataset}: ", verdict, f" ({plural(len(claim.runs), 'run')})"), indent=3)
-    print_items(parts(claim.evidence), indent=5)
+    print_items(clauses(claim.evidence), indent=5)

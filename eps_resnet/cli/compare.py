@@ -37,7 +37,7 @@ METHODS = {"standard": "standard", "standard_side": "standard+side", "epsilon_si
 SOURCES = {"run_imagenet.sh": "script"}  # which are no figures
 # Of a number's line: heading, width and side.
 COLUMNS: tuple[tuple[str, int, Literal["left", "right"]], ...] = (
-    *(("figure", 6, "left"), ("net", 4, "right"), ("method", 13, "left"), ("what", 15, "left")),
+    *(("figure", 6, "left"), ("depth", 5, "right"), ("method", 13, "left"), ("what", 15, "left")),
     *(("paper", 7, "right"), ("ours", 7, "right"), ("verdict", 14, "left"), ("n", 2, "right")),
 )
 REASONS = 100  # columns from which on there is room for a reason
@@ -66,11 +66,11 @@ def compare(
     )
     if as_json:
         print_json([*own, *reduced])
-    else:
+    elif own or reduced:
         _print(experiments, own, reduced, every=every or verdict is not None)
-        if target and not own and not reduced:
-            print_text(f"No published number of {target} has this verdict, or the paper has none. Its own numbers: "
-                       "eps-resnet print FIGURE, eps-resnet claims DATA SET.")  # fmt: skip
+    else:
+        which = f"{f' of {target}' if target else ''}{f' with the verdict {verdict}' if verdict else ''}"
+        print_text(f"The paper has no number{which}. Our own: eps-resnet print FIGURE, eps-resnet claims DATASET")
     if record:
         print(f"{module.record_path()}: {module.record(comparisons)} numbers added.", file=sys.stderr)
     if strict and (lost := module.lost(comparisons)):
@@ -96,8 +96,7 @@ def _print(experiments: "Registry", own: "Sequence[Comparison]", reduced: "Seque
     beside = [c for c in reduced if every or c.ours is not None]
     for name, group in groupby(beside, attrgetter("dataset")):
         _print_rows(f"{titles[name]}, a smaller version of the paper's experiment, which counts nowhere", list(group))
-    if own or reduced:
-        print_text("")
+    print_text("")
     if hidden := len(own) + len(reduced) - len(shown) - len(beside):
         print_text(f"{plural(hidden, 'number')} without anything of ours: --all")
     if (shown or beside) and plain_console().width < REASONS:
@@ -124,10 +123,10 @@ def _print_summary(own: "Sequence[Comparison]", titles: dict[str, str]) -> None:
 
 
 def _print_rows(heading: str, comparisons: "Sequence[Comparison]") -> None:
-    """One line per number: up to the verdict in 80 columns, in more with the reason, cut off where the terminal ends."""
+    """One line per number: up to the verdict in 80 columns; in more with the reason, cut off where they end."""
     console = plain_console()
     has_room = console.width >= REASONS
-    columns = [Column(name, width=width, justify=side, no_wrap=True) for name, width, side in COLUMNS]
+    columns = [Column(name, min_width=width, justify=side, no_wrap=True) for name, width, side in COLUMNS]
     view = plain_table(*columns, *([Column("reason", no_wrap=True, overflow="ellipsis")] if has_room else []), gap=1)
     for c in comparisons:
         view.add_row(*_cells(c), *([c.reason] if has_room else []))

@@ -109,11 +109,11 @@ def why(
 
 
 def _print_steps(steps: "Iterable[Step]") -> None:
-    named = list(steps)
-    width = max(len(step.name) for step in named)
-    for step in named:
+    view = plain_table(Column(no_wrap=True), Column(overflow="fold"), headings=False)
+    for step in steps:
         for line, reason in enumerate(step.reasons or (f"current {step.rests_on}".rstrip(),)):
-            print(f"{'' if line else step.name:{width}}  {reason}")
+            view.add_row("" if line else step.name, reason)
+    plain_console().print(view)
 
 
 def _print_reasons(found: "dict[str, list[Step]]", every: bool) -> None:

@@ -98,6 +98,9 @@ def _width(cell: str | Text) -> int:
 
 def print_text(words: str | Text, indent: int = 0) -> None:
     """Prints a paragraph, broken between words only."""
+    if not str(words):
+        print()
+        return
     plain_console().print(Padding(words, (0, 0, 0, indent)))
 
 
@@ -114,9 +117,14 @@ def coloured(verdict: str, words: str | None = None) -> Text:
     return Text(words or verdict, style=STYLES.get(verdict, ""))
 
 
-def parts(words: str) -> list[str]:
-    """The sentences and clauses of evidence, which make a list of it."""
-    return re.split(r"; |\. (?=[A-Z])", words)
+def sentences(words: str) -> list[str]:
+    """Evidence as a list."""
+    return re.split(r"\. (?=[A-Z])", words)
+
+
+def clauses(words: str) -> list[str]:
+    """The same, in smaller parts."""
+    return [clause for sentence in sentences(words) for clause in sentence.split("; ")]
 
 
 def seeds_together(keys: Iterable[str]) -> list[str]:
