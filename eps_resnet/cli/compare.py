@@ -69,12 +69,19 @@ def compare(
     elif own or reduced:
         _print(experiments, own, reduced, every=every or verdict is not None)
     else:
-        which = f"{f' of {target}' if target else ''}{f' with the verdict {verdict}' if verdict else ''}"
-        print_text(f"The paper has no number{which}. Our own: eps-resnet print FIGURE, eps-resnet claims DATASET")
+        _say_that_there_is_none(target, verdict)
     if record:
         print(f"{module.record_path()}: {module.record(comparisons)} numbers added.", file=sys.stderr)
     if strict and (lost := module.lost(comparisons)):
         raise UserError("numbers recorded as reproduced no longer are:\n  " + "\n  ".join(lost))
+
+
+def _say_that_there_is_none(target: str | None, verdict: str | None) -> None:
+    where = f" of {target}" if target else ""
+    if verdict:
+        print_text(f"No published number{where} has the verdict {verdict!r}.")
+    else:
+        print_text(f"The paper has no number{where}. Our own: eps-resnet print FIGURE, eps-resnet claims DATASET")
 
 
 def _is_about(experiments: "Registry", target: str | None, comparison: "Comparison") -> bool:
@@ -125,9 +132,11 @@ def _print_summary(own: "Sequence[Comparison]", titles: dict[str, str]) -> None:
 def _print_rows(heading: str, comparisons: "Sequence[Comparison]") -> None:
     """One line per number: up to the verdict in 80 columns; in more with the reason, cut off where they end."""
     console = plain_console()
+    room = console.width - sum(width + 1 for _, width, _ in COLUMNS)
     has_room = console.width >= REASONS
-    columns = [Column(name, min_width=width, justify=side, no_wrap=True) for name, width, side in COLUMNS]
-    view = plain_table(*columns, *([Column("reason", no_wrap=True, overflow="ellipsis")] if has_room else []), gap=1)
+    columns = [Column(name, width=width, justify=side, no_wrap=True) for name, width, side in COLUMNS]
+    reason = [Column("reason", width=room, no_wrap=True, overflow="ellipsis")] if has_room else []
+    view = plain_table(*columns, *reason, gap=1)
     for c in comparisons:
         view.add_row(*_cells(c), *([c.reason] if has_room else []))
     console.print("", Text(heading, style="bold"), view, sep="\n")

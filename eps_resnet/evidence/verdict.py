@@ -64,7 +64,8 @@ def judge(
     """
     seeds, difference = len(ours), fmean(ours) - published
     bound, spread = scale.margin + uncertainty, spread or Spread.of([ours])
-    words = f"{seeds} seed{'s' if seeds > 1 else ''}, difference {scale.in_words(difference, '+')}, bound ±{scale.in_words(bound)}"
+    apart = f"difference {scale.in_words(difference, '+')}, bound ±{scale.in_words(bound)}"
+    words = f"{seeds} seed{'s' if seeds > 1 else ''}, {apart}"
     hidden = None if spread is None else possible_difference(spread, seeds) + scale.step / 2
     if spread is not None:
         words += f", up to {scale.in_words(hidden)} more by chance ({chances(spread, bound, scale.step)})"

@@ -219,12 +219,8 @@ def errs_no_more_than_shallow(data: DataSet, results: list[Result]) -> Finding:
         else:
             missing.append(where)
     if not pairings:
-        why = (
-            f"no finished network for {'; '.join(missing)}"
-            if missing
-            else "no pruned network is as small as a shallower one"
-        )
-        return not_run(why)
+        why = "no pruned network is as small as a shallower one"
+        return not_run(f"the shallower one is not trained: {'; '.join(missing)}" if missing else why)
     used = [result for pairing in pairings for result in (*pairing.gated, *pairing.baseline)]
     judged, evidence = _judge_each(pairings)
     if missing:
