@@ -150,10 +150,8 @@ def _agree(pairs: Iterable[tuple[str, Number, Number]], of_shares: bool = False)
         raise ValueError("there is nothing to compare")
     if apart:
         return False, f"{len(apart)} of {count} differ: {'; '.join(apart)}"
-    return (
-        True,
-        f"all {count} agree, largest difference {f'{100 * largest:.2g} points' if of_shares else f'{largest:.2g}'}",
-    )
+    difference = f"{100 * largest:.2g} points" if of_shares else f"{largest:.2g}"
+    return True, f"all {count} agree, largest difference {difference}"
 
 
 def _against(first: Number, second: Number, of_shares: bool = True) -> str:
