@@ -19,9 +19,9 @@ THREADS = 1  # as Snakemake trains
 Device = Literal["gpu", "cpu"]
 Source = Literal["measured", "scaled", "published", "assumed"]
 EXPLANATION = (
-    "Speed: measured (this network, on this machine), scaled (smaller ones were), published (that of the authors' cards, "
+    "Speed: measured (this network, on this machine), scaled (smaller ones were), published (of the authors' cards: "
     f"{GPU_MULTIPLY_ADDS_PER_SECOND['cifar']:.2g} multiply-adds a second, on ImageNet "
-    f"{GPU_MULTIPLY_ADDS_PER_SECOND['imagenet']:.2g}; a recent card may be up to {FASTER_CARDS} times as fast) or assumed "
+    f"{GPU_MULTIPLY_ADDS_PER_SECOND['imagenet']:.2g}; a recent card may be {FASTER_CARDS} times as fast) or assumed "
     f"({CPU_MULTIPLY_ADDS_PER_SECOND:.2g} on a core). `eps-resnet plan --calibrate` measures."
 )
 
