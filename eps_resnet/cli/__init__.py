@@ -11,6 +11,7 @@ import sys
 import typer
 
 from eps_resnet.cli import evidence, look, project, steps
+from eps_resnet.cli.printing import speak_utf8
 from eps_resnet.files.errors import UserError
 from eps_resnet.files.interruption import Interrupted
 
@@ -32,6 +33,7 @@ def main() -> None:
 
     A training that a signal stopped ends with 128 + its number, as a shell says of a process that a signal ended.
     """
+    speak_utf8()
     try:
         app()
     except UserError as error:

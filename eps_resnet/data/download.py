@@ -76,7 +76,7 @@ def _receive(session: requests.Session, url: str, part: Path) -> int:
                 return _receive(session, url, part)
         if not start:
             part.unlink(missing_ok=True)  # before what identifies it changes
-            _identity(part).write_text(json.dumps({"url": url, **_identification(answer)}))
+            _identity(part).write_text(json.dumps({"url": url, **_identification(answer)}), encoding="utf-8")
         _store(answer, part, start, total)
     return start
 

@@ -28,7 +28,7 @@ def add_runs(path: Path, runs: list[Run]) -> Registry:
     Raises UserError, and leaves the file as it is, where that does not give the old registry with these runs.
     """
     path = path.resolve()
-    before, lines = load(path), path.read_text().splitlines()
+    before, lines = load(path), path.read_text(encoding="utf-8").splitlines()
     for alike in {configuration(run): None for run in runs}:
         _insert(lines, [run for run in runs if configuration(run) == alike])
     runs_after = {**before.runs, **{run.key: run for run in runs}}

@@ -35,7 +35,7 @@ def claim(path: Path) -> IO[str] | None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     while True:
-        file = path.open("a+")
+        file = path.open("a+", encoding="utf-8")
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -107,7 +107,7 @@ def held_by_first(path: Path, purpose: str) -> Iterator[None]:
 
 def _wait_for(path: Path) -> IO[str]:
     while True:
-        file = path.open("a+")
+        file = path.open("a+", encoding="utf-8")
         fcntl.flock(file, fcntl.LOCK_EX)
         if _is_still(path, file):
             return file

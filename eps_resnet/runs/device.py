@@ -112,6 +112,6 @@ def _locked(name: str, how: int) -> IO[str] | None:
 def _lock_file(path: Path) -> IO[str]:
     """The file, made if it is not there; that of another user can be locked too, though not be written."""
     try:
-        return path.open("a")
+        return path.open("a", encoding="utf-8")
     except PermissionError:
-        return path.open()
+        return path.open(encoding="utf-8")
