@@ -4,7 +4,6 @@ torch takes seconds to import and pydantic, for the registry, as long as all the
 neither, since each command imports itself what it needs.
 """
 
-import errno
 import os
 import sys
 
@@ -12,7 +11,7 @@ import typer
 
 from eps_resnet.cli import evidence, look, project, steps
 from eps_resnet.cli.printing import speak_utf8
-from eps_resnet.files.errors import UserError
+from eps_resnet.files.errors import UserError, explained
 from eps_resnet.files.interruption import Interrupted
 
 app = typer.Typer(
@@ -24,8 +23,6 @@ app = typer.Typer(
 )
 for commands in (steps.commands, look.commands, evidence.commands, project.commands):
     app.registered_commands += commands.registered_commands
-
-UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 
 
 def main() -> None:
@@ -43,11 +40,7 @@ def main() -> None:
     except RuntimeError as error:
         _fail_of_card(error)
     except OSError as error:
-        _fail(
-            f"{error.filename or 'A file'} cannot be {'written' if error.errno in UNWRITABLE else 'read or written'}: "
-            f"{error.strerror}. Free some space or choose a folder you may write to with --root; what was finished "
-            "before is kept, and an interrupted training resumes."
-        )
+        _fail(f"{explained(error)} What was finished before is kept, and an interrupted training resumes.")
 
 
 def _fail_of_card(error: RuntimeError) -> None:

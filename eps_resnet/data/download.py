@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from eps_resnet.files.atomic import read_json
-from eps_resnet.files.errors import UserError
+from eps_resnet.files.errors import UserError, explained
 
 LARGEST = 2 << 30  # bytes of a file; SVHN's extra images, the largest there is, have 1.3 GB
 TIMEOUT = (10, 60)  # seconds to connect, and without a byte
@@ -102,10 +102,11 @@ def _store(answer: requests.Response, part: Path, start: int, total: int | None)
     except UserError:
         part.unlink()
         raise
-    except OSError as error:  # no space, most likely; what the network raises is none
+    except OSError as error:  # of the disk: what the network raises is none
+        error.filename = str(part)
         raise UserError(
-            f"{part} cannot be written: {error.strerror}. {part.stat().st_size} bytes of it are kept"
-            f"{'' if total is None else f', {total} are needed'}: free some space and fetch again, it goes on there"
+            f"{explained(error)} {part.stat().st_size} bytes of it are kept"
+            f"{'' if total is None else f', {total} are needed'}; fetch again, it goes on there"
         ) from None
     if total is not None and received < total:
         raise urllib3.exceptions.IncompleteRead(received - start, total - received)
