@@ -28,7 +28,7 @@ KINDS = {
 
 
 @contextmanager
-def reading(path: Path, what: str, remedy: str = "Delete it and get it anew") -> Iterator[None]:
+def reading(path: Path, what: str, remedy: str = "Get it anew") -> Iterator[None]:
     """Turns whatever the reader of a damaged or hostile file raises into a UserError that says `what` was expected.
 
     The disk's own errors and a lack of memory pass.

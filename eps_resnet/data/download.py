@@ -24,6 +24,9 @@ PAUSES = (1, 2, 4, 8)  # seconds before a connection that broke is made anew
 REDIRECTS = 5
 CHUNK = 64 << 10  # bytes asked for at a time: as many may be lost where a connection breaks
 IDENTIFYING = ("ETag", "Last-Modified")
+PROXY_PASSWORD = (
+    "the proxy wants a name and a password: https_proxy=http://NAME:PASSWORD@HOST:PORT, or http_proxy for http://"
+)
 BROKEN = (requests.ConnectionError, requests.Timeout, urllib3.exceptions.HTTPError)
 
 
@@ -46,6 +49,10 @@ def download(url: str, target: Path) -> bool:
                 time.sleep(pause)
             except (requests.RequestException, ValueError) as error:
                 raise UserError(f"no file can be had from this address ({error})") from None
+            except OSError as error:
+                if error.errno is not None:
+                    raise
+                raise UserError(f"{error} (REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE names it)") from None
     part.replace(target)
     _identity(part).unlink(missing_ok=True)
     return start > 0
@@ -61,6 +68,8 @@ def _receive(session: requests.Session, url: str, part: Path) -> int:
     """Completes the part, and returns how many of its bytes were there before this request."""
     start = _begun(part, url)
     with _answer(session, url, _range(part, start)) as answer:
+        if answer.status_code == 407:
+            raise UserError(PROXY_PASSWORD)
         if answer.status_code not in ((200, 206, 416) if start else (200,)):
             raise UserError(f"the server answers {answer.status_code} {answer.reason}")
         if answer.status_code == 416 and answer.headers.get("Content-Range") == f"bytes */{start}":
@@ -171,10 +180,42 @@ def _too_long(size: int) -> str:
 
 
 def _broken(part: Path, error: Exception) -> str:
+    if isinstance(error, requests.exceptions.SSLError):
+        return _encryption_failed(error)
+    if isinstance(error, requests.exceptions.ProxyError):
+        return _proxy_failed(error)
     if not part.exists():
-        return f"the server cannot be reached or does not answer ({type(error).__name__})"
+        return f"the server cannot be reached or does not answer ({_innermost(error)})"
     size = part.stat().st_size
     return f"the connection broke {len(PAUSES) + 1} times; {size} bytes are kept: fetch again, it goes on there"
+
+
+def _encryption_failed(error: Exception) -> str:
+    reason = _innermost(error)
+    if "ertificate" not in reason:
+        return f"the encrypted connection failed ({reason})"
+    return (
+        f"the server's certificate is not accepted ({reason}). Where a network or a mirror signs with a certificate of "
+        "its own, REQUESTS_CA_BUNDLE=FILE names the certificates to accept (SSL_CERT_FILE is not read)"
+    )
+
+
+def _proxy_failed(error: Exception) -> str:
+    reason = _innermost(error)
+    if "407" in reason:
+        return PROXY_PASSWORD
+    return f"the proxy that http_proxy, https_proxy or all_proxy names does not let it pass ({reason})"
+
+
+def _innermost(error: BaseException) -> str:
+    """What the innermost of nested errors of requests and urllib3 says."""
+    while True:
+        inner = getattr(error, "reason", None) or getattr(error, "original_error", None) or next(iter(error.args), None)
+        if not isinstance(inner, BaseException):
+            break
+        error = inner
+    words = getattr(error, "verify_message", "") or str(error).split(": ", 1)[-1] or type(error).__name__
+    return f"{words:.200}"
 
 
 @contextmanager
