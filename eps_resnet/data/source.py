@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from eps_resnet.experiments.layout import expanded
 from eps_resnet.files.errors import UserError
 
 WEB = ("http://", "https://")
@@ -56,14 +57,6 @@ def located(source: str) -> str:
             "to this machine first, then give its path."
         )
     return f"{scheme}://{rest}"
-
-
-def expanded(path: Path) -> Path:
-    """The path with the home folder for `~`, which a shell leaves as it is in --option=~/FOLDER."""
-    try:
-        return path.expanduser()
-    except RuntimeError:  # of a user who is not known here
-        return path
 
 
 def is_address(source: str) -> bool:

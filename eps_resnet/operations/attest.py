@@ -23,7 +23,7 @@ from eps_resnet.experiments.layout import Layout, RunFiles
 from eps_resnet.experiments.registry import load
 from eps_resnet.files.errors import UserError
 from eps_resnet.provenance.changes import Change, changes
-from eps_resnet.provenance.code import LAYERS, PACKAGE, Layer, code_digest, layer_files, modules
+from eps_resnet.provenance.code import LAYERS, PACKAGE, Layer, code_digest, git, layer_files, modules
 from eps_resnet.provenance.lineage import Entry, append, entries
 
 ATTESTED: tuple[Layer, ...] = ("training", "evaluation")  # tables are drawn anew in seconds
@@ -79,16 +79,10 @@ def _places(layer: Layer) -> tuple[str, ...]:
 
 
 def _git(*arguments: str) -> bytes:
-    command = ["git", "-C", str(PACKAGE.parent), *arguments]
     try:
-        return subprocess.run(command, check=True, capture_output=True).stdout
-    except (OSError, subprocess.CalledProcessError) as error:
-        reason = (
-            error.stderr.decode(errors="replace").strip()
-            if isinstance(error, subprocess.CalledProcessError)
-            else str(error)
-        )
-        raise UserError(f"The former code is read from git, which answers: {reason}. Attest in a clone.") from None
+        return git(*arguments)
+    except UserError as error:
+        raise UserError(f"The former code is read from git. {error}. Attest in a clone.") from None
 
 
 def _committed() -> str:

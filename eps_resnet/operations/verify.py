@@ -1,7 +1,6 @@
 """Compares everything there is with what its manifest says: what is stale, altered, damaged or lost."""
 
 import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -74,8 +73,9 @@ def verify(registry: Registry, layout: Layout) -> Verification:
         if layout.run(key).folder.exists():
             _verify_training(found, registry.experiment(key, layout))
             _verify_evaluation(found, registry.experiment(key, layout))
-    for path in _strangers(registry, layout):
-        found.add(path, "belongs to no run of the registry", "add the run to the registry, or move the folder away")
+    for path in layout.result_folders():
+        if path.name not in registry.runs:
+            found.add(path, "belongs to no run of the registry", "add the run to the registry, or move the folder away")
     for name in registry.figures:
         if layout.tables(name).exists():
             _verify_figure(found, registry, layout, name)
@@ -164,9 +164,3 @@ def _compare(
         found.add(path, "is stale: " + "; ".join(reasons), remedy)
     elif made_from["code"] != now["code"]:
         found.by_lineage.append(str(path))
-
-
-def _strangers(registry: Registry, layout: Layout) -> Iterator[Path]:
-    folder = layout.results
-    if folder.is_dir():
-        yield from sorted(path for path in folder.iterdir() if path.name not in registry.runs)

@@ -73,4 +73,4 @@ def _claim() -> IO[str]:
 
 
 def _is_locked() -> bool:
-    return SNAKEMAKES.is_dir() and any(SNAKEMAKES.iterdir())
+    return any(SNAKEMAKES.glob("*.lock"))

@@ -105,6 +105,15 @@ def test_a_fresh_clone_of_this_project_is_verified(tmp_path: Path) -> None:
     assert "0 are not" in printed
 
 
+def test_what_a_file_manager_leaves_among_the_results_is_no_run(
+    finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in (".DS_Store", "Thumbs.db", f"{KEY}/.DS_Store"):
+        (finished / "results" / name).write_bytes(b"x")
+    (finished / "results/.ipynb_checkpoints").mkdir()
+    assert found(finished, monkeypatch).problems == []
+
+
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
     """A clone of this project by git with core.autocrlf=true, as on Windows."""
