@@ -134,7 +134,7 @@ def test_an_install_that_matches_the_lock_file_is_not_repeated(tmp_path: Path) -
 def test_another_python_is_refused_with_a_sentence(tmp_path: Path) -> None:
     process = make_setup(tmp_path, "/bin/false")
     assert process.returncode != 0
-    assert "Python 3.11 is needed, found '/bin/false'" in process.stdout
+    assert "Python 3.11 is needed, which is none of these:\n  /bin/false: " in process.stdout
     assert not (tmp_path / ".venv").exists()
 
 
