@@ -168,6 +168,7 @@ class Workflow:
         for (stage, name), is_current in self.is_current.items():
             path = self.layout.fingerprint(stage, name)
             path.parent.mkdir(parents=True, exist_ok=True)
+            path.unlink(missing_ok=True)  # only who made a file may set its times
             # Snakemake forgives a newer time where the content is the one it remembers, so that must be new as well.
             path.write_text("current" if is_current else str(time.time_ns()), encoding="utf-8")
             if is_current:

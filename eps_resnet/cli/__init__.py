@@ -56,6 +56,6 @@ def _fail_of_card(error: RuntimeError) -> None:
 
 
 def _fail(message: str, code: int = 1) -> None:
-    process = f", process {os.environ['RANK']}" if "RANK" in os.environ else ""  # of those that torchrun started
+    process = f", process {os.environ['RANK']}" if os.environ.get("RANK") else ""  # of those that torchrun started
     print(f"eps-resnet{process}: {message}", file=sys.stderr)
     raise SystemExit(code)
