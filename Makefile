@@ -20,7 +20,7 @@ DEMO ?= demo
 ONE_SEED := config/demo.yaml # the committed results have five
 LONGEST := $(patsubst %,$(DEMO)/results/digits-110-%-s0/metrics.json,standard standard_side epsilon_side-2p5)
 
-.PHONY: demo demo-runs bench tables test test-all test-faults test-cluster check setup lock
+.PHONY: demo demo-runs bench tables test test-all test-faults test-cluster check setup install lock
 
 demo: demo-runs
 	@$(BIN)/eps-resnet print --root demo --registry $(ONE_SEED) $(FIGURES)
@@ -60,20 +60,17 @@ check: setup
 
 setup: .venv/installed
 
-# The stamp holds the lock file's digest, so that an install that already matches is not repeated.
-.venv/installed: requirements.lock pyproject.toml
+# The stamp holds the lock file's digest, which decides: times mean nothing after a clone or a copy.
+.venv/installed: $(shell cat requirements.lock pyproject.toml | sha256sum | cmp -s - .venv/installed || echo install)
 	@test -n "$(PYTHON)" && $(PYTHON) $(IS_3_11) || { \
 		echo "Python 3.11 is needed, which is none of these:"; \
 		for python in $(or $(PYTHON),$(PYTHONS)); do echo "  $$python: $$($$python --version 2>&1 | head -n 1)"; done; \
 		echo "Install it, or say where it is: make PYTHON=/path/to/python3.11 setup"; exit 1; }
-	@digest=$$(cat requirements.lock pyproject.toml | sha256sum); \
-	if [ "$$digest" != "$$(cat $@ 2>/dev/null)" ]; then \
-		echo "Installing the environment into .venv (several GB, minutes)"; \
-		$(PYTHON) -m venv .venv && \
-		$(BIN)/python -m pip install -qq --no-deps --require-hashes -r requirements.lock && \
-		$(BIN)/python -m pip install -qq --no-deps --no-build-isolation -e . && \
-		echo "$$digest" > $@; \
-	else touch $@; fi
+	@echo "Installing the environment into .venv (several GB, minutes)"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install -qq --no-deps --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install -qq --no-deps --no-build-isolation -e .
+	@cat requirements.lock pyproject.toml | sha256sum > $@
 
 # Renews every pin; needs uv.
 lock:

@@ -3,11 +3,9 @@
 Snakemake imports this each time it starts, and so does every job: no torch in here.
 """
 
-import os
 import re
 import shlex
 import sys
-import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +14,7 @@ from typing import Any, Literal
 
 from eps_resnet.data.manifest import data_digest
 from eps_resnet.evidence.figures.current import is_drawn, result_files
+from eps_resnet.exchange.further_runs import configuration
 from eps_resnet.experiments.experiment import Experiment
 from eps_resnet.experiments.layout import Layout, expanded
 from eps_resnet.experiments.registry import Registry, load
@@ -27,6 +26,7 @@ from eps_resnet.operations.plan import in_order_of_worth
 from eps_resnet.provenance.state import is_evaluated, is_fetched, is_trained
 
 Stage = Literal["fetch", "train", "evaluate", "figures"]
+Task = tuple[Stage, str]  # a stage, of a data set, a run or a figure
 Settings = Mapping[str, Any]  # what --config gives
 
 DECODERS = 8  # cores that decode the JPEG files of one training process
@@ -59,6 +59,19 @@ def count_given(config: Settings, name: str, what: str, default: int = 1) -> int
     if not isinstance(value, int) or value < 1:
         raise UserError(f"--config {name}=N takes the number of {what}, 1 or more; found {value!a}.")
     return value
+
+
+@dataclass(frozen=True)
+class Step:
+    """What Snakemake must know of a step that makes `outputs`.
+
+    `is_current`: whether they were made from what is there now; where not, the step is due. `awaits`: what it reads
+    that is still to be made.
+    """
+
+    is_current: bool
+    outputs: tuple[Path, ...]
+    awaits: tuple[Path, ...]
 
 
 @dataclass(frozen=True)
@@ -133,7 +146,7 @@ class Workflow:
         return Digests(self.layout.digests)
 
     @cached_property
-    def is_current(self) -> dict[tuple[Stage, str], bool]:
+    def is_current(self) -> dict[Task, bool]:
         """Whether each stage's result was made from the present configuration, data and code."""
         figures = {name: is_drawn(self.registry, self.layout, name) for name in self.registry.figures}
         return {
@@ -156,62 +169,59 @@ class Workflow:
         expected = read_json(experiment.files.manifest)["model_sha256"]
         return not self._digests.is_altered(experiment.files.model, expected)
 
-    def write_fingerprint_files(self) -> None:
-        """Makes each file older than any result where the stage's result is current, newer where it is not.
-
-        A time is all that Snakemake compares in a clone, which has none of its metadata: it calls no stage stale for
-        its `params` there. A temp() input, made by a rule for stale stages alone, was tried: after a kill it stays
-        behind, older than what it should make stale. To add stale files to --forcerun makes them targets of each call.
-
-        At parse time, since Snakemake lists folders once; in the main process alone, since jobs change what is current.
-        """
-        for (stage, name), is_current in self.is_current.items():
-            path = self.layout.fingerprint(stage, name)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.unlink(missing_ok=True)  # only who made a file may set its times
-            # Snakemake forgives a newer time where the content is the one it remembers, so that must be new as well.
-            path.write_text("current" if is_current else str(time.time_ns()), encoding="utf-8")
-            if is_current:
-                os.utime(path, (1, 1))
+    def look(self) -> None:
+        """Finds out what is current, and keeps the digests of large files for the next call."""
+        _ = self.is_current
         self._digests.save()
 
-    # What rules read
+    # Steps, as rules see them
 
-    def _required(self, stage: Stage, name: str, outputs: Iterable[Path], files: Iterable[Path]) -> dict[str, Any]:
-        """A stage's inputs: its fingerprint file, whose time says whether its result is current, and what it reads.
+    def _step(self, task: Task, outputs: Iterable[Path], reads: Mapping[Task, Iterable[Path]]) -> Step:
+        """A step that makes these outputs, from files by the task that makes them.
 
-        Where all outputs are there and current it reads nothing: so nothing is made for it in a fresh clone, which has
-        no images and no checkpoints, and times of files, which mean nothing after a clone or a pull, are not looked at.
-        Not ancient(): Snakemake would then not see that a stage must follow the one before it.
+        It awaits nothing where all outputs are there and current: so nothing is made for it in a fresh clone, which has
+        no images and no checkpoints. Nor does it await files that are there and current: Snakemake would compare their
+        times, which mean nothing after a clone, a copy or a pull, and decide by them.
         """
-        is_complete = self.is_current[stage, name] and all(path.exists() for path in outputs)
-        return {"fingerprint": self.layout.fingerprint(stage, name), "files": [] if is_complete else list(files)}
+        made, is_current = tuple(outputs), self.is_current[task]
+        if is_current and all(path.exists() for path in made):
+            return Step(is_current, made, ())
+        awaited = (path for maker, files in reads.items() for path in files if not self._is_there(maker, path))
+        return Step(is_current, made, tuple(awaited))
 
-    def _images(self, experiment: Experiment) -> list[Path]:
+    def _is_there(self, maker: Task, path: Path) -> bool:
+        return self.is_current[maker] and path.exists()
+
+    def _images(self, experiment: Experiment) -> dict[Task, list[Path]]:
         dataset = experiment.run.dataset
-        return [self.layout.store(dataset), self.layout.data_manifest(dataset)]
+        return {("fetch", dataset): [self.layout.store(dataset), self.layout.data_manifest(dataset)]}
 
-    def train_inputs(self, run: str) -> dict[str, Any]:
-        """What a training reads: the stored images and their manifest."""
+    def fetching(self, dataset: str) -> Step:
+        """Fetching, which reads nothing that a step makes."""
+        return self._step(("fetch", dataset), [self.layout.store(dataset)], {})
+
+    def training(self, run: str) -> Step:
+        """A training, which reads the stored images and their manifest."""
         experiment = self.experiments[run]
-        return self._required("train", run, [experiment.files.model], self._images(experiment))
+        return self._step(("train", run), [experiment.files.model], self._images(experiment))
 
-    def prune_inputs(self, run: str) -> dict[str, Any]:
-        """What pruning reads: the trained network."""
+    def pruning(self, run: str) -> Step:
+        """Pruning, which reads the trained network. It is current where the evaluation is."""
         files = self.experiments[run].files
-        return self._required("evaluate", run, [files.pruned], [files.model])
+        return self._step(("evaluate", run), [files.pruned], {("train", run): [files.model]})
 
-    def evaluate_inputs(self, run: str) -> dict[str, Any]:
-        """What an evaluation reads: both networks, the history and the images."""
+    def evaluation(self, run: str) -> Step:
+        """An evaluation, which reads both networks, the history and the images."""
         experiment, files = self.experiments[run], self.experiments[run].files
-        read = [files.model, files.pruned, files.history, *self._images(experiment)]
-        return self._required("evaluate", run, [files.metrics], read)
+        trained, pruned = [files.model, files.history], [files.pruned]
+        reads: dict[Task, list[Path]] = {("train", run): trained, ("evaluate", run): pruned, **self._images(experiment)}
+        return self._step(("evaluate", run), [files.metrics], reads)
 
-    def figure_inputs(self, figure: str) -> dict[str, Any]:
-        """What a figure's table and drawing read: the results of its runs."""
-        number = self.registry.figures[figure].figure
-        files = [path for key in self.registry.runs_of(figure) for path in result_files(self.layout, number, key)]
-        return self._required("figures", figure, self.layout.figure_files(figure), files)
+    def drawing(self, figure: str) -> Step:
+        """A figure's table and drawing, which read the results of its runs."""
+        number, runs = self.registry.figures[figure].figure, self.registry.runs_of(figure)
+        reads: dict[Task, list[Path]] = {("evaluate", key): result_files(self.layout, number, key) for key in runs}
+        return self._step(("figures", figure), self.layout.figure_files(figure), reads)
 
     # What jobs need
 
@@ -265,7 +275,7 @@ class Workflow:
         """What captions of Snakemake's report say of a figure."""
         shown, runs = self.registry.figures[figure], self.registry.runs_of(figure)
         data = self.registry.datasets[shown.dataset]
-        configurations = [run.model_copy(update={"seed": 0}) for run in runs.values()]
+        configurations = [configuration(run) for run in runs.values()]
         return {
             "number": shown.figure,
             "dataset": data.title,

@@ -89,7 +89,8 @@ def test_every_exception_is_still_imported_and_has_its_reason(layer: Layer) -> N
         assert len(reason) > 20
 
 
-TEXTS = {"read_text", "write_text", "fdopen"}  # without an encoding: in the locale's
+TEXTS = {"read_text", "write_text"}  # without an encoding: in the locale's
+OPENING = {"open", "fdopen"}
 BINARY = {"os", "tarfile", "gzip", "Image"}  # whose `open` reads bytes
 
 
@@ -107,11 +108,12 @@ def without_encoding(source: str) -> list[int]:
 def _is_of_text(call: ast.Call) -> bool:
     of = call.func.value if isinstance(call.func, ast.Attribute) else None
     name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
-    if name != "open":
+    if name not in OPENING:
         return of is not None and name in TEXTS  # `write_text` of files/atomic.py names it itself
-    modes = [*call.args[0 if of else 1 :][:1], *(word.value for word in call.keywords if word.arg == "mode")]
+    place = 1 if of is None or name == "fdopen" else 0  # of the mode: after what is opened
+    modes = [*call.args[place:][:1], *(word.value for word in call.keywords if word.arg == "mode")]
     is_binary = any(isinstance(mode, ast.Constant) and "b" in str(mode.value) for mode in modes)
-    return not is_binary and getattr(of, "id", "") not in BINARY
+    return not is_binary and (name == "fdopen" or getattr(of, "id", "") not in BINARY)
 
 
 def test_every_text_is_read_and_written_in_a_named_encoding() -> None:
@@ -142,4 +144,9 @@ def test_what_would_be_in_the_locales_encoding_is_noticed(code: str) -> None:
 
 
 def test_bytes_need_no_encoding() -> None:
-    assert without_encoding("p.open('rb')\nopen(p, 'ab')\nos.open(p, os.O_RDONLY)\ngzip.open(p)\nrun(c)") == []
+    assert (
+        without_encoding(
+            "p.open('rb')\nopen(p, 'ab')\nos.open(p, os.O_RDONLY)\nos.fdopen(f, 'wb')\ngzip.open(p)\nrun(c)"
+        )
+        == []
+    )

@@ -1,18 +1,14 @@
 """The benchmarks' own arithmetic, and that the page shows what was measured. What they measure is never tested."""
 
 import json
-from collections.abc import Iterator
 
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor
 
-from benchmarks import recalibration, table
+from benchmarks import table
 from benchmarks.measure import Line, in_turns
 from benchmarks.steps import bare_convolutions
 from benchmarks.trainings import training_of
-from eps_resnet.method.streams import stream
 
 
 def test_the_page_on_speed_shows_the_recorded_figures() -> None:
@@ -46,20 +42,3 @@ def test_the_bare_convolutions_are_those_of_the_network() -> None:
     calls = bare_convolutions(architecture)()
     assert isinstance(calls, list)
     assert len(calls) == 1 + 2 * 9  # the stem, and two of each block
-
-
-def test_new_statistics_are_the_plain_means_over_an_epochs_batches_and_no_weight_changes() -> None:
-    batches = [torch.randn(4, 3, 8, 8, generator=stream(0, "batches", epoch)) for epoch in range(3)]
-
-    class Drawn:
-        def training(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-            return ((batch, torch.zeros(4)) for batch in batches)
-
-    norm = torch.nn.BatchNorm2d(3)
-    network = torch.nn.Sequential(norm)
-    before = [parameter.clone() for parameter in network.parameters()]
-    norm.running_mean.fill_(9.0)
-    recalibration.recalibrate(network, Drawn())
-    means = torch.stack([batch.mean((0, 2, 3)) for batch in batches]).mean(0)
-    assert torch.allclose(norm.running_mean, means, atol=1e-6)
-    assert all(torch.equal(a, b) for a, b in zip(before, network.parameters(), strict=True))

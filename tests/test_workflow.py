@@ -8,8 +8,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from eps_resnet.experiments.layout import Layout
+from eps_resnet.experiments.registry import Registry
 from eps_resnet.files.errors import UserError
-from eps_resnet.workflow import Workflow, refuse_arrays, refuse_what_a_clusters_shell_misreads
+from eps_resnet.workflow import Step, Workflow, refuse_arrays, refuse_what_a_clusters_shell_misreads
 from tests.conftest import PROJECT
 from tests.files.test_lock import GROUP, another_user, common
 
@@ -50,36 +52,36 @@ def test_what_config_cannot_mean_is_refused_with_what_was_written(
         Workflow.of(config, written)
 
 
-def test_committed_results_are_current_and_their_stages_read_nothing(committed: Workflow) -> None:
+def test_committed_results_are_current_and_their_steps_await_nothing(committed: Workflow) -> None:
     done = {key for key in committed.registry.runs if (committed.layout.run(key).metrics).exists()}
     assert len(done) == 103
     assert all(committed.is_current["train", key] and committed.is_current["evaluate", key] for key in done)
-    assert committed.evaluate_inputs(GATED)["files"] == []
-    assert committed.figure_inputs("figure6-digits")["files"] == []
+    for step in (committed.evaluation(GATED), committed.drawing("figure6-digits")):
+        assert step.is_current
+        assert step.awaits == ()
 
 
-def test_in_an_empty_root_each_stage_reads_what_the_one_before_it_makes(empty: Workflow) -> None:
+def test_in_an_empty_root_each_step_is_due_and_awaits_what_the_one_before_it_makes(empty: Workflow) -> None:
     files, data = empty.layout.run(GATED), empty.layout
-    images = [data.store("digits"), data.data_manifest("digits")]
-    assert empty.train_inputs(GATED)["files"] == images
-    assert empty.prune_inputs(GATED)["files"] == [files.model]
-    assert empty.evaluate_inputs(GATED)["files"] == [files.model, files.pruned, files.history, *images]
-    assert files.metrics in empty.figure_inputs("figure6-digits")["files"]
+    images = (data.store("digits"), data.data_manifest("digits"))
+    assert empty.training(GATED) == Step(False, (files.model,), images)
+    assert empty.pruning(GATED) == Step(False, (files.pruned,), (files.model,))
+    assert empty.evaluation(GATED).awaits == (files.model, files.history, files.pruned, *images)
+    assert files.metrics in empty.drawing("figure6-digits").awaits
 
 
-def test_fingerprint_files_are_older_than_any_result_where_it_is_current_and_new_each_time_where_not(
-    empty: Workflow,
-) -> None:
-    empty.write_fingerprint_files()
-    path = empty.layout.fingerprint("train", GATED)
-    first = path.read_text()
-    assert path.stat().st_mtime > 1
-    empty.write_fingerprint_files()
-    assert path.read_text() != first
-    now = replace(empty)
-    vars(now)["is_current"] = dict.fromkeys(empty.is_current, True)
-    now.write_fingerprint_files()
-    assert path.stat().st_mtime == 1
+def test_a_step_awaits_no_file_that_is_there_and_current(trained: tuple[Registry, Layout]) -> None:
+    registry, layout = trained
+    key = "digits-8-standard-s0"
+    files = layout.run(key)
+    there = replace(Workflow.of({}, []), registry=registry, layout=layout)
+    files.metrics.unlink()
+    assert there.evaluation(key) == Step(False, (files.metrics,), (files.pruned,))  # pruning follows the evaluation
+    files.model.unlink()
+    assert there.evaluation(key).awaits == (files.model, files.pruned)
+    assert there.training(key) == Step(True, (files.model,), ())
+    layout.store("digits").unlink()
+    assert there.training(key) == Step(True, (files.model,), (layout.store("digits"),))
 
 
 def test_targets_are_the_metrics_and_figures_of_a_data_set(committed: Workflow) -> None:
@@ -136,7 +138,7 @@ def test_a_figures_captions_name_its_runs_and_seeds(committed: Workflow) -> None
     assert (PROJECT / "workflow/report/figure.rst").exists()
 
 
-def test_fingerprint_files_of_another_user_of_the_group_are_written_anew(common: Path) -> None:
+def test_what_one_user_of_the_group_has_looked_at_another_may(common: Path) -> None:
     if os.geteuid() == 0:
         os.chown(common, 0, GROUP)
     common.chmod(0o2775)
@@ -144,11 +146,8 @@ def test_fingerprint_files_of_another_user_of_the_group_are_written_anew(common:
         (common / part).symlink_to(PROJECT / part)
     before = os.umask(0o002)
     try:
-        Workflow.of({"root": str(common)}, [f"root={common}"]).write_fingerprint_files()
-        files = [path for path in common.rglob("*") if path.is_file() and path.stat().st_mtime == 1]
+        Workflow.of({"root": str(common)}, [f"root={common}"]).look()
         with another_user():
-            Workflow.of({"root": str(common)}, [f"root={common}"]).write_fingerprint_files()
+            Workflow.of({"root": str(common)}, [f"root={common}"]).look()
     finally:
         os.umask(before)
-    assert files
-    assert {path.stat().st_mtime for path in files} == {1}

@@ -1,7 +1,7 @@
 """Results beside the paper: tables, drawings, comparisons, claims, the report."""
 
 import sys
-from dataclasses import asdict, replace
+from dataclasses import replace
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
@@ -82,7 +82,7 @@ def compare(
     comparisons = module.compare(experiments, layout)
     reduced = module.beside(experiments, layout)
     if as_json:
-        print_json([asdict(comparison) for comparison in [*comparisons, *reduced]])
+        print_json([*comparisons, *reduced])
     else:
         _print_comparisons(comparisons, reduced)
     if record:
@@ -140,7 +140,7 @@ def claims(as_json: AsJson = False, root: Root = HERE, registry_file: RegistryFi
 
     found = module.claims(load(registry_file), Layout(root))
     if as_json:
-        print_json([asdict(claim) for claim in found])
+        print_json(found)
         return
     print_findings((c.verdict, f"{c.dataset}, claim {c.number}: {c.statement}", c.evidence) for c in found)
     for remark in dict.fromkeys(f"{claim.dataset}: {claim.remark}" for claim in found if claim.remark):
@@ -155,7 +155,7 @@ def consistency(as_json: AsJson = False, registry_file: RegistryFile = EXPERIMEN
 
     found = module.checks(published.read(published.published_csv(), load(registry_file)))
     if as_json:
-        print_json([asdict(check) for check in found])
+        print_json(found)
         return
     print_findings((check.verdict, f"{check.number}. {check.title}", check.computed) for check in found)
 
@@ -184,7 +184,7 @@ def reproduction(
     keys = [key for key, run in experiments.runs.items() if run.dataset == dataset]
     verdicts = module.reproduce(keys, layout, Layout(committed))
     if as_json:
-        print_json([asdict(verdict) for verdict in verdicts])
+        print_json(verdicts)
         return
     title = f"Made here ({root}) against the committed results"
     view = Table(Column("run", no_wrap=True), "discarded", "of", "error", Column("verdict", no_wrap=True), title=title)

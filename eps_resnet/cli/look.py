@@ -1,6 +1,5 @@
 """Looks at what there is: runs, networks, results, what would be redone, what is still to do."""
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -47,7 +46,7 @@ def why(run: str, as_json: AsJson = False, root: Root = HERE, registry_file: Reg
 
     steps = module.why(load(registry_file), Layout(root), run)
     if as_json:
-        print_json([asdict(step) for step in steps])
+        print_json(steps)
         return
     width = max(len(step.name) for step in steps)
     for step in steps:
@@ -62,7 +61,7 @@ def verify(as_json: AsJson = False, root: Root = HERE, registry_file: RegistryFi
 
     found = verify(load(registry_file), Layout(root))
     if as_json:
-        print_json(asdict(found))
+        print_json(found)
     else:
         if found.by_lineage:
             print(
@@ -145,8 +144,7 @@ def plan(
     items = module.plan(chosen_runs, timings)
     totals = module.totals(experiments, layout, items)
     if as_json:
-        rows = {"runs": [asdict(item) for item in items], "totals": {n: asdict(part) for n, part in totals.items()}}
-        print_json({**rows, "machine": speed.machine(), "ignored": ignored})
+        print_json({"runs": items, "totals": totals, "machine": speed.here(), "ignored": ignored})
         return
     titles = {name: data.title for name, data in experiments.datasets.items()}
     _print_plan(items, titles, totals, speed.EXPLANATION)

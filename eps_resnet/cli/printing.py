@@ -4,6 +4,7 @@ import io
 import json
 import sys
 from collections.abc import Iterable
+from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console, Group
@@ -21,8 +22,8 @@ def speak_utf8() -> None:
 
 
 def print_json(document: Any) -> None:
-    """Prints one JSON document."""
-    print(json.dumps(document, indent=2, allow_nan=False))
+    """Prints one JSON document; instances of dataclasses are objects in it."""
+    print(json.dumps(document, indent=2, allow_nan=False, default=asdict))
 
 
 def print_facts(facts: dict[str, Any], as_json: bool) -> None:

@@ -1,18 +1,14 @@
 """The project itself: seeds, imports, generated files, locks, the lineage of its code."""
 
 import sys
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from eps_resnet.cli.options import EXPERIMENTS, HERE, AsJson, RegistryFile, Root, Targets, load
 from eps_resnet.cli.printing import print_json
 from eps_resnet.experiments.layout import Layout
-
-if TYPE_CHECKING:
-    pass
 
 commands = typer.Typer()
 
@@ -30,7 +26,7 @@ def import_results(
 
     outcomes = import_results(registry_file, Layout(root), folder)
     if as_json:
-        print_json([asdict(outcome) for outcome in outcomes])
+        print_json(outcomes)
     else:
         for outcome in outcomes:
             reasons = f": {'; '.join(outcome.reasons)}" if outcome.reasons else ""

@@ -2,15 +2,12 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from eps_resnet.cli.options import EXPERIMENTS, HERE, RegistryFile, Root, Sharing, Threads, Workers, chosen, load
 from eps_resnet.experiments.layout import Layout
-
-if TYPE_CHECKING:
-    pass
 
 commands = typer.Typer()
 
@@ -61,9 +58,7 @@ def train(
     with lock.held_by_first(experiment.layout.training_lock(fingerprint), f"{run} is being trained already"):
         if is_trained(experiment) and experiment.files.model.exists():
             require_unaltered(experiment)
-            checkpoint.remove(
-                experiment.layout.work(fingerprint)
-            )  # where a kill left them behind the finished training
+            checkpoint.remove(experiment.layout.work(fingerprint))  # left behind by a kill of the finished training
             print(f"{run} is already trained.", file=sys.stderr)
             return
         memory.keep_freed()

@@ -15,7 +15,6 @@ from eps_resnet.files.errors import UserError
 CHUNK = 1 << 20  # bytes read at a time
 # Bytes of headers before one file. Real ones have 512 to 2,560; tarfile would take as many as a header claims.
 HEADERS = 8 << 10
-BLOCK = 512
 SHOWN = 100  # characters of a name, or of a library's words, in a message
 PLAIN = (tarfile.REGTYPE, tarfile.AREGTYPE)
 KINDS = {
@@ -28,7 +27,7 @@ KINDS = {
 
 
 @contextmanager
-def reading(path: Path, what: str, remedy: str = "Get it anew") -> Iterator[None]:
+def _reading(path: Path, what: str) -> Iterator[None]:
     """Turns whatever the reader of a damaged or hostile file raises into a UserError that says `what` was expected.
 
     The disk's own errors and a lack of memory pass.
@@ -41,7 +40,7 @@ def reading(path: Path, what: str, remedy: str = "Get it anew") -> Iterator[None
         if isinstance(error, OSError) and error.errno is not None:
             raise
         reason = str(error)[:SHOWN] or type(error).__name__
-        raise UserError(f"{path} is damaged or not {what}: {reason}. {remedy}.") from None
+        raise UserError(f"{path} is damaged or not {what}: {reason}. Get it anew.") from None
 
 
 def contents(path: Path, names: tuple[str, ...], most: int, what: str) -> dict[str, bytes]:
@@ -51,7 +50,7 @@ def contents(path: Path, names: tuple[str, ...], most: int, what: str) -> dict[s
     if it has a member that is no plain file or folder, or that is named to lie elsewhere.
     """
     found = {}
-    with reading(path, f"{what}, a gzipped tar"), gzip.open(path) as opened:
+    with _reading(path, f"{what}, a gzipped tar"), gzip.open(path) as opened:
         file = cast(BinaryIO, opened)
         for name, member in plain_files(file, path, most, names.__contains__):
             found[name] = b"".join(_parts(file, member.size))
@@ -72,7 +71,7 @@ def plain_files(
     that member is out. Raises UserError, which names `path`, as `contents` does.
     """
     source, seen = _Source(file, end), set[str]()
-    with reading(path, "a tar"), tarfile.open(fileobj=source, mode="r:") as tar:  # type: ignore[call-overload]
+    with _reading(path, "a tar"), tarfile.open(fileobj=source, mode="r:") as tar:  # type: ignore[call-overload]
         while (member := tar.next()) is not None:
             tar.members.clear()  # tarfile would keep all of them, and of the headers for all files
             tar.pax_headers.clear()

@@ -36,7 +36,10 @@ CIFAR100 = Binary("CIFAR-100", ("train.bin",), ("test.bin",), 2, 100)
 def read(layout: Binary, path: Path) -> Images:
     """Reads a verified archive, or the folder it was unpacked to. Raises UserError if a file is missing or damaged."""
     names = layout.train_files + layout.test_files
-    files = {name: (path / name).read_bytes() for name in names} if path.is_dir() else _unpacked(layout, path, names)
+    if path.is_dir():
+        files = {name: (path / name).read_bytes() for name in names}
+    else:
+        files = contents(path, names, UNPACKED, f"the official binary layout of {layout.title}")
     train = parse(layout, b"".join(files[name] for name in layout.train_files))
     test = parse(layout, b"".join(files[name] for name in layout.test_files))
     return Images(*train, *test)
@@ -53,7 +56,3 @@ def parse(layout: Binary, records: bytes) -> tuple[Tensor, Tensor]:
     if int(labels.max()) >= layout.classes:
         raise UserError(f"{layout.title} labels are 0 to {layout.classes - 1}; found {int(labels.max())}.")
     return table[:, layout.label_bytes :].reshape(-1, 3, 32, 32).contiguous(), labels
-
-
-def _unpacked(layout: Binary, path: Path, names: tuple[str, ...]) -> dict[str, bytes]:
-    return contents(path, names, UNPACKED, f"the official binary layout of {layout.title}")

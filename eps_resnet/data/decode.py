@@ -1,83 +1,59 @@
-"""JPEG files decoded, in worker processes where there are many."""
+"""JPEG files decoded: what comes out is 8-bit RGB in one frame, or the image is refused by its name."""
 
 import os
-import signal
-from collections.abc import Callable, Iterator
-from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 from torchvision.io import ImageReadMode, decode_image
 
 from eps_resnet.data.listing import Split
+from eps_resnet.data.workers import in_workers
 from eps_resnet.files.errors import UserError
 
 CHECKED = 64  # images that a worker checks at a time
 
 
+class UndecodableError(UserError):
+    """An image whose content is none that a training can use."""
+
+
 def decoded(split: Split, index: int) -> Tensor:
-    """An image as uint8 (3, H, W), grey ones and others turned to RGB. Raises UserError if it cannot be decoded."""
+    """An image as uint8 (3, H, W), grey ones and others turned to RGB.
+
+    Raises UndecodableError if its content is no such image, UserError if it cannot be read.
+    """
     content = split.read(index)
     try:
         image: Tensor = decode_image(torch.frombuffer(bytearray(content), dtype=torch.uint8), ImageReadMode.RGB)
     except (RuntimeError, ValueError):  # the latter for an empty file
-        raise UserError(f"Image {split.name(index)} in {split.place} is corrupt: it cannot be decoded.") from None
+        raise UndecodableError(
+            f"Image {split.name(index)} in {split.place} is corrupt: it cannot be decoded."
+        ) from None
+    if image.dtype != torch.uint8 or image.ndim != 3 or image.shape[0] != 3:  # 16 bits a colour; an animation
+        raise UndecodableError(
+            f"Image {split.name(index)} in {split.place} has shape {tuple(image.shape)} and type {image.dtype}; "
+            "expected 8-bit RGB in one frame, (3, height, width) and torch.uint8. Get this file anew."
+        )
     return image
 
 
 def undecodable(split: Split) -> list[int]:
     """The indices of images that cannot be decoded. Decodes all of them, on all cores."""
     parts = torch.split(torch.arange(len(split)), CHECKED)
-    found = in_workers(lambda step: [i for i in parts[step].tolist() if _is_corrupt(split, i)], range(len(parts)))
-    return [index for part in found for index in part]
+    found = in_workers(lambda step: _corrupt(split, parts[step]), range(len(parts)), cores())
+    return [index for part in found for index in part.tolist()]
+
+
+def _corrupt(split: Split, indices: Tensor) -> Tensor:
+    return torch.tensor([index for index in indices.tolist() if _is_corrupt(split, index)], dtype=torch.int64)
 
 
 def _is_corrupt(split: Split, index: int) -> bool:
     try:
         decoded(split, index)
-    except UserError:
+    except UndecodableError:
         return True
     return False
-
-
-class _Work(Dataset[Any]):
-    """A function as a data set: its n-th item is what it returns for n, or the UserError it raises."""
-
-    def __init__(self, function: Callable[[int], Any]) -> None:
-        self.function = function
-
-    def __getitem__(self, step: int) -> Any:
-        try:
-            return self.function(step)
-        except UserError as error:
-            return error  # torch would bury it in a worker's traceback
-
-
-def in_workers(
-    work: Callable[[int], Any], steps: range, workers: int | None = None, pin: bool = False
-) -> Iterator[Any]:
-    """work(step) for each step, in order, computed ahead by worker processes. Raises the UserError that `work` raises.
-
-    `pin`: tensors arrive in pinned memory, from which a GPU copies while it computes.
-    """
-    loader = DataLoader(
-        _Work(work),
-        batch_size=None,
-        sampler=steps,
-        num_workers=min(workers or cores(), len(steps)),
-        pin_memory=pin,
-        worker_init_fn=_leave_signals_to_the_training,
-    )
-    for result in loader:
-        if isinstance(result, UserError):
-            raise result
-        yield result
-
-
-def _leave_signals_to_the_training(_worker: int) -> None:
-    """A cluster that asks a training to stop asks all of its processes; without workers it could not end the step."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def cores() -> int:

@@ -1,6 +1,5 @@
 """One file by HTTP: continued where it broke off, bounded in size, and put in its place when it is whole."""
 
-import json
 import os
 import re
 import sys
@@ -8,14 +7,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import urljoin
 
 import requests
 import urllib3
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from eps_resnet.files.atomic import read_json
 from eps_resnet.files.errors import UserError, explained
 
 LARGEST = 2 << 30  # bytes of a file; SVHN's extra images, the largest there is, have 1.3 GB
@@ -23,7 +20,6 @@ TIMEOUT = (10, 60)  # seconds to connect, and without a byte
 PAUSES = (1, 2, 4, 8)  # seconds before a connection that broke is made anew
 REDIRECTS = 5
 CHUNK = 64 << 10  # bytes asked for at a time: as many may be lost where a connection breaks
-IDENTIFYING = ("ETag", "Last-Modified")
 PROXY_PASSWORD = (
     "the proxy wants a name and a password: https_proxy=http://NAME:PASSWORD@HOST:PORT, or http_proxy for http://"
 )
@@ -33,12 +29,14 @@ BROKEN = (requests.ConnectionError, requests.Timeout, urllib3.exceptions.HTTPErr
 def download(url: str, target: Path) -> bool:
     """Downloads a file to `target`. Returns whether it was put together from the answers to several requests.
 
-    Until it is whole it lies beside `target` as NAME.part, and NAME.part.json says what identifies it on the server.
-    Raises UserError if it cannot be had whole; what has come is kept for the next call, unless it is too long.
+    If so, and the file has changed on the server meanwhile, it is a mixture: who checks its digest downloads it anew.
+    Until it is whole it lies beside `target` as NAME.part, and NAME.part.url says where it comes from. Raises UserError
+    if it cannot be had whole; what has come is kept for the next call, unless it is too long.
     """
     part = target.with_name(f"{target.name}.part")
     target.parent.mkdir(parents=True, exist_ok=True)
-    with _Session() as session:
+    with requests.Session() as session:
+        session.max_redirects = REDIRECTS  # which requests follows to http and https only
         for pause in (*PAUSES, None):
             try:
                 start = _receive(session, url, part)
@@ -54,38 +52,32 @@ def download(url: str, target: Path) -> bool:
                     raise
                 raise UserError(f"{error} (REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE names it)") from None
     part.replace(target)
-    _identity(part).unlink(missing_ok=True)
+    _source(part).unlink(missing_ok=True)
     return start > 0
-
-
-class _Session(requests.Session):
-    def get_redirect_target(self, resp: requests.Response) -> str | None:
-        """None: redirects are followed by `_answer`, since requests would read what comes with one to its end."""
-        return None
 
 
 def _receive(session: requests.Session, url: str, part: Path) -> int:
     """Completes the part, and returns how many of its bytes were there before this request."""
     start = _begun(part, url)
-    with _answer(session, url, _range(part, start)) as answer:
+    headers = {"Range": f"bytes={start}-"} if start else {}
+    headers["Accept-Encoding"] = "identity"  # sizes and ranges are those of the file as it lies there
+    with session.get(url, headers=headers, stream=True, timeout=TIMEOUT) as answer:
         if answer.status_code == 407:
             raise UserError(PROXY_PASSWORD)
         if answer.status_code not in ((200, 206, 416) if start else (200,)):
             raise UserError(f"the server answers {answer.status_code} {answer.reason}")
-        if answer.status_code == 416 and answer.headers.get("Content-Range") == f"bytes */{start}":
+        total, held = _total(answer), answer.headers.get("Content-Range")
+        if answer.status_code == 416 and held == f"bytes */{start}":
             return start  # it was whole already
-        total = _total(answer)
         if total is not None and total > LARGEST:
             raise UserError(_too_long(total))
-        if start and not _continues(answer, part, start):
-            part.unlink()
+        if answer.status_code != 200 and held != f"bytes {start}-{(total or 0) - 1}/{total}":
+            part.unlink()  # it is no beginning of what the server has
+            return _receive(session, url, part)
+        if answer.status_code == 200:
             start = 0
-            if answer.status_code != 200:
-                answer.close()
-                return _receive(session, url, part)
-        if not start:
-            part.unlink(missing_ok=True)  # before what identifies it changes
-            _identity(part).write_text(json.dumps({"url": url, **_identification(answer)}), encoding="utf-8")
+            part.unlink(missing_ok=True)  # before the word on where it comes from changes
+            _source(part).write_text(url, encoding="utf-8")
         _store(answer, part, start, total)
     return start
 
@@ -121,58 +113,14 @@ def _store(answer: requests.Response, part: Path, start: int, total: int | None)
         raise urllib3.exceptions.IncompleteRead(received - start, total - received)
 
 
-def _answer(session: requests.Session, url: str, headers: dict[str, str]) -> requests.Response:
-    for _ in range(REDIRECTS + 1):
-        # identity: sizes and ranges are those of the file as it lies there.
-        headers = {**headers, "Accept-Encoding": "identity"}
-        answer = session.get(url, headers=headers, stream=True, timeout=TIMEOUT)
-        if not answer.is_redirect:
-            return answer
-        answer.close()
-        url = urljoin(url, answer.headers["Location"])
-        if not url.startswith(("http://", "https://")):
-            raise UserError(f"the server redirects to {url[:200]}; expected an http:// or https:// address")
-    raise UserError(f"the server redirects more than {REDIRECTS} times, at last to {url[:200]}")
-
-
-def _identity(part: Path) -> Path:
-    return part.with_name(f"{part.name}.json")
-
-
-def _identification(answer: requests.Response) -> dict[str, str]:
-    """What tells this version of the file from others: its strong ETag, or else the time of its last change."""
-    names = [n for n in IDENTIFYING if n in answer.headers and not answer.headers[n].startswith("W/")]
-    return {name: answer.headers[name] for name in names[:1]}
-
-
-def _known(part: Path) -> dict[str, str]:
-    document = read_json(_identity(part))
-    return document if isinstance(document, dict) else {}
+def _source(part: Path) -> Path:
+    return part.with_name(f"{part.name}.url")
 
 
 def _begun(part: Path, url: str) -> int:
-    """The bytes there are, if they are of this address and the server can tell whether they are still right."""
-    known = _known(part)
-    is_of_this = known.get("url") == url and any(name in known for name in IDENTIFYING)
-    return part.stat().st_size if is_of_this and part.exists() else 0
-
-
-def _range(part: Path, start: int) -> dict[str, str]:
-    if not start:
-        return {}
-    known = _known(part)
-    return {"Range": f"bytes={start}-", "If-Range": next(known[name] for name in IDENTIFYING if name in known)}
-
-
-def _continues(answer: requests.Response, part: Path, start: int) -> bool:
-    """Whether the answer is the rest of the very file of which the part is the beginning."""
-    known = {name: value for name, value in _known(part).items() if name in answer.headers}
-    held, total = answer.headers.get("Content-Range"), _total(answer) or 0
-    return (
-        answer.status_code == 206
-        and held == f"bytes {start}-{total - 1}/{total}"
-        and all(answer.headers[name] == known[name] for name in known)
-    )
+    """The bytes there are of this address."""
+    is_of_this = part.exists() and _source(part).exists() and _source(part).read_text(encoding="utf-8") == url
+    return part.stat().st_size if is_of_this else 0
 
 
 def _too_long(size: int) -> str:

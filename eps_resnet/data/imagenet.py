@@ -6,15 +6,16 @@ lie on this machine stands in a file of its own.
 
 import hashlib
 import io
-import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
 import torch
 
-from eps_resnet.data import matlab, store
-from eps_resnet.data.archive import contents, plain_files, reading
+from eps_resnet.data import store
+from eps_resnet.data.archive import contents, plain_files
+from eps_resnet.data.class_folders import LARGEST_IMAGE, SUFFIX, Member, found_instead, is_whole, members_of, unusual
 from eps_resnet.data.listing import FOLDERS, Listing, Split, ends_of, sample_sha256, text_of
 from eps_resnet.data.manifest import DataManifest
 from eps_resnet.experiments.layout import Layout
@@ -24,22 +25,11 @@ from eps_resnet.files.errors import UserError
 
 # The official archives (Russakovsky et al. 2015, the challenge of 2012). Their MD5s are in the registry.
 TRAIN_TAR, TEST_TAR, DEVKIT = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar", "ILSVRC2012_devkit_t12.tar.gz"
+TARS = (TRAIN_TAR, TEST_TAR, DEVKIT)
 CLASS_TABLE, TRUTH = "meta.mat", "ILSVRC2012_validation_ground_truth.txt"  # in the devkit
-SUFFIX = ".JPEG"
 CORRUPT_SHARE = 0.001  # above this share of images that cannot be decoded, a copy is refused; ours
-LARGEST_IMAGE = 256 << 20  # bytes; the official ones have 16 MB at most
 DEVKIT_UNPACKED = 256 << 20  # the most bytes that the development kit may unpack to; it has 2.5 MB packed
-LARGEST_TRUTH = 1 << 20  # bytes; the official file has 50,000 numbers of up to four digits
 NAMED = 10  # corrupt images that a message names
-
-
-class Member(NamedTuple):
-    """One image: its class, its file's name, its size in bytes and where in a tar it begins (0 in a folder)."""
-
-    wnid: str
-    name: str
-    size: int
-    offset: int
 
 
 def fetch(layout: Layout, dataset: str, data: DataSet, source: str | None) -> DataManifest:
@@ -54,10 +44,9 @@ def fetch(layout: Layout, dataset: str, data: DataSet, source: str | None) -> Da
     corrupt = {name: undecodable(split) for name, split in listing.items()}
     names = [listing[name].name(i) for name in listing for i in corrupt[name]]
     if len(names) > CORRUPT_SHARE * (archive.train_images + archive.test_images):
-        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
         raise UserError(
             f"{source}: {len(names)} of {archive.train_images + archive.test_images} images cannot be decoded, more "
-            f"than {CORRUPT_SHARE:.1%}: {', '.join(names[:NAMED])}{more}. Get these files anew."
+            f"than {CORRUPT_SHARE:.1%}: {_some(names)}. Expected 8-bit RGB in one frame: get these files anew."
         )
     sample = sample_sha256(listing)
     if archive.sample_sha256 not in (None, sample):
@@ -66,6 +55,7 @@ def fetch(layout: Layout, dataset: str, data: DataSet, source: str | None) -> Da
             f"expected {archive.sample_sha256}. Images were altered or exchanged."
         )
     if names:
+        print(f"{source}: left out, as they cannot be decoded: {_some(names)}.", file=sys.stderr)
         listing = {name: split.without(set(corrupt[name])) for name, split in listing.items()}
         sample = sample_sha256(listing)
     offsets = {name: split.offsets for name, split in listing.items() if split.offsets is not None}
@@ -73,28 +63,52 @@ def fetch(layout: Layout, dataset: str, data: DataSet, source: str | None) -> Da
     tensors.write(layout.image_location(dataset), offsets, places)
     parts = ("names", "sizes", "labels")
     stored = {f"{name}_{part}": getattr(split, part) for name, split in listing.items() for part in parts}
-    return store.save(layout, dataset, stored, archive, sample, names)
+    return store.save(layout, dataset, stored, archive, names, sample_sha256=sample)
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return f"{', '.join(names[:NAMED])}{more}"
 
 
 def _listing(dataset: str, data: DataSet, source: str | None) -> tuple[Listing, Archive]:
     folder = Path(source) if source else None
-    if folder is not None and all((folder / name).is_dir() for name in FOLDERS.values()):
-        members = {split: sorted(_folder_members(folder / name)) for split, name in FOLDERS.items()}
-        return _split(members, dict.fromkeys(FOLDERS, folder), tars=False), _archive_of(folder, data, members)
-    if folder is not None and all((folder / name).is_file() for name in (TRAIN_TAR, TEST_TAR, DEVKIT)):
-        archive = _verified_tars(folder, data)
-        members = {
-            "train": sorted(_train_members(folder / TRAIN_TAR)),
-            "test": sorted(_test_members(folder / TEST_TAR, _test_classes(folder / DEVKIT))),
-        }
-        _check(folder, data, archive, members)
-        return _split(members, {"train": folder / TRAIN_TAR, "test": folder / TEST_TAR}, tars=True), archive
-    found = "nothing was given" if source is None else f"{source} is neither"
+    try:
+        if folder is not None and is_whole(folder):
+            return _of_folder(folder, data)
+        if folder is not None and all((folder / name).is_file() for name in TARS):
+            return _of_tars(folder, data)
+        found = "nothing was given" if folder is None else found_instead(folder)
+        found = f"{source} is an address" if source and "://" in source else found
+    except OSError as error:  # nothing is written here, so it is no lack of space
+        raise UserError(f"{error.filename or source} cannot be read: {error.strerror}.") from None
     raise UserError(
         f"Data set {dataset} is not downloaded: its images are for registered users. Give a folder with "
         f"train/<class>/*{SUFFIX} and val/<class>/*{SUFFIX}, or one with {TRAIN_TAR}, {TEST_TAR} and {DEVKIT}: "
         f"`eps-resnet fetch {dataset} --from PATH`, or `snakemake ... --config {dataset}=PATH`; {found}."
     )
+
+
+def _of_folder(folder: Path, data: DataSet) -> tuple[Listing, Archive]:
+    members, skipped = members_of(folder)
+    notes = [f"Skipped: {skipped}."] if str(skipped) else []
+    if name := unusual(members):
+        notes.append(f"The first image that is not named like the official ones is {name}.")
+    archive = _nearest(data, members)
+    _check(folder, data, archive, members, " ".join(["", *notes]))
+    if str(skipped):
+        print(f"{folder}: skipped {skipped}.", file=sys.stderr)
+    return _split(members, dict.fromkeys(FOLDERS, folder), tars=False), archive
+
+
+def _of_tars(folder: Path, data: DataSet) -> tuple[Listing, Archive]:
+    archive = _verified_tars(folder, data)
+    members = {
+        "train": sorted(_train_members(folder / TRAIN_TAR)),
+        "test": sorted(_test_members(folder / TEST_TAR, _test_classes(folder / DEVKIT))),
+    }
+    _check(folder, data, archive, members)
+    return _split(members, {"train": folder / TRAIN_TAR, "test": folder / TEST_TAR}, tars=True), archive
 
 
 def _split(members: dict[str, list[Member]], places: dict[str, Path], tars: bool) -> Listing:
@@ -112,14 +126,6 @@ def _split(members: dict[str, list[Member]], places: dict[str, Path], tars: bool
             torch.tensor([member.offset for member in part]) if tars else None,
         )
     return listing
-
-
-def _folder_members(folder: Path) -> Iterator[Member]:
-    for group in os.scandir(folder):
-        if group.is_dir():
-            for file in os.scandir(group):
-                if file.name.endswith(SUFFIX):
-                    yield Member(group.name, file.name, file.stat().st_size, 0)
 
 
 def _train_members(path: Path) -> Iterator[Member]:
@@ -148,30 +154,22 @@ def _images(file: BinaryIO, path: Path, end: int, wnid: str) -> Iterator[Member]
 
 def _test_classes(devkit: Path) -> list[str]:
     """The class of each validation image, in the order of their names."""
-    what = "the official development kit"
-    files = contents(devkit, (CLASS_TABLE, TRUTH), DEVKIT_UNPACKED, what)
-    with reading(devkit, what):
-        wnids, truth = _wnids(files[CLASS_TABLE]), files[TRUTH]
-        if len(truth) > LARGEST_TRUTH:
-            raise ValueError(f"{TRUTH} has {len(truth)} bytes")
-        numbers = [int(number) for number in truth.split()]
-        if unknown := set(numbers) - set(wnids):
-            raise ValueError(f"{TRUTH} has {min(unknown)}, which is no class's number")
-        return [wnids[number] for number in numbers]
+    files = contents(devkit, (CLASS_TABLE, TRUTH), DEVKIT_UNPACKED, "the official development kit")
+    wnids = _wnids(files[CLASS_TABLE])
+    return [wnids[int(number)] for number in files[TRUTH].split()]
 
 
 def _wnids(table: bytes) -> dict[int, str]:
-    """The class's name for each number."""
-    for array in matlab.variables(io.BytesIO(table)):
-        if array.name == "synsets":
-            synsets = matlab.records(array, ("ILSVRC2012_ID", "WNID"))
-            return {int(synset["ILSVRC2012_ID"]): str(synset["WNID"]) for synset in synsets}
-    raise ValueError(f"{CLASS_TABLE} has no synsets")
+    """The class's name for each number. `_verified_tars` has verified the kit: scipy trusts what it reads."""
+    from scipy.io import loadmat  # takes a quarter of a second to import, which other data sets save
+
+    synsets = loadmat(io.BytesIO(table), squeeze_me=True)["synsets"]
+    return {int(synset["ILSVRC2012_ID"]): str(synset["WNID"]) for synset in synsets}
 
 
 def _verified_tars(folder: Path, data: DataSet) -> Archive:
     """The accepted copy whose MD5s the three archives have. Raises UserError naming each that differs."""
-    found = {name: _md5(folder / name) for name in (TRAIN_TAR, TEST_TAR, DEVKIT)}
+    found = {name: _md5(folder / name) for name in TARS}
     accepted = [archive for archive in data.archives if archive.md5]
     for archive in accepted:
         if archive.md5 == found:
@@ -186,25 +184,26 @@ def _md5(path: Path) -> str:
         return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
-def _archive_of(folder: Path, data: DataSet, members: dict[str, list[Member]]) -> Archive:
-    """The accepted copy a folder is: the one nearest in its number of classes. Raises UserError if it is not that."""
+def _nearest(data: DataSet, members: dict[str, list[Member]]) -> Archive:
+    """The accepted copy that a folder may be: the one nearest in its number of classes."""
     count = len({member.wnid for part in members.values() for member in part})
-    archive = min(data.archives, key=lambda archive: abs((archive.classes or data.classes) - count))
-    _check(folder, data, archive, members)
-    return archive
+    return min(data.archives, key=lambda archive: abs((archive.classes or data.classes) - count))
 
 
-def _check(folder: Path, data: DataSet, archive: Archive, members: dict[str, list[Member]]) -> None:
-    """Raises UserError if classes or images are missing or superfluous, naming them where both splits tell."""
+def _check(folder: Path, data: DataSet, archive: Archive, members: dict[str, list[Member]], notes: str = "") -> None:
+    """Raises UserError if classes or images are missing or superfluous, naming them where both splits tell.
+
+    `notes`: what else is unusual about the folder.
+    """
     copy, expected = f"copy {archive.name!r}", archive.classes or data.classes
     classes = {split: {member.wnid for member in part} for split, part in members.items()}
     if differing := sorted(classes["train"] ^ classes["test"]):
         lacking = [f"{wnid} has no images in {'train' if wnid in classes['test'] else 'val'}" for wnid in differing]
-        raise UserError(f"{folder} is not {copy}: class {'; class '.join(lacking[:NAMED])}.")
+        raise UserError(f"{folder} is not {copy}: class {'; class '.join(lacking[:NAMED])}.{notes}")
     if len(classes["train"]) != expected:
-        raise UserError(f"{folder} has {len(classes['train'])} classes, {copy} should have {expected}.")
+        raise UserError(f"{folder} has {len(classes['train'])} classes, {copy} should have {expected}.{notes}")
     for split, images in (("train", archive.train_images), ("test", archive.test_images)):
         if len(members[split]) != images:
             raise UserError(
-                f"{folder} has {len(members[split])} images in {FOLDERS[split]}, {copy} should have {images}."
+                f"{folder} has {len(members[split])} images in {FOLDERS[split]}, {copy} should have {images}.{notes}"
             )

@@ -47,7 +47,7 @@ class Split:
         path = self.place / self.name(index) if self.offsets is None else self.place
         offset = 0 if self.offsets is None else int(self.offsets[index])
         try:
-            file = os.open(path, os.O_RDONLY)
+            file = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a named pipe would wait for who writes
             try:
                 return os.pread(file, int(self.sizes[index]), offset)
             finally:

@@ -1,7 +1,9 @@
 """The stored form of a data set: tensors in one memory-mapped file, and a manifest with its digest."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -28,15 +30,13 @@ def save(
     dataset: str,
     stored: dict[str, Tensor],
     archive: Archive,
-    sample_sha256: str | None = None,
-    corrupt: list[str] | None = None,
-    size: int | None = None,
-    validation: bool | None = None,
+    corrupt: Sequence[str] = (),
+    **version: Any,
 ) -> DataManifest:
     """Stores a data set, the images themselves or a listing of them, and writes its manifest.
 
-    Equal tensors of one copy give equal bytes. `corrupt` names images of the copy that were left out; the other
-    arguments are those of `DataManifest`.
+    Equal tensors of one copy give equal bytes. `corrupt` names images of the copy that were left out; `version` is
+    what `DataManifest` says of smaller versions and of images that stay outside.
     """
     path = layout.store(dataset)
     tensors.write(path, stored, {"copy": archive.name} | ({"corrupt": corrupt} if corrupt else {}))
@@ -49,9 +49,7 @@ def save(
         train_images=archive.train_images,
         test_images=archive.test_images,
         sha256=sha256(path),
-        sample_sha256=sample_sha256,
-        size=size,
-        validation=validation,
+        **version,
     )
     write(layout, manifest)
     return manifest

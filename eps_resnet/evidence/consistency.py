@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 
 import pandas as pd
 
-from eps_resnet.evidence.claims import stage_rises
+from eps_resnet.evidence.claims.shares import stage_rises
 from eps_resnet.experiments.models import IMAGENET_BLOCKS
 from eps_resnet.files.errors import UserError
 from eps_resnet.measure.size import MIB, size_of

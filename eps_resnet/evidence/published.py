@@ -40,6 +40,7 @@ _CIFAR: dict[str, tuple[Any, ...]] = {
     "epochs": ({"standard": 200, "epsilon": 1000}, {"standard": 1000, "epsilon": 1000}),  # code: 1000 for all
     "epoch_steps": (None,),
     "rate": (0.1,),
+    "first_rate": (None, 0.01),  # code's plots of baselines
     "rate_steps": ((82, 123),),
     "adaptive_steps": ((41, 61),),
     "late_rate": (None, {"rate": 2e-4, "epoch": 300, "adaptive_epoch": 150}),  # code
@@ -89,7 +90,7 @@ RECIPES: dict[str, dict[str, tuple[Any, ...]]] = {
         "late_rate": (None,),
         "nesterov": (True, False),  # paper
         "weight_decay": (1e-4, 2e-4),  # paper
-        "slices": (4, 1),  # paper: 256 images on each GPU; the code's number of GPUs is not stated
+        "slices": (4, 1),  # paper: 256 images on each GPU
         "epsilon_start_epoch": (0,),
         "augmentation": (
             {
@@ -103,6 +104,12 @@ RECIPES: dict[str, dict[str, tuple[Any, ...]]] = {
         ),
         "pixel_divisor": (None,),
     },
+}
+
+
+# Networks of that depth are trained otherwise (run_imagenet.sh: 6 GPUs with 42 images each).
+AT_DEPTH: dict[tuple[str, int], dict[str, tuple[Any, ...]]] = {
+    ("ImageNet", 152): {"batch": (252, 256), "slices": (6, 1)},
 }
 
 
@@ -158,17 +165,21 @@ def recipe_choices(data: DataSet, recipe: Recipe, run: Run) -> str | None:
 def _found(recipe: Recipe, run: Run) -> dict[str, Any]:
     """A run's recipe as `RECIPES` writes it, but of its epochs those of its method."""
     changes = recipe.augmentation.model_dump(exclude_defaults=True)
-    return {**recipe.model_dump(), "augmentation": changes, "epochs": recipe.epochs_of(run.method)}
+    own = {"epochs": recipe.epochs_of(run.method), "rate_steps": recipe.rate_steps_of(run.method)}
+    return {**recipe.model_dump(), "augmentation": changes, **own}
 
 
 def _accepted(data: DataSet, run: Run) -> dict[str, tuple[Any, ...]]:
     accepted = RECIPES[data.published_name or ""]
     length = "epsilon" if run.method == "epsilon_side" else "standard"
     epochs = dict.fromkeys(epochs[length] for epochs in accepted["epochs"])
-    return {**accepted, "epochs": tuple(epochs)}
+    return {**accepted, **AT_DEPTH.get((data.published_name or "", run.depth), {}), "epochs": tuple(epochs)}
 
 
-Metric = Literal["val_error", "top1_error", "top5_error", "discarded_ratio", "kept_fraction", "param_size_mb"]
+Metric = Literal[
+    "val_error", "top1_error", "top5_error", "discarded_ratio", "kept_fraction", "param_size_mb", "training_hours"
+]
+UNITS = {"param_size_mb": "MiB", "training_hours": "h"}  # of the metrics that are no fractions
 _ALL_CIFAR, _TOPS = ("CIFAR-10", "CIFAR-100"), ("top1_error", "top5_error")
 # Panels of the paper's figures, its text and the reference code's README: their data sets and metrics.
 PANELS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
@@ -194,6 +205,8 @@ PANELS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "text": (("ImageNet",), ("discarded_ratio",)),
     "README comment": (("ImageNet",), (*_TOPS, "discarded_ratio")),
     "README cifar10-val-error.png": (("CIFAR-10",), ("val_error",)),
+    "README cifar10-lr.png": (("CIFAR-10",), ("training_hours",)),
+    "run_imagenet.sh": (("ImageNet",), ("training_hours",)),
     "README imagenet-val-error.png": (("ImageNet",), _TOPS),
 }
 WITHOUT_EPSILON = "README comment"  # the one source that does not say which epsilon its networks had
@@ -214,7 +227,7 @@ class Number(Strict):
     group: Annotated[int, Field(ge=1, le=3)] | None
     value: Annotated[float, Field(ge=0)]
     uncertainty: Annotated[float, Field(ge=0)]
-    unit: Literal["fraction", "MiB"]
+    unit: Literal["fraction", "MiB", "h"]
     source: Literal["digitised", "text", "reference-readme"]
     note: str | None
 
@@ -233,11 +246,11 @@ class Number(Strict):
         for name, is_needed, why in (
             ("epsilon", needs_epsilon, f"method {self.method} of {self.figure}"),
             ("group", self.metric == "kept_fraction", f"metric {self.metric}"),
-            ("epoch", self.figure == "9" or self.figure.endswith(".png"), f"figure {self.figure}"),
+            ("epoch", self.figure == "9" or self.figure.endswith("val-error.png"), f"figure {self.figure}"),
         ):
             if (getattr(self, name) is not None) != is_needed:
                 raise ValueError(f"{name}: must {'' if is_needed else 'not '}be given for {why}")
-        unit = "MiB" if self.metric == "param_size_mb" else "fraction"
+        unit = UNITS.get(self.metric, "fraction")
         if self.unit != unit or (unit == "fraction" and self.value > 1):
             raise ValueError(f"value: {self.metric} is a {unit}, found {self.value:g} in unit {self.unit}")
         return self

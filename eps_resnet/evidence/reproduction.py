@@ -37,17 +37,14 @@ def reproduce(keys: list[str], here: Layout, committed: Layout) -> list[Reproduc
 
 def _compare(key: str, here: Layout, committed: Layout) -> Reproduction:
     ours, theirs = read_json(here.run(key).metrics), read_json(committed.run(key).metrics)
-    if ours is None or theirs is None:
-        return Reproduction(
-            key, "not comparable", _error(ours), _error(theirs), _discarded(ours), _discarded(theirs), None
-        )
-    blocks = sum(ours["blocks"])
-    if here.run(key).metrics.read_bytes() == committed.run(key).metrics.read_bytes():
-        verdict: Verdict = "identical"
-    elif _errors_agree(ours, theirs) and abs(ours["discarded"] - theirs["discarded"]) <= block_tolerance(blocks):
-        verdict = "reproduced"
-    else:
-        verdict = "differs"
+    verdict: Verdict = "not comparable"
+    blocks = None
+    if ours is not None and theirs is not None:
+        blocks = sum(ours["blocks"])
+        is_near = abs(ours["discarded"] - theirs["discarded"]) <= block_tolerance(blocks)
+        verdict = "reproduced" if is_near and _errors_agree(ours, theirs) else "differs"
+        if here.run(key).metrics.read_bytes() == committed.run(key).metrics.read_bytes():
+            verdict = "identical"
     return Reproduction(key, verdict, _error(ours), _error(theirs), _discarded(ours), _discarded(theirs), blocks)
 
 

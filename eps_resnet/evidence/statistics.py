@@ -33,13 +33,13 @@ def binomial_deviation(error: float, images: int) -> float:
     return math.sqrt(error * (1 - error) / images)
 
 
-def normal_quantile(comparisons: int = 1) -> float:
-    """How many standard deviations a two-sided 95 % interval reaches that must hold for so many comparisons at once."""
-    return float(norm.ppf(1 - (1 - CONFIDENCE) / 2 / comparisons))
+def normal_quantile() -> float:
+    """How many standard deviations a two-sided 95 % interval reaches."""
+    return float(norm.ppf(1 - (1 - CONFIDENCE) / 2))
 
 
-def student_quantile(runs: int, comparisons: int = 1) -> float:
+def student_quantile(runs: int) -> float:
     """The same where the standard deviation is estimated from so many runs. Raises ValueError for fewer than two."""
     if runs < 2:
         raise ValueError(f"a spread needs two runs or more, found {runs}")
-    return float(t.ppf(1 - (1 - CONFIDENCE) / 2 / comparisons, runs - 1))
+    return float(t.ppf(1 - (1 - CONFIDENCE) / 2, runs - 1))

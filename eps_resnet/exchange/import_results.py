@@ -11,14 +11,14 @@ import shutil
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import ValidationError
 
 from eps_resnet.data import manifest as data_manifest
 from eps_resnet.data.manifest import DataManifest
 from eps_resnet.exchange.further_runs import add_runs, configuration
-from eps_resnet.exchange.records import Unbelievable, checked, contradictions
+from eps_resnet.exchange.records import NotAccepted, Outcome, checked, contradictions
 from eps_resnet.experiments.layout import Layout, RunFiles
 from eps_resnet.experiments.models import Run
 from eps_resnet.experiments.registry import Registry, load
@@ -33,8 +33,6 @@ from eps_resnet.provenance.records import Manifest, Metrics
 
 LARGEST_DOCUMENT = 2**20  # bytes of a manifest or of metrics; a real one has 3,000
 MOST_REASONS = 20  # that are named of one run
-
-Outcome = Literal["imported", "already here", "refused"]
 
 
 @dataclass(frozen=True)
@@ -54,12 +52,6 @@ class _Candidate:
     history_sha256: str
     lock: Path  # of its training
     files: dict[Path, tuple[Path, str]]  # here: there, SHA-256; the manifest last
-
-
-class _NotAccepted(Exception):  # noqa: N818  # no error: the other runs go on
-    def __init__(self, outcome: Outcome, *reasons: str) -> None:
-        super().__init__(reasons)
-        self.outcome, self.reasons = outcome, reasons
 
 
 def import_results(registry_file: Path, layout: Layout, source: Path) -> list[Imported]:
@@ -82,7 +74,7 @@ def import_results(registry_file: Path, layout: Layout, source: Path) -> list[Im
                 candidate = _candidate(registry, layout, folder)
                 _require_own_training(candidate, trainings)
                 candidates[folder.name] = candidate
-            except (_NotAccepted, Unbelievable, OSError, RecursionError) as refusal:
+            except (NotAccepted, OSError, RecursionError) as refusal:
                 outcomes[folder.name] = _not_imported(folder.name, refusal)
         further = [candidate.run for key, candidate in candidates.items() if key not in registry.runs]
         if further:
@@ -91,7 +83,7 @@ def import_results(registry_file: Path, layout: Layout, source: Path) -> list[Im
             try:
                 _copy(layout, key, candidate)
                 outcomes[key] = Imported(key, "imported")
-            except _NotAccepted as refusal:
+            except NotAccepted as refusal:
                 outcomes[key] = _not_imported(key, refusal)
     finally:
         used = {candidate.run.dataset for key, candidate in candidates.items() if key in outcomes}
@@ -102,16 +94,13 @@ def import_results(registry_file: Path, layout: Layout, source: Path) -> list[Im
 
 def _not_imported(key: str, refusal: Exception) -> Imported:
     """What became of a run that was not taken over: short and printable, whatever was in its files."""
-    outcome: Outcome = "refused"
-    reasons: tuple[str, ...] = (str(refusal),)
-    if isinstance(refusal, _NotAccepted):
-        outcome, reasons = refusal.outcome, refusal.reasons
-    elif isinstance(refusal, OSError):
-        reasons = (f"it cannot be read: {refusal.strerror}",)
-    elif isinstance(refusal, RecursionError):
-        reasons = ("its records are nested too deeply",)
+    if isinstance(refusal, OSError):
+        refusal = NotAccepted(f"it cannot be read: {refusal.strerror}")
+    elif not isinstance(refusal, NotAccepted):
+        refusal = NotAccepted("its records are nested too deeply")
+    reasons = refusal.reasons
     more = [f"and {len(reasons) - MOST_REASONS:,} more"] if len(reasons) > MOST_REASONS else []
-    return Imported(key, outcome, (*map(shown, reasons[:MOST_REASONS]), *more))
+    return Imported(key, refusal.outcome, (*map(shown, reasons[:MOST_REASONS]), *more))
 
 
 def _read(path: Path) -> bytes | None:
@@ -159,19 +148,19 @@ def _require_own_training(candidate: _Candidate, trainings: dict[str, str]) -> N
     """Refuses a copy of another run under the name of a further seed."""
     other = trainings.setdefault(candidate.history_sha256, candidate.run.key)
     if other != candidate.run.key:
-        raise _NotAccepted("refused", f"its history is that of {other}: one training under two names")
+        raise NotAccepted(f"its history is that of {other}: one training under two names")
 
 
 def _candidate(registry: Registry, layout: Layout, folder: Path) -> _Candidate:
-    """The run in a folder. Raises _NotAccepted, with every reason that was found at once, if it is not taken over."""
+    """The run in a folder. Raises NotAccepted, with every reason that was found at once, if it is not taken over."""
     key, here, other = folder.name, layout.run(folder.name), RunFiles(folder)
     if folder.is_symlink() or not folder.is_dir():
-        raise _NotAccepted("refused", "it is no folder")
+        raise NotAccepted("it is no folder")
     manifest_content, manifest = _document(other.manifest)
     metrics_content, metrics = _document(other.metrics)
     run = _run_of(manifest, key)
     if configuration(run) not in {configuration(other) for other in registry.runs.values()}:
-        raise _NotAccepted("refused", "it belongs to no configuration of the registry, whatever the seed")
+        raise NotAccepted("it belongs to no configuration of the registry, whatever the seed")
     facts, numbers = checked(Manifest, manifest, key), checked(Metrics, metrics, key)
     experiment = registry.experiment_of(run, layout)
     reasons = [
@@ -181,7 +170,7 @@ def _candidate(registry: Registry, layout: Layout, folder: Path) -> _Candidate:
     if key in registry.runs and state.state(experiment) == "done":
         is_same = read_json(here.metrics) == metrics
         others = () if is_same else ("with other results; the ones here are kept", *reasons)
-        raise _NotAccepted("already here", *others)
+        raise NotAccepted(*others, outcome="already here")
     if numbers.model_sha256 != facts.model_sha256:
         reasons.append("metrics.json was measured on another network than manifest.json names")
     networks = {here.model: (other.model, facts.model_sha256), here.pruned: (other.pruned, numbers.pruned_sha256)}
@@ -194,7 +183,7 @@ def _candidate(registry: Registry, layout: Layout, folder: Path) -> _Candidate:
             reasons.append(f"{path.name} was altered")
     reasons = reasons or contradictions(experiment, other, numbers)
     if reasons:
-        raise _NotAccepted("refused", *reasons)
+        raise NotAccepted(*reasons)
     documents = {
         here.metrics: (other.metrics, hashlib.sha256(metrics_content).hexdigest()),
         here.manifest: (other.manifest, hashlib.sha256(manifest_content).hexdigest()),
@@ -207,10 +196,10 @@ def _document(path: Path) -> tuple[bytes, dict[str, Any]]:
     """The content of a sealed document, and what is in it."""
     content = _read(path)
     if content is None:
-        raise _NotAccepted("refused", f"it is not finished: there is no {path.name}")
+        raise NotAccepted(f"it is not finished: there is no {path.name}")
     document = _parsed(content)
     if not is_sealed(document):
-        raise _NotAccepted("refused", f"{path.name} was altered")
+        raise NotAccepted(f"{path.name} was altered")
     return content, document
 
 
@@ -218,9 +207,9 @@ def _run_of(manifest: dict[str, Any], key: str) -> Run:
     try:
         run = Run.model_validate(manifest["made_from"]["run"])
     except (KeyError, TypeError, ValidationError):
-        raise _NotAccepted("refused", "manifest.json names no run") from None
+        raise NotAccepted("manifest.json names no run") from None
     if run.key != key:
-        raise _NotAccepted("refused", f"its manifest is that of {run.key}")
+        raise NotAccepted(f"its manifest is that of {run.key}")
     return run
 
 
@@ -235,7 +224,7 @@ def _copy(layout: Layout, key: str, candidate: _Candidate) -> None:
     """Copies the files of a run, all compared once more; without its manifest, the last one, it does not count."""
     with held_if_free(candidate.lock) as is_free:
         if not is_free:
-            raise _NotAccepted("refused", f"it is being trained or imported here by {owner_of(candidate.lock)}")
+            raise NotAccepted(f"it is being trained or imported here by {owner_of(candidate.lock)}")
         for network in (layout.run(key).model, layout.run(key).pruned):
             if network not in candidate.files:
                 network.unlink(missing_ok=True)  # of a former training
@@ -246,4 +235,4 @@ def _copy(layout: Layout, key: str, candidate: _Candidate) -> None:
 def _copy_file(there: Path, expected: str, temporary: Path) -> None:
     shutil.copyfile(there, temporary)
     if sha256(temporary) != expected:
-        raise _NotAccepted("refused", f"{there.name} changed while it was read; import again when nothing writes there")
+        raise NotAccepted(f"{there.name} changed while it was read; import again when nothing writes there")

@@ -5,7 +5,7 @@ For records that others have written. What was measured can only be believed; wh
 
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -27,43 +27,51 @@ LARGEST = 2**24  # bytes of history.csv and of blocks.parquet; real ones: docs/w
 BLOCK_COLUMNS = pa.schema(
     {
         **dict.fromkeys(("block", "epoch", "closed"), pa.uint16()),
+        "response": pa.float16(),
         **{f"p{percentile}": pa.float16() for percentile in PERCENTILES},
     }
 )
 SIGNIFICANT = 12  # digits of a float that must agree; those after them may be another processor's
 
 
-class Unbelievable(Exception):  # noqa: N818  # no error of this program
-    """Records that lack something or are of another kind. Its text says where."""
+Outcome = Literal["imported", "already here", "refused"]
+
+
+class NotAccepted(Exception):  # noqa: N818  # no error: the other runs go on
+    """A run that is not taken over, with every reason that was found at once."""
+
+    def __init__(self, *reasons: str, outcome: Outcome = "refused") -> None:
+        super().__init__(reasons)
+        self.reasons, self.outcome = reasons, outcome
 
 
 Document = TypeVar("Document", Manifest, Metrics)
 
 
 def checked(model: type[Document], document: dict[str, Any], key: str) -> Document:
-    """The record of a run in a JSON document. Raises Unbelievable if a value is missing or of another kind."""
+    """The record of a run in a JSON document. Raises NotAccepted if a value is missing or of another kind."""
     name = f"{model.__name__.lower()}.json"
     try:
         record = parsed(model, document)
     except ValidationError as error:
         place = ".".join(map(str, error.errors()[0]["loc"]))
-        raise Unbelievable(f"{name} is not as it is written here: {place}") from None
+        raise NotAccepted(f"{name} is not as it is written here: {place}") from None
     if record.key != key:
-        raise Unbelievable(f"{name} is that of another run")
+        raise NotAccepted(f"{name} is that of another run")
     if isinstance(record, Manifest) and not isinstance(record.machine.get("device"), str):
-        raise Unbelievable(f"{name} is not as it is written here: machine.device")  # the lineage is about devices
+        raise NotAccepted(f"{name} is not as it is written here: machine.device")  # the lineage is about devices
     return record
 
 
 def contradictions(experiment: Experiment, there: RunFiles, metrics: Metrics) -> list[str]:
     """What cannot be true in a run's records in the folder `there`; nothing if all of it can.
 
-    How many test images there are, the manifest of the experiment's data set says. Raises Unbelievable if history.csv
+    How many test images there are, the manifest of the experiment's data set says. Raises NotAccepted if history.csv
     or blocks.parquet is no such table.
     """
     epochs, blocks = experiment.epochs, sum(experiment.blocks)
     history = _history(there.history, epochs)
-    gates = _blocks(there.blocks, blocks, recorded_epochs(epochs))
+    gates = _blocks(there.blocks, blocks, recorded_epochs(epochs, blocks))
     if metrics.epoch > epochs:
         return [f"metrics.json is of epoch {metrics.epoch}, and there are {epochs}"]
     data = data_manifest.read(experiment.layout, experiment.run.dataset)
@@ -86,11 +94,11 @@ def _history(path: Path, epochs: int) -> pd.DataFrame:
         table = pd.DataFrame()
     is_table = list(table) == [field.name for field in fields(Epoch)] and all(map(is_numeric_dtype, table.dtypes))
     if not is_table or table["epoch"].tolist() != list(range(1, epochs + 1)):
-        raise Unbelievable("history.csv is not as it is written here")
+        raise NotAccepted("history.csv is not as it is written here")
     errors = table["test_error"].dropna()
     is_finite = np.isfinite(table.drop(columns="test_error").to_numpy(float)).all()
     if not is_finite or not errors.between(0, 1).all() or epochs - 1 not in errors.index:
-        raise Unbelievable("history.csv has numbers that cannot be")
+        raise NotAccepted("history.csv has numbers that cannot be")
     return table
 
 
@@ -105,17 +113,27 @@ def _blocks(path: Path, blocks: int, epochs: list[int]) -> pd.DataFrame:
                 return table
     except (ValueError, KeyError, OSError, NotImplementedError):  # pyarrow's own errors among them
         pass
-    raise Unbelievable("blocks.parquet is not as it is written here")
+    raise NotAccepted("blocks.parquet is not as it is written here")
 
 
 def _computed(experiment: Experiment, metrics: Metrics, history: pd.DataFrame, differs: str | None) -> Metrics:
     """The metrics that follow from what was measured, and from the history."""
     gone, error = set(metrics.discarded_blocks), metrics.error
-    measured = Measured(error.gated, error.pruned, error.gated_top5, error.pruned_top5, metrics.agreement)
+    errors = error.gated, error.pruned, error.gated_top5, error.pruned_top5
+    measured = Measured(*errors, metrics.agreement, metrics.wrong_per_batch)
     discarded = [block in gone for block in range(sum(experiment.blocks))]
     digests = {"model_sha256": metrics.model_sha256, "pruned_sha256": metrics.pruned_sha256}
     return metrics_of(
-        experiment, metrics.epoch, metrics.settled, discarded, measured, history, differs, metrics.made_from, digests
+        experiment,
+        metrics.epoch,
+        metrics.settled,
+        discarded,
+        measured,
+        metrics.latest,
+        history,
+        differs,
+        metrics.made_from,
+        digests,
     )
 
 
@@ -136,5 +154,9 @@ def _miscounts(metrics: Metrics, data: data_manifest.DataManifest | None) -> lis
         return ["metrics.json counts other test images than the data set has"]
     error = metrics.error
     counts = [share * images for share in (error.gated, error.pruned, error.gated_top5, error.pruned_top5)]
-    is_whole = all(abs(count - round(count)) < 1e-6 for count in counts)
-    return [] if is_whole else ["metrics.json has an error that is no whole number of test images"]
+    if any(abs(count - round(count)) > 1e-6 for count in counts):
+        return ["metrics.json has an error that is no whole number of test images"]
+    batches = metrics.wrong_per_batch
+    if [sum(batches.gated), sum(batches.pruned)] != [round(count) for count in counts[:2]]:
+        return ["metrics.json counts other errors in its batches than in all"]
+    return []

@@ -10,7 +10,7 @@ from eps_resnet.experiments.models import IMAGENET_BLOCKS, DataSet, Recipe, Run
 class Experiment:
     """One run of the registry below one root (`Registry.experiment` makes it).
 
-    `recipe` is its data set's, with the run's own weight decay if it has one.
+    `recipe` is its data set's, with what its depth, its variant and its own weight decay change.
     """
 
     key: str

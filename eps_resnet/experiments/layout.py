@@ -124,7 +124,3 @@ class Layout:
     def log(self, stage: str, name: str) -> Path:
         """What a step of the workflow printed."""
         return self.root / "logs" / stage / f"{name}.log"
-
-    def fingerprint(self, stage: str, name: str) -> Path:
-        """The tiny file whose time tells Snakemake whether a stage's result is current."""
-        return self.root / ".fingerprints" / stage / name

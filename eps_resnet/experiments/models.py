@@ -3,10 +3,11 @@
 They are the definition of config/experiments.yaml; each key is described where it is defined.
 """
 
+import json
 import re
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 Method = Literal["standard", "standard_side", "epsilon_side"]
 
@@ -84,6 +85,13 @@ class Epochs(Strict):
     epsilon: Count = Field(description="Epochs of `epsilon_side`.")
 
 
+class RateSteps(Strict):
+    """Epochs after which the rate falls, where baselines are trained for another time than epsilon-ResNets."""
+
+    standard: tuple[Count, ...] = Field(description="Of `standard` and `standard_side`.")
+    epsilon: tuple[Count, ...] = Field(description="Of `epsilon_side`, as long as no block is lost.")
+
+
 class AreaCrop(Strict):
     """Crops of random area and shape, resized to the data set's size (Sec. 4, "ImageNet")."""
 
@@ -125,15 +133,20 @@ class Recipe(Strict):
     epochs: Epochs
     epoch_steps: Count | None = Field(None, description="Steps in an epoch, where it is not one pass over the images.")
     rate: Positive = Field(description="Learning rate at the start and after a restart.")
-    rate_steps: tuple[Count, ...] = Field(description="The rate falls to a tenth after each of these epochs.")
+    first_rate: Positive | None = Field(
+        None, description="Learning rate of the first epoch, as in the reference code's plots. null: `rate`."
+    )
+    rate_steps: tuple[Count, ...] | RateSteps = Field(
+        description="The rate falls to a tenth after each of these epochs; where methods differ, a list for each."
+    )
     adaptive_steps: tuple[Count, ...] | None = Field(
         None, description="Epochs after a restart at which the rate falls to a tenth. null: no adaptive rule."
     )
     late_rate: LateRate | None = Field(None, description="The reference code's 2e-4 late in a training. null: none.")
     restart_on: Literal["discarded", "running_average"] = Field(
         "discarded",
-        description="What restarts the rate: one more discarded block than an epoch before (paper), "
-        "or a running average of the closed gates, up by 0.999 (reference code).",
+        description="What restarts the rate: one more discarded block than an epoch before (paper), or a running "
+        "average of the closed gates, up by 0.999 (reference code); an epoch counts as 390 steps, whatever its length.",
     )
     momentum: float = Field(0.9, ge=0, lt=1, description="Momentum of SGD.")
     nesterov: bool = Field(False, description="Nesterov's momentum.")
@@ -188,10 +201,21 @@ class Recipe(Strict):
         """How many epochs a training by this method lasts."""
         return self.epochs.epsilon if method == "epsilon_side" else self.epochs.standard
 
+    def rate_steps_of(self, method: Method) -> tuple[int, ...]:
+        """Epochs after which the rate of such a training falls, as long as nothing restarts it."""
+        if not isinstance(self.rate_steps, RateSteps):
+            return self.rate_steps
+        return self.rate_steps.epsilon if method == "epsilon_side" else self.rate_steps.standard
+
+    def changed(self, changes: dict[str, Any]) -> "Recipe":
+        """The recipe with other values of some keys. Raises ValidationError if they make no recipe."""
+        document = {**self.model_dump(mode="json"), **changes}
+        return Recipe.model_validate_json(json.dumps(document), strict=True)
+
     @model_validator(mode="after")
     def _steps_increase(self) -> "Recipe":
-        for name in ("rate_steps", "adaptive_steps"):
-            steps = getattr(self, name) or ()
+        lists = {f"rate_steps of {method}": self.rate_steps_of(method) for method in METHODS}
+        for name, steps in {**lists, "adaptive_steps": self.adaptive_steps or ()}.items():
             if list(steps) != sorted(set(steps)):
                 raise ValueError(f"{name} must increase from one epoch to the next, found {list(steps)}")
         return self
@@ -238,6 +262,13 @@ class Archive(Strict):
     differs: str | None = Field(None, description="How it differs from the official release. null: it is that.")
 
 
+class Variant(Strict):
+    """Another way to train on a data set, taken by the runs that name it."""
+
+    title: str = Field(description="What it is, in tables: such as `as many steps`.")
+    recipe: dict[str, Any] = Field(description="The keys of the recipe that have other values.")
+
+
 class DataSet(Strict):
     """A data set: its images, its accepted copies and its recipe."""
 
@@ -266,11 +297,46 @@ class DataSet(Strict):
     archives: tuple[Archive, ...] = Field(min_length=1, description="Its accepted copies.")
     remark: str | None = Field(None, description="What must be said beside every number of this data set.")
     recipe: Recipe
+    depths: dict[Count, dict[str, Any]] = Field(
+        {}, description="Keys of the recipe that have other values for networks of that depth."
+    )
+    baseline_decay: float | None = Field(
+        None,
+        description="Weight decay of the baselines by which claim 1 is judged, chosen beforehand. null: the recipe's.",
+    )
+    variants: dict[Name, Variant] = Field({}, description="Other ways to train, by the name that runs give.")
 
     @property
     def is_papers(self) -> bool:
         """Whether it stands for the paper's own experiment, in full."""
         return self.published_name is not None and not self.reduced
+
+    def recipe_of(self, run: "Run") -> Recipe:
+        """The recipe of a run: with what its depth, its variant and its own weight decay change."""
+        changes = dict(self.depths.get(run.depth, {}))
+        if run.variant is not None:
+            changes |= self.variants[run.variant].recipe
+        if run.weight_decay is not None:
+            changes["weight_decay"] = run.weight_decay
+        return self.recipe.changed(changes) if changes else self.recipe
+
+    def variant_title(self, run: "Run") -> str | None:
+        """What its variant is called in tables; None if it has none."""
+        return None if run.variant is None else self.variants[run.variant].title
+
+    @model_validator(mode="after")
+    def _changes_are_recipes(self) -> "DataSet":
+        changes = {f"depths.{depth}": keys for depth, keys in self.depths.items()}
+        changes |= {f"variants.{name}.recipe": variant.recipe for name, variant in self.variants.items()}
+        for place, keys in changes.items():
+            try:
+                recipe = self.recipe.changed(keys)
+            except ValidationError as error:
+                key, message = ".".join(map(str, error.errors()[0]["loc"])), error.errors()[0]["msg"]
+                raise ValueError(f"{place}: {key or 'recipe'}: {message.removeprefix('Value error, ')}") from None
+            if recipe == self.recipe:
+                raise ValueError(f"{place}: changes nothing of the recipe; leave it out")
+        return self
 
     @model_validator(mode="after")
     def _is_a_version_of_a_published_one(self) -> "DataSet":
@@ -287,6 +353,7 @@ class Run(Strict):
     method: Method
     epsilon: Positive | None = Field(None, description="Threshold of the gates; for `epsilon_side` alone.")
     weight_decay: float | None = Field(None, ge=0, description="Overrides the recipe's decay.")
+    variant: Name | None = Field(None, description="One of its data set's other ways to train.")
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
 
     @model_validator(mode="after")
@@ -305,6 +372,8 @@ class Run(Strict):
             parts.append(_without_dot(self.epsilon))
         if self.weight_decay is not None:
             parts.append("wd" + _without_dot(self.weight_decay))
+        if self.variant is not None:
+            parts.append(self.variant)
         return "-".join([*parts, f"s{self.seed}"])
 
 
@@ -318,12 +387,14 @@ class Select(Strict):
     depths: tuple[Count, ...]
     methods: tuple[Method, ...]
     any_epsilon: bool = Field(False, description="Take every epsilon there is, not the recipe's alone.")
+    variants: tuple[Name, ...] = Field((), description="Variants whose runs are taken too.")
 
     def matches(self, run: Run, epsilons: tuple[float, ...]) -> bool:
         """Whether the figure needs this run of its data set, whose recipe has these epsilons."""
         return (
             run.depth in self.depths
             and run.method in self.methods
+            and run.variant in (None, *self.variants)
             and (run.epsilon is None or self.any_epsilon or run.epsilon in epsilons)
         )
 

@@ -3,7 +3,6 @@
 `json_schema()` is written to workflow/schemas/experiments.schema.json.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from pydantic import PrivateAttr, ValidationError, model_validator
 from eps_resnet.experiments.experiment import Experiment
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.experiments.models import IMAGENET_BLOCKS, DataSet, Figure, Name, Recipe, Run, Strict
-from eps_resnet.experiments.yaml_file import explain, read, shown
+from eps_resnet.experiments.yaml_file import explain, read_as_json, shown
 from eps_resnet.files.errors import UserError
 
 
@@ -66,7 +65,10 @@ class Registry(Strict):
             if data is None:
                 raise ValueError(f"runs.{key}.dataset: {run.dataset!r} is not one of {sorted(self.datasets)}")
             _check_depth(f"runs.{key}.depth", run.depth, data.recipe.network)
-            if run.weight_decay == data.recipe.weight_decay:
+            if run.variant not in (None, *data.variants):
+                raise ValueError(f"runs.{key}.variant: {run.variant!r} is not one of {sorted(data.variants)}")
+            own = run.model_copy(update={"weight_decay": None})
+            if run.weight_decay == data.recipe_of(own).weight_decay:
                 raise ValueError(
                     f"runs.{key}.weight_decay: {run.weight_decay:g} is the recipe's own, so this would be one seed "
                     "twice; leave it out"
@@ -109,8 +111,7 @@ class Registry(Strict):
     def experiment_of(self, run: Run, layout: Layout) -> Experiment:
         """The same for a run of this registry's data sets that it need not list."""
         data = self.datasets[run.dataset]
-        own = {} if run.weight_decay is None else {"weight_decay": run.weight_decay}
-        return Experiment(run.key, run, data, data.recipe.model_copy(update=own), layout)
+        return Experiment(run.key, run, data, data.recipe_of(run), layout)
 
     def figure(self, name: str) -> Figure:
         """The figure of that name. Raises UserError if there is none."""
@@ -149,21 +150,18 @@ def _unknown(kind: str, name: str, known: dict[str, Any]) -> str:
 
 
 def recipe_of(registry: Registry, run: Run) -> Recipe:
-    """The recipe of a run: its data set's, with the run's own weight decay if it has one."""
-    recipe = registry.datasets[run.dataset].recipe
-    return recipe if run.weight_decay is None else recipe.model_copy(update={"weight_decay": run.weight_decay})
+    """The recipe of a run: its data set's, with all that is the run's own."""
+    return registry.datasets[run.dataset].recipe_of(run)
 
 
 def load(path: Path) -> Registry:
     """Reads and checks the registry. Raises UserError naming each wrong key, its value and what is allowed.
 
-    Whatever the file holds, nothing else is raised, no more than MOST_NODES of it are read, and the message is short
-    and printable.
+    Whatever the file holds, nothing else is raised, and the message is short and printable.
     """
-    document = read(path)
+    document = read_as_json(path)
     try:
-        # As JSON, of which each value has one type: "yes" is no number and 1 is no boolean.
-        return Registry.model_validate_json(json.dumps(document), strict=True)
+        return Registry.model_validate_json(document, strict=True)  # "yes" is no number and 1 is no boolean
     except ValidationError as error:
         raise UserError(f"{shown(path)} is not valid:\n" + "\n".join(explain(error))) from None
 

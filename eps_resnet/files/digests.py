@@ -2,11 +2,13 @@
 
 import hashlib
 import json
+import time
 from pathlib import Path
 from typing import Any
 
 from eps_resnet.files.atomic import read_json, write_json
 
+COARSEST = 2  # seconds: no clock of a file system in use ticks more slowly
 SEAL = "seal"  # a document's last key: the digest of the others
 
 
@@ -19,7 +21,9 @@ def sha256(path: Path) -> str:
 class Digests:
     """SHA-256 of files that are read again only if their size or times changed, kept in a JSON file.
 
-    For decisions that are made each time Snakemake starts. `verify` and whoever uses a file read all of it.
+    For decisions that are made each time Snakemake starts. `verify` and whoever uses a file read all of it. One of the
+    times is that of the last change (ctime), which nobody sets. A file that changed a moment ago is not remembered:
+    another change could have the same time.
     """
 
     def __init__(self, path: Path) -> None:
@@ -32,9 +36,14 @@ class Digests:
         status = path.stat()
         seen = [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
         known = self._known.get(str(path))
-        if not isinstance(known, list) or known[:-1] != seen:
-            known = self._known[str(path)] = [*seen, sha256(path)]
-        return str(known[-1])
+        if isinstance(known, list) and known[:-1] == seen:
+            return str(known[-1])
+        is_settled = time.time() - status.st_ctime > COARSEST
+        self._known.pop(str(path), None)
+        found = sha256(path)
+        if is_settled:
+            self._known[str(path)] = [*seen, found]
+        return found
 
     def is_altered(self, path: Path, expected: str | None) -> bool:
         """Whether a file that may be absent is there, but not with the SHA-256 it should have."""

@@ -1,7 +1,7 @@
 """Locks that the kernel lets go of when their owner dies, and who holds them.
 
 Whoever may write in a lock's folder may take it, whoever made the file. Child processes do not hold a lock along with
-their parent. Where a file system has no locks, the lock lies in this machine's temporary folder instead.
+their parent. Where a file system has no locks, the lock lies in this machine's /tmp instead.
 """
 
 import errno
@@ -11,7 +11,6 @@ import json
 import os
 import socket
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -23,6 +22,7 @@ from weakref import WeakSet
 from eps_resnet.files.atomic import read_json
 
 NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP}  # as file systems of clusters answer
+OWN = Path("/tmp")  # of each machine; TMPDIR may be another for each job
 
 _claimed: WeakSet[IO[str]] = WeakSet()  # lock files that this process has open
 
@@ -49,20 +49,16 @@ class Owner:
         return f"process {self.pid} on {self.host}, since {self.since} (`{self.command}`)"
 
 
-def claim(path: Path, shared: bool = False) -> IO[str] | None:
-    """The lock file, locked for as long as it is open; None if another process has it. Several may share it.
+def claim(path: Path, is_patient: bool = False) -> IO[str] | None:
+    """The lock file, locked for as long as it is open; None if another process has it, which a patient one waits for.
 
     Raises OSError if the file cannot be made. On a network file system it holds between machines where flock does.
     """
-    return _claim(path, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-
-
-def _claim(path: Path, how: int) -> IO[str] | None:
     path.parent.mkdir(parents=True, exist_ok=True)
     while True:
         file = _opened(path)
         try:
-            fcntl.flock(file, how)
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if is_patient else fcntl.LOCK_NB))
         except BlockingIOError:
             file.close()
             return None
@@ -73,7 +69,7 @@ def _claim(path: Path, how: int) -> IO[str] | None:
             if error.errno not in NO_LOCKS or path == _elsewhere(path):
                 raise
             _say_that_there_are_none(path, error)
-            return _claim(_elsewhere(path), how)
+            return claim(_elsewhere(path), is_patient)
         if _is_still(file):
             _claimed.add(file)
             return file
@@ -113,11 +109,10 @@ def _stream(path: Path, mode: str, flags: int) -> IO[str]:
 
 def _elsewhere(path: Path) -> Path:
     """Where a lock lies on this machine whose own file system has none: the same place for all its processes."""
-    folder = Path(tempfile.gettempdir())
-    if path.parent == folder:
+    if path.parent == OWN:
         return path
     digits = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:16]
-    return folder / f"eps-resnet-{digits}.lock"
+    return OWN / f"eps-resnet-{digits}.lock"
 
 
 def sign(file: IO[str]) -> None:
@@ -146,8 +141,8 @@ def held(path: Path, purpose: str) -> Iterator[None]:
     file = claim(path)
     if file is None:
         print(f"{purpose}: waiting for {owner_of(path) or 'another process'}.", file=sys.stderr, flush=True)
-        file = _claim(path, fcntl.LOCK_EX)
-        assert file is not None  # it was waited for
+        file = claim(path, is_patient=True)
+        assert file
     with _signed(file):
         yield
 

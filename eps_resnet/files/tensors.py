@@ -1,6 +1,5 @@
 """Named tensors in one safetensors file, with the facts that belong to them: no code inside, memory-mapped."""
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -21,11 +20,6 @@ def serialised(tensors: dict[str, Tensor], facts: dict[str, Any]) -> bytes:
         {name: t.cpu().contiguous() for name, t in tensors.items()}, {"facts": json.dumps(facts)}
     )
     return content
-
-
-def digest_of(content: bytes) -> str:
-    """SHA-256 of a file's content, in hexadecimal."""
-    return hashlib.sha256(content).hexdigest()
 
 
 def write(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ from eps_resnet.experiments.models import Recipe
 from eps_resnet.method.inputs.batches import Batches
 from eps_resnet.method.networks.resnet import ResNet
 from eps_resnet.method.predict import Predictions, predict
-from eps_resnet.provenance.records import Agreement, NetworkFacts
+from eps_resnet.provenance.records import Agreement, EpochFacts, Latest, WrongPerBatch
 
 
 @dataclass(frozen=True)
@@ -21,17 +21,31 @@ class Measured:
     gated_top5: float
     pruned_top5: float
     agreement: Agreement
+    wrong_per_batch: WrongPerBatch
 
 
-def measured(network: ResNet, pruned: ResNet, facts: NetworkFacts, recipe: Recipe, batches: Batches) -> Measured:
+def measured(network: ResNet, pruned: ResNet, facts: EpochFacts, recipe: Recipe, batches: Batches) -> Measured:
     """What the two networks, on the batches' device, predict of the test images."""
     if recipe.discarded_in_evaluation == "identity":
         network.set_discarded(facts.discarded)
     gated, plain = predict(network, batches), predict(pruned, batches)
-    return Measured(gated.error, plain.error, gated.top5_error, plain.top5_error, agreement_of(gated, plain, facts))
+    wrong = WrongPerBatch(gated=gated.wrong_per_batch, pruned=plain.wrong_per_batch)
+    agreement = agreement_of(gated, plain, facts)
+    return Measured(gated.error, plain.error, gated.top5_error, plain.top5_error, agreement, wrong)
 
 
-def agreement_of(gated: Predictions, plain: Predictions, facts: NetworkFacts) -> Agreement:
+def latest_of(facts: EpochFacts, measured: Measured) -> Latest:
+    """What is recorded of the last epoch at the lowest rate, from what was measured of its networks."""
+    return Latest(
+        epoch=facts.epoch,
+        discarded=sum(facts.discarded),
+        flickered=facts.flickered,
+        gated=measured.gated,
+        pruned=measured.pruned,
+    )
+
+
+def agreement_of(gated: Predictions, plain: Predictions, facts: EpochFacts) -> Agreement:
     """Image-by-image agreement, and where it can fail: batches in which a gate was not as pruning takes it to be."""
     gone = torch.tensor(facts.discarded, dtype=torch.bool)
     unlike: Tensor = gated.closed != gone

@@ -9,7 +9,7 @@ from eps_resnet.experiments.experiment import Experiment
 from eps_resnet.files.digests import digest
 from eps_resnet.measure.size import Size, size_of
 from eps_resnet.method.networks.architecture import architecture_of
-from eps_resnet.provenance.records import Compression, Cost, Errors, Layers, Metrics
+from eps_resnet.provenance.records import Compression, Cost, Errors, Latest, Layers, Metrics
 
 if TYPE_CHECKING:
     from eps_resnet.measure.evaluation import Measured
@@ -21,6 +21,7 @@ def metrics_of(
     settled: bool,
     discarded: list[bool],
     measured: "Measured",
+    latest: Latest,
     history: pd.DataFrame,
     data_differs: str | None,
     made_from: dict[str, Any],
@@ -28,8 +29,8 @@ def metrics_of(
 ) -> Metrics:
     """The metrics of a run.
 
-    `epoch`, `settled` and `discarded` (per block) are its network's, `history` as history.csv has it; `digests`:
-    model_sha256 and pruned_sha256.
+    `epoch`, `settled`, `discarded` (per block) and `measured` are those of the reported network, `latest` of the last
+    one at the lowest rate; `history` as history.csv has it; `digests`: model_sha256 and pruned_sha256.
     """
     whole = architecture_of(experiment)
     before = size_of(whole.plain(), experiment.data.size)
@@ -44,6 +45,8 @@ def metrics_of(
         epoch=epoch,
         settled=settled,
         error=_errors(measured, settled, history),
+        latest=latest,
+        wrong_per_batch=measured.wrong_per_batch,
         blocks=list(before.blocks),
         kept=list(after.blocks),
         discarded=sum(discarded),

@@ -1,5 +1,8 @@
 """The gate S(F): a residual whose every response is within epsilon is replaced by exactly nothing (Sec. 3.1)."""
 
+import math
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -7,8 +10,19 @@ from torch import Tensor
 from eps_resnet.method.parallel import all_closed
 
 
-def is_closed(residual: Tensor, epsilon: float) -> bool:
-    """Whether the gate is closed for this mini-batch: max |F| <= epsilon, over all of (N, C, H, W).
+@dataclass(frozen=True)
+class Decision:
+    """What a gate decided for a mini-batch, and the largest response it saw. Tensors until a late decision is read.
+
+    Of several slices, `closed`: whether all are; `response`: the largest of all.
+    """
+
+    closed: bool | Tensor
+    response: float | Tensor
+
+
+def decide(residual: Tensor, epsilon: float) -> Decision:
+    """The gate for this mini-batch: closed if max |F| <= epsilon, over all of (N, C, H, W).
 
     One decision for the whole batch. The comparison is made in float32 whatever the precision of `residual`, since
     epsilon itself may not be representable in half precision. NaN and infinity leave the gate open: a diverged block
@@ -16,13 +30,14 @@ def is_closed(residual: Tensor, epsilon: float) -> bool:
 
     Source: paper, Sec. 3.1; the reference code's construction with L = 1e6 equals this threshold to within 1e-6.
     """
-    if residual.numel() == 0:
-        return True
-    return float(largest_response(residual)) <= float(np.float32(epsilon))
+    response = float(largest_response(residual))
+    return Decision(response <= float(np.float32(epsilon)), response)
 
 
 def largest_response(residual: Tensor) -> Tensor:
-    """max |F| over all of (N, C, H, W), a float32 scalar on the same device; NaN if any response is."""
+    """max |F| over all of (N, C, H, W), a float32 scalar on the same device; NaN if any response is, 0 of none."""
+    if residual.numel() == 0:
+        return residual.new_zeros((), dtype=torch.float32)
     values = residual.detach()
     if values.dim() == 4 and not values.is_contiguous():
         values = values.permute(0, 2, 3, 1)  # channels_last seen as contiguous: aminmax would copy it otherwise
@@ -32,45 +47,47 @@ def largest_response(residual: Tensor) -> Tensor:
 
 def gated_sum(
     shortcut: Tensor, residual: Tensor, epsilon: float, slices: int = 1, everywhere: bool = False
-) -> tuple[Tensor, bool]:
-    """shortcut + S(residual), where S is zero if the gate is closed, else the identity; and whether it is closed.
+) -> tuple[Tensor, Decision]:
+    """shortcut + S(residual), where S is zero if the gate is closed, else the identity; and what the gate decided.
 
     Shapes: (N, C, H, W), all three. With the gate closed the result is the shortcut itself and the residual's graph is
     dropped, so the block's backward pass does not run: its gradient is exactly zero, as in the paper.
 
-    Of several `slices`, equal parts along N, each decides alone; the second result is whether all are closed.
-    `everywhere`: one decision together with the other processes of a data-parallel training.
+    Of several `slices`, equal parts along N, each decides alone. `everywhere`: one decision together with the other
+    processes of a data-parallel training.
     """
-    if slices > 1:
-        return _sum_of_slices(shortcut, residual, epsilon, slices)
-    closed = is_closed(residual, epsilon)
+    residuals = residual.chunk(slices)
+    decisions = [decide(part, epsilon) for part in residuals]
+    closed = [bool(decision.closed) for decision in decisions]
     if everywhere:
-        closed = bool(all_closed(torch.tensor(closed, device=residual.device)))
-    return (shortcut if closed else shortcut + residual), closed
-
-
-def _sum_of_slices(shortcut: Tensor, residual: Tensor, epsilon: float, slices: int) -> tuple[Tensor, bool]:
-    residuals, shortcuts = residual.chunk(slices), shortcut.chunk(slices)
-    closed = [is_closed(part, epsilon) for part in residuals]
-    if all(closed):
-        return shortcut, True
+        closed = [bool(all_closed(torch.tensor(one, device=residual.device))) for one in closed]
+    responses = [float(decision.response) for decision in decisions]
+    decision = Decision(all(closed), max(responses, key=_nan_last))
+    if decision.closed:
+        return shortcut, decision
     if not any(closed):
-        return shortcut + residual, False
-    parts = zip(shortcuts, residuals, closed, strict=True)
-    return torch.cat([short if is_shut else short + part for short, part, is_shut in parts]), False
+        return shortcut + residual, decision
+    parts = zip(shortcut.chunk(slices), residuals, closed, strict=True)
+    return torch.cat([short if is_shut else short + part for short, part, is_shut in parts]), decision
+
+
+def _nan_last(response: float) -> tuple[bool, float]:
+    """Orders NaN above all numbers: the largest of some responses is NaN if any of them is."""
+    return math.isnan(response), response
 
 
 def masked_sum(
     shortcut: Tensor, residual: Tensor, epsilon: float, slices: int = 1, everywhere: bool = False
-) -> tuple[Tensor, Tensor]:
-    """What `gated_sum` gives, without waiting for the decision: it stays on the device, a bool scalar.
+) -> tuple[Tensor, Decision]:
+    """What `gated_sum` gives, without waiting for the decision: it stays on the device, as scalars.
 
     For GPUs, where reading a decision holds up everything behind it. The values are the same, and so are the gradients:
     a closed gate's residual is finite, so that its product with 0 adds nothing. Its backward pass runs on zeros.
     """
     limit = float(np.float32(epsilon))
-    closed = torch.stack([largest_response(part) <= limit for part in residual.chunk(slices)])
+    responses = torch.stack([largest_response(part) for part in residual.chunk(slices)])
+    closed = responses <= limit
     if everywhere:
         closed = all_closed(closed)
     is_open = (~closed).to(residual.dtype).repeat_interleave(len(residual) // slices if slices > 1 else len(residual))
-    return shortcut + residual * is_open[:, None, None, None], closed.all()
+    return shortcut + residual * is_open[:, None, None, None], Decision(closed.all(), responses.max())

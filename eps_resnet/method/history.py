@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, np.dtype[Any]]
 
 PERCENTILES = (0, 25, 50, 75, 100)  # of all convolution weights of a block, for Fig. 5
-MOST_EPOCHS = 100  # about so many are recorded block by block: results are kept in git (docs/workflow.md, "Size")
+MOST_ROWS = 37_500  # of blocks.parquet, about: results are kept in git (docs/workflow.md, "Size")
 
 
 @dataclass(frozen=True)
@@ -48,19 +48,22 @@ class Epoch:
 class Gates:
     """The gates' states in the window that decides what is discarded: the last batches of an epoch.
 
-    `closed`: per block, in how many of the window's batches its gate was closed. `closed_mean`: mean number of closed
-    gates over the whole epoch.
+    `closed`: per block, in how many of the window's batches its gate was closed. `least_responses`: per block, the
+    smallest of these batches' largest responses, in units of epsilon; NaN where it was not computed. `closed_mean`:
+    mean number of closed gates over the whole epoch.
     """
 
     closed: tuple[int, ...]
+    least_responses: tuple[float, ...]
     window: int
     closed_mean: float
 
     @classmethod
-    def of(cls, closed: "Tensor", window: int) -> "Gates":
-        """From the decisions (steps, blocks) of one epoch."""
+    def of(cls, closed: "Tensor", responses: "Tensor", window: int) -> "Gates":
+        """From the decisions and the largest responses (steps, blocks) of one epoch."""
         last = closed[-window:]
-        return cls(tuple(last.sum(0).tolist()), len(last), float(closed.sum(1).double().mean()))
+        least = responses[-window:].amin(0)
+        return cls(tuple(last.sum(0).tolist()), tuple(least.tolist()), len(last), float(closed.sum(1).double().mean()))
 
     @property
     def discarded(self) -> list[bool]:
@@ -91,46 +94,52 @@ def read_history(path: Path) -> pd.DataFrame:
     return pd.read_csv(path)
 
 
-def recorded_epochs(epochs: int) -> list[int]:
-    """The epochs, from 1, that blocks.parquet records: every one of up to MOST_EPOCHS, else every n-th; first and last.
+def recorded_epochs(epochs: int, blocks: int) -> list[int]:
+    """The epochs, from 1, that blocks.parquet records: all if that makes up to MOST_ROWS, else every n-th; first, last.
 
-    Of 1000 epochs 1, 10, 20, ..., 1000.
+    Of 1000 epochs of 375 blocks 1, 10, 20, ..., 1000.
     """
-    every = math.ceil(epochs / MOST_EPOCHS)
+    every = math.ceil(epochs * blocks / MOST_ROWS)
     return sorted({1, *range(every, epochs + 1, every), epochs})
 
 
-def write_blocks(path: Path, closed: Array, window: int, percentiles: Array) -> None:
-    """Writes blocks.parquet from closed counts (epochs, blocks) and weight percentiles (epochs, blocks, 5).
+def write_blocks(path: Path, closed: Array, responses: Array, window: int, percentiles: Array) -> None:
+    """Writes blocks.parquet: closed counts and least responses (epochs, blocks), percentiles (epochs, blocks, 5).
 
     Rows are sorted by block, then epoch, and the bytes of half-precision numbers are stored apart: neighbours are
     alike, which keeps 375 blocks x 1000 epochs below 300 KB.
     """
-    epochs = np.array(recorded_epochs(len(closed)), dtype=np.uint16)
-    closed, percentiles = closed[epochs - 1], percentiles[epochs - 1]
+    epochs = np.array(recorded_epochs(*closed.shape), dtype=np.uint16)
+    closed, responses, percentiles = closed[epochs - 1], responses[epochs - 1], percentiles[epochs - 1]
     blocks = closed.shape[1]
-    weights = {
-        f"p{percentile}": percentiles[:, :, i].T.astype(np.float16).reshape(-1)
-        for i, percentile in enumerate(PERCENTILES)
+    halves = {
+        "response": responses.T.astype(np.float16).reshape(-1),
+        **{
+            f"p{percentile}": percentiles[:, :, i].T.astype(np.float16).reshape(-1)
+            for i, percentile in enumerate(PERCENTILES)
+        },
     }
     columns = {
         "block": np.repeat(np.arange(blocks, dtype=np.uint16), len(epochs)),
         "epoch": np.tile(epochs, blocks),
         "closed": closed.T.reshape(-1).astype(np.uint16),
-        **weights,
+        **halves,
     }
     table = pa.table(columns, metadata={"window": str(window)})
     options = {
         "compression": "zstd",
         "compression_level": 19,
         "use_dictionary": ["block", "epoch", "closed"],
-        "column_encoding": dict.fromkeys(weights, "BYTE_STREAM_SPLIT"),
+        "column_encoding": dict.fromkeys(halves, "BYTE_STREAM_SPLIT"),
     }
     write_atomically(path, lambda temporary: pq.write_table(table, temporary, **options))
 
 
 def read_blocks(path: Path) -> pd.DataFrame:
-    """blocks.parquet: block and recorded epoch, `closed` of `window` batches, and weight percentiles p0 to p100."""
+    """blocks.parquet: block and recorded epoch, `closed` of `window` batches, `response`, percentiles p0 to p100.
+
+    `response`: the smallest of the window's max |F|, in units of epsilon; NaN where no gate saw it.
+    """
     table = pq.read_table(path)
     frame: pd.DataFrame = table.to_pandas()
     return frame.assign(window=int((table.schema.metadata or {})[b"window"]))

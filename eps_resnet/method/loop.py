@@ -17,7 +17,7 @@ from eps_resnet.method.networks.resnet import ResNet, initialise
 from eps_resnet.method.parallel import Share
 from eps_resnet.method.predict import predict
 from eps_resnet.method.schedule import epsilon_of, weight_decay
-from eps_resnet.method.state import Settled, Training
+from eps_resnet.method.state import Snapshot, Training
 from eps_resnet.method.streams import stream
 
 
@@ -90,12 +90,12 @@ def _forward(training: Training, batch: Tensor) -> tuple[Tensor, Tensor | None]:
 
 def finish_epoch(training: Training, batches: Batches, rate: float, epsilon: float) -> Epoch:
     """What follows the steps of an epoch: evaluate, adapt the rate, record, keep the settled network, certify."""
-    decisions = torch.stack(training.gates)
-    gates = Gates.of(decisions, training.recipe.discard_window)
+    decisions, responses = torch.stack(training.gates), torch.stack(training.responses)
+    gates = Gates.of(decisions, responses / (epsilon or math.nan), training.recipe.discard_window)
     test_error = _evaluate(training, batches, gates.discarded)
     training.schedule.observe_epoch(training.epoch + 1, sum(gates.discarded), decisions.sum(1).tolist())
     record = _record(training, gates, rate, epsilon, test_error)
-    _settle(training, record, gates)
+    keep_snapshots(training, record, gates)
     certify(training, gates.discarded, batches.size)
     training.network.expect_closed(gates.discarded)
     return record
@@ -130,11 +130,17 @@ def _record(training: Training, gates: Gates, rate: float, epsilon: float, test_
     return record
 
 
-def _settle(training: Training, record: Epoch, gates: Gates) -> None:
-    """Keeps the network if the rate was never lower; with epsilon held at 0 it is another network than the run's."""
+def keep_snapshots(training: Training, record: Epoch, gates: Gates) -> None:
+    """Keeps the network if the rate was never lower, as `settled` unless fewer gates flickered in another such epoch.
+
+    A flickering gate mixes two regimes in the running statistics behind it, with which the pruned network is evaluated
+    (docs/fidelity.md). While epsilon is held at 0 the network is another than the run's.
+    """
+    settled, latest = training.settled, training.latest
     is_gated = training.run.epsilon is None or record.epsilon > 0
-    if is_gated and record.rate <= training.settled.rate:
-        weights = {name: tensor.clone() for name, tensor in training.network.state_dict().items()}
-        training.settled = Settled(
-            record.epoch, record.rate, record.epsilon, gates.discarded, gates.flickered, weights
-        )  # fmt: skip
+    if not is_gated or record.rate > latest.rate:
+        return
+    weights = {name: tensor.clone() for name, tensor in training.network.state_dict().items()}
+    training.latest = Snapshot(record.epoch, record.rate, record.epsilon, gates.discarded, gates.flickered, weights)
+    if record.rate < settled.rate or record.flickered <= settled.flickered:
+        training.settled = training.latest

@@ -107,11 +107,12 @@ def all_closed(closed: Tensor) -> Tensor:
     return flag.bool()
 
 
-def combine(closed: Tensor, sums: Tensor) -> tuple[Tensor, Tensor]:
-    """Over all processes: which gates were closed in each step (steps, blocks), in every slice; and the sums' sum."""
+def combine(closed: Tensor, responses: Tensor, sums: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Over all processes, of each step: gates closed in every slice, largest responses, both (steps, blocks); sums."""
     if not dist.is_initialized():
-        return closed, sums
-    everywhere = closed.to(sums.device, torch.uint8)
+        return closed, responses, sums
+    everywhere, largest = closed.to(sums.device, torch.uint8), responses.to(sums.device)
     dist.all_reduce(everywhere, dist.ReduceOp.MIN)
+    dist.all_reduce(largest, dist.ReduceOp.MAX)
     dist.all_reduce(sums)
-    return everywhere.to("cpu", torch.bool), sums
+    return everywhere.to("cpu", torch.bool), largest.cpu(), sums

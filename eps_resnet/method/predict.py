@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from eps_resnet.files import interruption
-from eps_resnet.method.inputs.batches import Batches
+from eps_resnet.method.inputs.batches import TEST_BATCH, Batches
 from eps_resnet.method.networks.resnet import ResNet
 
 TOP = 5  # ImageNet's second error: the class is not among the five most likely
@@ -30,6 +30,11 @@ class Predictions:
         return int((~self.right).sum()) / len(self.right)
 
     @property
+    def wrong_per_batch(self) -> list[int]:
+        """Wrong images in each batch."""
+        return [int((~part).sum()) for part in torch.split(self.right, TEST_BATCH)]
+
+    @property
     def top5_error(self) -> float:
         """Share of images whose class is not among the five most likely."""
         return int((~self.in_top).sum()) / len(self.in_top)
@@ -49,7 +54,7 @@ def predict(network: ResNet, batches: Batches, interruptible: bool = False) -> P
         if interruptible:
             interruption.check()
         logits.append(network(inputs.contiguous(memory_format=torch.channels_last))[0])
-        closed.append(network.read_gates())
+        closed.append([gate.closed for gate in network.read_gates()])
     network.train(was_training)
     scores, labels = torch.cat(logits), batches.test_labels
     classes = scores.argmax(1)

@@ -6,7 +6,9 @@ from typing import Any
 
 from eps_resnet.experiments.models import Recipe, Run
 
-RUNNING_DECAY = 0.95  # per step; the reference code's running average of the number of closed gates
+# The reference code averages the number of closed gates with a factor of 0.95 a step, in epochs of 390 steps (CIFAR).
+# In epochs of another length the average forgets as much in an epoch as it does there.
+RUNNING_DECAY, RUNNING_STEPS = 0.95, 390
 RUNNING_RISE = 0.999  # the reference code asks for 1, which one clean loss reaches through rounding alone
 
 
@@ -22,6 +24,7 @@ class RateSchedule:
 
     recipe: Recipe
     adaptive: bool
+    steps: tuple[int, ...]  # of the rate, until the first restart
     restarted_after: int | None = None
     count_before: float = 0.0
     running_average: float = 0.0
@@ -29,7 +32,8 @@ class RateSchedule:
     @classmethod
     def of(cls, recipe: Recipe, run: Run) -> "RateSchedule":
         """The schedule of a run: adaptive for epsilon-ResNets of data sets whose recipe has adaptive steps."""
-        return cls(recipe, adaptive=run.method == "epsilon_side" and recipe.adaptive_steps is not None)
+        adaptive = run.method == "epsilon_side" and recipe.adaptive_steps is not None
+        return cls(recipe, adaptive, recipe.rate_steps_of(run.method))
 
     def level(self, epoch: int) -> int:
         """How many times the rate has fallen in an epoch, counted from 1."""
@@ -38,6 +42,8 @@ class RateSchedule:
 
     def rate(self, epoch: int) -> float:
         """The learning rate of an epoch, counted from 1."""
+        if epoch == 1 and self.recipe.first_rate is not None:
+            return self.recipe.first_rate
         if self.recipe.late_rate and self._is_late(epoch):
             return self.recipe.late_rate.rate
         return self.recipe.rate / 10.0 ** self.level(epoch)
@@ -53,7 +59,7 @@ class RateSchedule:
     def _steps(self, epoch: int) -> tuple[tuple[int, ...], int]:
         """The steps that apply in an epoch, and the epochs completed since they began to count."""
         if self.restarted_after is None:
-            return self.recipe.rate_steps, epoch - 1
+            return self.steps, epoch - 1
         return self.recipe.adaptive_steps or (), epoch - 1 - self.restarted_after
 
     def _is_late(self, epoch: int) -> bool:
@@ -66,10 +72,12 @@ class RateSchedule:
         """Takes, at the end of an epoch, the number of discarded blocks and of closed gates in each of its steps.
 
         Restarts the rate if a block was lost: by the discarded blocks, or by the running average of the closed gates
-        (`restart_on`).
+        (`restart_on`). A block whose gate closes for good in the first 65 % of an epoch raises that average by 0.999 or
+        more, however many steps the epoch has.
         """
+        decay = RUNNING_DECAY ** (RUNNING_STEPS / max(len(closed), 1))
         for count in closed:
-            self.running_average = RUNNING_DECAY * self.running_average + (1 - RUNNING_DECAY) * count
+            self.running_average = decay * self.running_average + (1 - decay) * count
         by_average = self.recipe.restart_on == "running_average"
         count_now, rise = (self.running_average, RUNNING_RISE) if by_average else (float(discarded), 1.0)
         if self.adaptive and count_now - self.count_before >= rise:

@@ -19,8 +19,8 @@ SETTLED_SHARE = 0.01 * (1 + 1e-9)  # settled: the rate fell to a hundredth of it
 
 
 @dataclass
-class Settled:
-    """The network after the latest epoch at the lowest rate so far: it is the one that is pruned and reported."""
+class Snapshot:
+    """The network after an epoch, and what its gates did in it."""
 
     epoch: int = 0
     rate: float = math.inf
@@ -33,8 +33,12 @@ class Settled:
 class Training:
     """The state of one training.
 
-    `epoch` and `step` count what is finished. `gates` and `sums` are of the epoch under way, a row for each of its
-    steps so far: the blocks whose gate was closed (blocks,), and loss, errors and images (3,) in float64.
+    `epoch` and `step` count what is finished. `gates`, `responses` and `sums` are of the epoch under way, a row for
+    each of its steps so far: the blocks whose gate was closed (blocks,), their largest |F| (blocks,), and loss, errors
+    and images (3,) in float64.
+
+    Of the epochs at the lowest rate so far, `settled` is the network after the one with the fewest flickering gates,
+    of equals the latest: it is the one that is pruned and reported. `latest` is the network after the last of them.
     """
 
     def __init__(self, experiment: Experiment, network: ResNet, share: Share = Share()) -> None:
@@ -48,11 +52,13 @@ class Training:
         self.certifies = True  # False: no block is ever certified, for comparison
         self.epoch = self.step = 0
         self.gates: list[Tensor] = []
+        self.responses: list[Tensor] = []
         self.sums: list[Tensor] = []
         self.gathered = 0  # of these rows, how many are of all processes together
-        self.settled = Settled()
+        self.settled, self.latest = Snapshot(), Snapshot()
         self.history: list[Epoch] = []
         self.closed: list[Tensor] = []  # per epoch, (blocks,): batches of the window with the gate closed
+        self.least_responses: list[Tensor] = []  # per epoch, (blocks,): smallest max |F| over epsilon
         self.percentiles: list[Tensor] = []  # per epoch, (blocks, 5)
         self.window = 0
         self.seconds = 0.0
@@ -77,7 +83,9 @@ class Training:
         """Records a finished step: the mean loss of its images, their logits (N, classes), and the gates."""
         wrong = (logits.argmax(1) != labels).sum()
         self.sums.append(torch.stack([loss * len(labels), wrong, labels.new_tensor(len(labels))]).double())
-        self.gates.append(torch.tensor(self.network.read_gates(), dtype=torch.bool))
+        gates = self.network.read_gates()
+        self.gates.append(torch.tensor([gate.closed for gate in gates], dtype=torch.bool))
+        self.responses.append(torch.tensor([gate.response for gate in gates], dtype=torch.float32))
 
     def summed(self) -> list[float]:
         """Of the epoch under way: sum of the images' losses, wrong images, images."""
@@ -90,17 +98,22 @@ class Training:
         self.epoch = record.epoch
         self.history.append(record)
         self.closed.append(torch.tensor(gates.closed, dtype=torch.int32))
+        self.least_responses.append(torch.tensor(gates.least_responses, dtype=torch.float32))
         self.percentiles.append(percentiles)
         self.window = gates.window
-        self.gates, self.sums, self.gathered = [], [], 0
+        self.gates, self.responses, self.sums, self.gathered = [], [], [], 0
 
     def gather(self) -> None:
         """Combines those of the epoch's rows over all processes that are not yet combined."""
         if self.share.of > 1 and self.gathered < len(self.gates):
             new = slice(self.gathered, None)
-            gates, sums = combine(torch.stack(self.gates[new]), torch.stack(self.sums[new]))
-            self.gates[new], self.sums[new] = list(gates), list(sums)
+            rows = combine(*(torch.stack(rows[new]) for rows in (self.gates, self.responses, self.sums)))
+            self.gates[new], self.responses[new], self.sums[new] = map(list, rows)
         self.gathered = len(self.gates)
+
+    def latest_weights(self) -> dict[str, Tensor]:
+        """The weights of `latest`; none if it is the epoch of `settled`."""
+        return {} if self.latest.epoch == self.settled.epoch else self.latest.weights
 
     def state(self) -> State:
         """What a checkpoint keeps."""
@@ -108,13 +121,15 @@ class Training:
             **{f"network.{name}": tensor for name, tensor in self.network.state_dict().items()},
             **{f"momentum.{name}": buffer for name, buffer in self._momentum().items()},
             **{f"settled.{name}": tensor for name, tensor in self.settled.weights.items()},
+            **{f"latest.{name}": tensor for name, tensor in self.latest_weights().items()},
             **{name: torch.stack(rows) for name in ROWS if (rows := getattr(self, name))},
         }
         facts = {
             **{name: getattr(self, name) for name in PLAIN},
             "schedule": self.schedule.state(),
             "certified": [block.certified for block in self.network.blocks],
-            "settled": {name: value for name, value in vars(self.settled).items() if name != "weights"},
+            "settled": _facts(self.settled),
+            "latest": _facts(self.latest),
             "history": [asdict(epoch) for epoch in self.history],
         }
         return tensors, facts
@@ -131,7 +146,8 @@ class Training:
             # In the parameter's own memory format, which the fused optimiser takes for granted.
             own = torch.empty_like(parameters[name]).copy_(buffer)
             self.optimizer.state[parameters[name]]["momentum_buffer"] = own
-        self.settled = Settled(**facts["settled"], weights=_below("settled", tensors))
+        self.settled = Snapshot(**facts["settled"], weights=_below("settled", tensors))
+        self.latest = Snapshot(**facts["latest"], weights=_below("latest", tensors) or self.settled.weights)
         self.history = [Epoch(**epoch) for epoch in facts["history"]]
         vars(self.schedule).update(facts["schedule"])
         for block, is_certified in zip(self.network.blocks, facts["certified"], strict=True):
@@ -150,7 +166,11 @@ class Training:
 
 
 PLAIN = ("epoch", "step", "window", "seconds", "machines")
-ROWS = ("gates", "sums", "closed", "percentiles")
+ROWS = ("gates", "responses", "sums", "closed", "least_responses", "percentiles")
+
+
+def _facts(snapshot: Snapshot) -> dict[str, Any]:
+    return {name: value for name, value in vars(snapshot).items() if name != "weights"}
 
 
 def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

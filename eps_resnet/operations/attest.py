@@ -12,16 +12,19 @@ import signal
 import subprocess
 import sys
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import torch
+
 from eps_resnet.experiments.layout import Layout, RunFiles
 from eps_resnet.experiments.registry import load
 from eps_resnet.files.errors import UserError
+from eps_resnet.files.machine import machine
 from eps_resnet.provenance.changes import Change, changes
 from eps_resnet.provenance.code import LAYERS, PACKAGE, Layer, code_digest, git, layer_files, modules
 from eps_resnet.provenance.lineage import Entry, append, entries
@@ -61,21 +64,18 @@ def attest(probes: Path = PROBES, is_fast: bool = False) -> list[Entry]:
         changed = _changed_layers(old.folder)
         if not changed:
             return []
-        found = {layer: _changes(layer, old.folder) for layer in changed}
+        found = {layer: changes(_former_files(layer, old.folder), layer_files(layer)) for layer in changed}
         _require_values(change for part in found.values() for change in part)
         digests = _compared(old, new, probes, is_fast)
         _require_executed([change for part in found.values() for change in part], new.lines)
+    places = {layer: tuple(f"{PACKAGE.name}/{place}" for place in LAYERS[layer]) for layer in changed}
+    here = machine(torch.device("cpu"), threads=1, processes=1)
     made = [
-        Entry(layer, *pair, (before, after), "probes", _places(layer), _machine(), digests)
-        for layer, pair in changed.items()
+        Entry(layer, *pair, (before, after), "probes", places[layer], here, digests) for layer, pair in changed.items()
     ]
     for entry in made:
         append(entry)
     return made
-
-
-def _places(layer: Layer) -> tuple[str, ...]:
-    return tuple(f"{PACKAGE.name}/{place}" for place in LAYERS[layer])
 
 
 def _git(*arguments: str) -> bytes:
@@ -127,10 +127,6 @@ def _changed_layers(former: Path) -> dict[Layer, tuple[str, str]]:
 
 def _digest(files: list[Path]) -> str:
     return code_digest(file.read_text(encoding="utf-8") for file in files)
-
-
-def _changes(layer: Layer, former: Path) -> list[Change]:
-    return changes(_former_files(layer, former), layer_files(layer))
 
 
 def _require_values(found: Iterator[Change]) -> None:
@@ -191,21 +187,21 @@ def _run_all(code: Code, probes: Path, is_fast: bool) -> None:
     special = [key for key in (INTERRUPTED, SHARED) if key in registry.runs]
     plain = [key for key in registry.runs if key not in special]
     _start(code, *([*("fetch", *words), *options] for words in data))
-    _start(code, *_steps(plain, ("train", "prune", "evaluate"), options))
+    _start(code, *_steps(plain, options))
     if INTERRUPTED in special:
         _interrupt(code, ["train", INTERRUPTED, *options])
     if SHARED in special:
         launcher = ["-m", f"{PACKAGE.name}.torchrun", "--standalone", "--nproc-per-node", "2"]
         _start(code, ["train", SHARED, *options], launcher=launcher)
-    _start(code, *_steps(special, ("train", "prune", "evaluate"), options))
+    _start(code, *_steps(special, options))
     if not is_fast:
         file, keys = COMMITTED
         own = ["--root", str(code.root), "--registry", str(file.resolve())]
-        _start(code, ["fetch", "digits", *own], *_steps(keys, ("train", "prune", "evaluate"), own))
+        _start(code, ["fetch", "digits", *own], *_steps(keys, own))
 
 
-def _steps(keys: Any, steps: tuple[str, ...], options: list[str]) -> Iterator[list[str]]:
-    return ([step, key, *options] for key in keys for step in steps)
+def _steps(keys: Iterable[str], options: list[str]) -> Iterator[list[str]]:
+    return ([step, key, *options] for key in keys for step in ("train", "prune", "evaluate"))
 
 
 def _command(code: Code, commands: tuple[list[str], ...], launcher: list[str]) -> tuple[list[str], dict[str, str]]:
@@ -248,7 +244,6 @@ def _interrupt(code: Code, command: list[str]) -> None:
 
 def _made_of_digits(folder: Path) -> Path:
     """A data set in ImageNet's layout: digits of two classes, as JPEG files of 40 to 55 pixels, some of them grey."""
-    import torch
     from sklearn.datasets import load_digits
     from torchvision.io import write_jpeg
 
@@ -306,11 +301,3 @@ def _first_difference(then: Any, now: Any, where: str = "") -> str:
         line = next((number for number, (a, b) in pairs if a != b), min(len(then), len(now)) + 1)
         return f"{where}, line {line}: {[*then, 'nothing'][line - 1]} before, {[*now, 'nothing'][line - 1]} now"
     return f"{where}: {str(then)[:60]} before, {str(now)[:60]} now"
-
-
-def _machine() -> dict[str, Any]:
-    import torch
-
-    from eps_resnet.files.machine import machine
-
-    return machine(torch.device("cpu"), threads=1, processes=1)

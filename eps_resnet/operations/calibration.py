@@ -14,7 +14,7 @@ from eps_resnet.files.atomic import write_json
 from eps_resnet.files.errors import UserError
 from eps_resnet.method.arithmetic import prepare
 from eps_resnet.method.loop import new_training, train_step
-from eps_resnet.operations.speed import THREADS, Timing, machine, network_name, read_timings
+from eps_resnet.operations.speed import THREADS, Timing, here, network_name, read_timings
 from eps_resnet.runs import device, memory
 from eps_resnet.runs.cost import (
     CPU_MULTIPLY_ADDS_PER_SECOND,
@@ -44,42 +44,30 @@ def calibrate(layout: Layout, experiments: Iterable[Experiment]) -> None:
     networks = {network_name(experiment.run): experiment for experiment in experiments}
     wants_card = device.has_gpu() and any(experiment.recipe.device == "gpu" for experiment in networks.values())
     card = torch.device("cuda", device.claim_card(device.cards())) if wants_card else None
-    steps = Steps()
+    steps: dict[tuple[str, int], float] = {}  # a network that stands in for several is timed once
     for name, experiment in networks.items():
         where = card if card and experiment.recipe.device == "gpu" else torch.device("cpu")
         timings[name] = timing = _time(steps, experiment, where)
         timed = ", ".join(f"depth {depth} with {batch} images" for depth, batch in timing.timed)
         print(f"{name}: {timing.seconds:.3g} s a step on the {timing.device} (timed: {timed})", file=sys.stderr)
         entries = {name: asdict(entry) for name, entry in sorted(timings.items())}
-        write_json(layout.speed, {"machine": machine(), "networks": entries})  # each time: what was timed is kept
+        write_json(layout.speed, {"machine": here(), "networks": entries})  # each time: what was timed is kept
 
 
-class Steps:
-    """Times steps; a network that stands in for several is timed once."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[tuple[str, int], float] = {}
-
-    def time(self, experiment: Experiment, batch: int, where: torch.device) -> float:
-        """Median seconds of a training step with a mini-batch of random images, all gates open."""
-        key = network_name(experiment.run), batch
-        if key not in self.seconds:
-            self.seconds[key] = self._time(experiment, batch, where)
-        return self.seconds[key]
-
-    def _time(self, experiment: Experiment, batch: int, where: torch.device) -> float:
-        data, training = experiment.data, new_training(experiment, where)
-        training.network.train()
-        if experiment.run.epsilon is not None:
-            training.network.set_epsilon(0.0)
-        images = torch.randn(batch, data.channels, data.size, data.size, device=where)
-        labels = torch.zeros(batch, dtype=torch.int64, device=where)
-        seconds = []
-        for _ in range(WARM_UP + TIMED):
-            started = _now(where)
-            train_step(training, images, labels, rate=0.0)
-            seconds.append(_now(where) - started)
-        return statistics.median(seconds[WARM_UP:])
+def _seconds(experiment: Experiment, batch: int, where: torch.device) -> float:
+    """Median seconds of a training step with a mini-batch of random images, all gates open."""
+    data, training = experiment.data, new_training(experiment, where)
+    training.network.train()
+    if experiment.run.epsilon is not None:
+        training.network.set_epsilon(0.0)
+    images = torch.randn(batch, data.channels, data.size, data.size, device=where)
+    labels = torch.zeros(batch, dtype=torch.int64, device=where)
+    seconds = []
+    for _ in range(WARM_UP + TIMED):
+        started = _now(where)
+        train_step(training, images, labels, rate=0.0)
+        seconds.append(_now(where) - started)
+    return statistics.median(seconds[WARM_UP:])
 
 
 def _now(where: torch.device) -> float:
@@ -88,12 +76,15 @@ def _now(where: torch.device) -> float:
     return time.perf_counter()
 
 
-def _time(steps: Steps, experiment: Experiment, where: torch.device) -> Timing:
+def _time(steps: dict[tuple[str, int], float], experiment: Experiment, where: torch.device) -> Timing:
     timed = what_is_timed(experiment, where)
     smaller = [(of_depth(experiment, depth), batch) for depth, batch in timed]
     work = [step_multiply_adds(network, batch) for network, batch in smaller]
-    seconds = [steps.time(network, batch, where) for network, batch in smaller]
-    whole = step_multiply_adds(experiment)
+    keys = [(network_name(network.run), batch) for network, batch in smaller]
+    for key, (network, batch) in zip(keys, smaller, strict=True):
+        if key not in steps:
+            steps[key] = _seconds(network, batch, where)
+    whole, seconds = step_multiply_adds(experiment), [steps[key] for key in keys]
     return Timing("gpu" if where.type == "cuda" else "cpu", whole, extended(work, seconds, whole), timed)
 
 

@@ -1,4 +1,4 @@
-"""Files generated from the registry and the code, kept in step by a test: the demo's registry, dvc.yaml, digests."""
+"""Files generated from registry and code, kept in step by a test: the demo's registry, dvc.yaml, digests, a drawing."""
 
 import json
 import textwrap
@@ -10,6 +10,7 @@ import yaml
 
 from eps_resnet.evidence.figures.current import TABLE_KEYS, published_files, result_files
 from eps_resnet.experiments.layout import Layout
+from eps_resnet.experiments.models import Run
 from eps_resnet.experiments.registry import Registry, as_yaml, json_schema
 from eps_resnet.provenance.code import layer_digest
 
@@ -65,9 +66,8 @@ def schema_text(registry: Registry) -> str:
 def dvc_text(registry: Registry) -> str:
     """dvc.yaml: a stage for each data set, run and figure, and what `dvc plots show` draws."""
     data = {f"data-{name}": f"data: {name}" for name in registry.datasets}
-    runs = {key: f"run: {key}, data: {run.dataset}" for key, run in registry.runs.items()}
     plots = yaml.safe_dump({"plots": _plots(registry)}, sort_keys=False, width=120, default_flow_style=None)
-    return f"{HEADER}stages:\n{_alike('data', DATA, data)}{_alike('run', RUN, runs)}{_figures(registry)}{plots}"
+    return f"{HEADER}stages:\n{_alike('data', DATA, data)}{_runs(registry)}{_figures(registry)}{plots}"
 
 
 def _alike(kind: str, template: str, variables: dict[str, str]) -> str:
@@ -79,6 +79,40 @@ def _alike(kind: str, template: str, variables: dict[str, str]) -> str:
         else:
             text = f"  {name}: &{kind}\n    vars: [{{{values}}}]\n{template}"
     return text
+
+
+def _runs(registry: Registry) -> str:
+    """The runs' stages. Those of a variant, or of a depth with a recipe of its own, watch that as well."""
+    lines: list[str] = []
+    watched: dict[str, str] = {}
+    for key, run in registry.runs.items():
+        values = f"vars: [{{run: {key}, data: {run.dataset}}}]"
+        own = _own_recipe(registry, run)
+        if not lines:
+            lines += [f"  {key}: &run", f"    {values}", RUN.rstrip("\n")]
+        elif not own:
+            lines.append(f"  {key}: {{<<: *run, {values}}}")
+        elif (place := own[0]) in watched:
+            lines.append(f"  {key}: {{<<: *{watched[place]}, {values}}}")
+        else:
+            watched[place] = key
+            keys = [f"      - {name}" for name in ("runs.${run}", "datasets.${data}.recipe", *own)]
+            lines += [
+                f"  {key}: &{key}",
+                "    <<: *run",
+                f"    {values}",
+                "    params:",
+                "    - config/experiments.yaml:",
+            ]
+            lines += [*keys, "    - config/code.json: [training, evaluation]"]
+    return "\n".join(lines) + "\n"
+
+
+def _own_recipe(registry: Registry, run: Run) -> list[str]:
+    """Where the registry has what a run's recipe differs in from its data set's, besides its decay."""
+    data = registry.datasets[run.dataset]
+    own = [f"datasets.{run.dataset}.variants.{run.variant}.recipe"] if run.variant else []
+    return own + ([f"datasets.{run.dataset}.depths.{run.depth}"] if run.depth in data.depths else [])
 
 
 def _figures(registry: Registry) -> str:
@@ -138,9 +172,17 @@ def code_text(registry: Registry) -> str:
     return json.dumps(document, indent=2) + "\n"
 
 
+def gate_svg(_: Registry) -> str:
+    """docs/images/figure4c.svg: the gate's transfer function."""
+    from eps_resnet.evidence.figures.figure4 import svg
+
+    return svg()
+
+
 FILES: dict[Path, Callable[[Registry], str]] = {
     Path("config/code.json"): code_text,
     Path("config/demo.yaml"): demo_text,
+    Path("docs/images/figure4c.svg"): gate_svg,
     Path("dvc.yaml"): dvc_text,
     Path("workflow/schemas/experiments.schema.json"): schema_text,
 }

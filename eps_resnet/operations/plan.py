@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from eps_resnet.exchange.further_runs import configuration
 from eps_resnet.experiments.experiment import Experiment
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.experiments.models import Run
@@ -59,11 +60,11 @@ def in_order_of_worth(registry: Registry) -> list[str]:
     """
     seeds: dict[Run, list[int]] = {}
     for run in registry.runs.values():
-        seeds.setdefault(run.model_copy(update={"seed": 0}), []).append(run.seed)
+        seeds.setdefault(configuration(run), []).append(run.seed)
 
     def worth(key: str) -> tuple[int, float]:
         run = registry.runs[key]
-        rank = sorted(seeds[run.model_copy(update={"seed": 0})]).index(run.seed)
+        rank = sorted(seeds[configuration(run)]).index(run.seed)
         return rank, training_multiply_adds(registry.experiment(key, Layout()))
 
     return sorted(registry.runs, key=worth)

@@ -110,7 +110,7 @@ class Jobs(BatchV1Api):  # type: ignore[misc]  # untyped
     def create_namespaced_job(self, namespace: str, body: V1Job, **options: Any) -> Any:
         """Submits a job whose pod works in this folder and has as much shared memory as it may use memory.
 
-        A pod's own 64 MiB are too few for the batches that the processes decoding ImageNet hand over.
+        A pod's own 64 MiB are too few for what processes that train together exchange between their cards (NCCL).
         """
         pod = body.spec.template.spec
         (container,) = pod.containers

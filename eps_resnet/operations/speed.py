@@ -50,19 +50,14 @@ def network_name(run: Run) -> str:
     return f"{run.dataset}-{run.depth}-{run.method}"
 
 
-def machine() -> dict[str, Any]:
-    """What a measured speed holds for: processor, graphics card, version of PyTorch, threads. PyTorch is asked."""
+def here() -> dict[str, Any]:
+    """What a measured speed holds for: this machine, its card if PyTorch sees one, as Snakemake trains on it."""
     import torch
 
-    from eps_resnet.files.machine import processor
+    from eps_resnet.files.machine import machine
     from eps_resnet.runs import device
 
-    return {
-        "processor": processor(),
-        "gpu": torch.cuda.get_device_name() if device.has_gpu() else None,
-        "torch": torch.__version__,
-        "threads": THREADS,
-    }
+    return machine(torch.device("cuda" if device.has_gpu() else "cpu"), THREADS, processes=1)
 
 
 def speed_of(experiment: Experiment, timings: dict[str, Timing]) -> Speed:
@@ -80,12 +75,12 @@ def read_timings(layout: Layout) -> tuple[dict[str, Timing], str | None]:
     document = read_json(layout.speed)
     if document is None:
         return {}, None
-    here = machine()
+    now = here()
     try:
-        there = {name: document["machine"][name] for name in here}
+        then = {name: document["machine"][name] for name in now}
         timings = {name: Timing(**timing) for name, timing in document["networks"].items()}
     except (KeyError, TypeError, AttributeError):
         return {}, f"{layout.speed} is not as `eps-resnet plan --calibrate` writes it; it is ignored."
-    if differing := [f"{name} {there[name]} there, {here[name]} here" for name in here if there[name] != here[name]]:
+    if differing := [f"{name} {then[name]} there, {now[name]} here" for name in now if then[name] != now[name]]:
         return {}, f"{layout.speed} is ignored, it was measured elsewhere: {'; '.join(differing)}."
     return timings, None

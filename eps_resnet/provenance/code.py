@@ -30,6 +30,7 @@ BELOW: dict[Layer, dict[str, str]] = {
         "experiments": "every value that a training takes from it stands in made_from",
         "data.store": "reads images that have the SHA-256 that stands in made_from",
         "data.listing": "reads the files of a listing whose SHA-256 stands in made_from",
+        "data.workers": "hands over what the training's own functions made, byte for byte and in order",
     },
     "evaluation": {
         "method": "decides the training whose fingerprint stands in made_from; attest compares metrics as well",

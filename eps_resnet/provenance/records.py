@@ -21,15 +21,23 @@ class Record(BaseModel):
     model_config = ConfigDict(strict=True, frozen=True, allow_inf_nan=False, extra="forbid")
 
 
-class NetworkFacts(Record):
-    """What is stored beside the weights of a trained network."""
+class EpochFacts(Record):
+    """An epoch after which a network was kept, and what its gates did in that epoch's window."""
 
-    fingerprint: str
-    epoch: Count = Field(description="The epoch after which it had these weights: it is the one that is pruned.")
+    epoch: Count
     epsilon: float
-    settled: bool = Field(description="Whether the rate had fallen to a hundredth of its start.")
     discarded: list[bool] = Field(description="Per block, input to output: was its gate closed in the whole window?")
     flickered: Natural = Field(description="Gates neither open nor closed throughout the window.")
+
+
+class NetworkFacts(EpochFacts):
+    """What is stored beside the weights of a trained network: of the epoch that is pruned and reported."""
+
+    fingerprint: str
+    settled: bool = Field(description="Whether the rate had fallen to a hundredth of its start.")
+    latest: EpochFacts | None = Field(
+        description="The last epoch at the lowest rate, where it is another; its weights are stored too."
+    )
 
 
 class Manifest(Record):
@@ -51,8 +59,8 @@ class Manifest(Record):
 class Errors(Record):
     """Fractions of the test images. Three errors are reported, never one (docs/fidelity.md).
 
-    `settled`: that of the last epoch at the lowest rate, pruned; None if the rate never fell to a hundredth. `final`:
-    of the last epoch, gates on. `best`: the lowest of all epochs, gates on, which has looked at the test images.
+    `settled`: that of the reported epoch, pruned; None if the rate never fell to a hundredth. `final`: of the last
+    epoch, gates on. `best`: the lowest of all epochs, gates on, which has looked at the test images.
     """
 
     gated: Share
@@ -63,6 +71,16 @@ class Errors(Record):
     final: Share
     best: Share
     best_epoch: Count
+
+
+class Latest(Record):
+    """The last epoch at the lowest rate, which this suite pruned and reported at first; errors are fractions."""
+
+    epoch: Count
+    discarded: Natural
+    flickered: Natural
+    gated: Share
+    pruned: Share
 
 
 class Layers(Record):
@@ -101,6 +119,13 @@ class Agreement(Record):
     flickered_in_training: Natural
 
 
+class WrongPerBatch(Record):
+    """Wrong images in each batch of test images. A gate decides for a whole batch: batches are what is independent."""
+
+    gated: list[Natural]
+    pruned: list[Natural]
+
+
 class Metrics(Record):
     """metrics.json: what came out of a run, from what was measured and what its shape says."""
 
@@ -114,6 +139,8 @@ class Metrics(Record):
     epoch: Count
     settled: bool
     error: Errors
+    latest: Latest
+    wrong_per_batch: WrongPerBatch
     blocks: list[Natural]
     kept: list[Natural]
     discarded: Natural

@@ -1,6 +1,5 @@
 """Where a training runs: the guard against paper-sized runs on a CPU, one card per process, threads."""
 
-import fcntl
 import os
 import tempfile
 from collections.abc import Iterable
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from eps_resnet.experiments.experiment import Experiment
+from eps_resnet.files import lock
 from eps_resnet.files.errors import UserError
 from eps_resnet.runs.cost import cpu_core_days, training_multiply_adds
 
@@ -76,42 +76,17 @@ def cards() -> list[str]:
 def claim_card(cards: list[str], sharing: int = 1) -> int:
     """The index of one of these cards that this process may use, with `sharing` - 1 others that say so too.
 
-    Snakemake counts cards but assigns none, so each training locks a file per card for as long as it lives: alone, or
-    where cards are shared, along with others, and one of the card's places for itself. Cards fill up evenly. Raises
-    UserError if there is no card left.
+    Snakemake counts cards but assigns none, so each training locks one place of a card for as long as it lives. Cards
+    fill up evenly. Whoever shares cards at the same time has to say the same `sharing`. Raises UserError if there is no
+    place left.
     """
     for place, (index, name) in product(range(sharing), enumerate(cards)):
-        card = f"eps-resnet-gpu-{name}"
-        held = [_locked(f"{card}.lock", fcntl.LOCK_SH if sharing > 1 else fcntl.LOCK_EX)]
-        if sharing > 1 and held[0]:
-            held.append(_locked(f"{card}-{place}.lock", fcntl.LOCK_EX))
-        files = [file for file in held if file]
-        if len(files) == len(held):
-            _claims.extend(files)
+        file = lock.claim(Path(tempfile.gettempdir(), f"eps-resnet-gpu-{name}-{place}.lock"))
+        if file:
+            _claims.append(file)
             return index
-        for file in files:
-            file.close()
     shared = f", each by {sharing}" if sharing > 1 else ""
     raise UserError(
         f"All {len(cards)} GPUs are claimed by other trainings{shared}; start snakemake with "
         f"`--resources gpu={len(cards) * sharing}`."
     )
-
-
-def _locked(name: str, how: int) -> IO[str] | None:
-    """The file, locked until it is closed; None if another process holds it otherwise."""
-    file = _lock_file(Path(tempfile.gettempdir(), name))
-    try:
-        fcntl.flock(file, how | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.close()
-        return None
-    return file
-
-
-def _lock_file(path: Path) -> IO[str]:
-    """The file, made if it is not there; that of another user can be locked too, though not be written."""
-    try:
-        return path.open("a", encoding="utf-8")
-    except PermissionError:
-        return path.open(encoding="utf-8")

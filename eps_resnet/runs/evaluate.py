@@ -5,13 +5,14 @@ import torch
 from eps_resnet.data import manifest as data_manifest
 from eps_resnet.experiments.experiment import Experiment
 from eps_resnet.files.digests import sha256
-from eps_resnet.measure.evaluation import measured
+from eps_resnet.measure.evaluation import latest_of, measured
 from eps_resnet.measure.metrics import metrics_of
+from eps_resnet.measure.prune import prune
 from eps_resnet.method.history import read_history
 from eps_resnet.method.inputs.open import open_batches
 from eps_resnet.provenance import records
 from eps_resnet.provenance.fingerprints import evaluation_parts, trained_fingerprint
-from eps_resnet.runs.networks import load_pruned, load_trained
+from eps_resnet.runs.networks import load_latest, load_pruned, load_trained
 
 CPU = torch.device("cpu")
 
@@ -23,12 +24,19 @@ def evaluate(experiment: Experiment, device: torch.device = CPU, workers: int | 
     pruned = load_pruned(experiment)
     batches = open_batches(experiment, device, workers=workers)
     origin = data_manifest.read(experiment.layout, experiment.run.dataset)
+    found = measured(network.to(device), pruned.to(device), facts, experiment.recipe, batches)
+    latest = latest_of(facts, found)
+    if facts.latest is not None:
+        network = load_latest(experiment).to(device)
+        pruned = prune(network, facts.latest.discarded)
+        latest = latest_of(facts.latest, measured(network, pruned, facts.latest, experiment.recipe, batches))
     metrics = metrics_of(
         experiment,
         facts.epoch,
         facts.settled,
         facts.discarded,
-        measured(network.to(device), pruned.to(device), facts, experiment.recipe, batches),
+        found,
+        latest,
         read_history(files.history),
         origin.differs if origin else None,
         evaluation_parts(trained_fingerprint(experiment)),

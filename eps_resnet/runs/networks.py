@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from pydantic import ValidationError
+from torch import Tensor
 
 from eps_resnet.experiments.experiment import Experiment
 from eps_resnet.files import tensors
@@ -15,6 +16,7 @@ from eps_resnet.provenance import records
 from eps_resnet.provenance.records import Manifest, NetworkFacts
 
 MEAN_IMAGE = "mean_image"  # kept beside the weights for whoever uses the network without this package
+LATEST = "latest."  # before the names of the weights of the last epoch at the lowest rate, where it is not the reported
 
 
 def load_trained(experiment: Experiment) -> tuple[ResNet, NetworkFacts]:
@@ -22,6 +24,19 @@ def load_trained(experiment: Experiment) -> tuple[ResNet, NetworkFacts]:
 
     Raises UserError if the file is missing, damaged or altered.
     """
+    weights, facts = _read(experiment)
+    reported = {name: tensor for name, tensor in weights.items() if not name.startswith(LATEST)}
+    return _network(experiment, reported, facts.epsilon), facts
+
+
+def load_latest(experiment: Experiment) -> ResNet:
+    """A run's gated network at the last epoch at the lowest rate, where that is not the one that is pruned."""
+    weights, facts = _read(experiment)
+    latest = {name.removeprefix(LATEST): tensor for name, tensor in weights.items() if name.startswith(LATEST)}
+    return _network(experiment, latest, facts.epsilon)
+
+
+def _read(experiment: Experiment) -> tuple[dict[str, Tensor], NetworkFacts]:
     path = experiment.files.model
     weights, facts = tensors.read(path, f"run `eps-resnet train {experiment.key}`")
     require_unaltered(experiment)
@@ -29,12 +44,16 @@ def load_trained(experiment: Experiment) -> tuple[ResNet, NetworkFacts]:
         known = NetworkFacts.model_validate(facts)
     except ValidationError:
         raise UserError(f"{path} is not as it is written here; delete it to train the run anew.") from None
-    network = ResNet(architecture_of(experiment))
     del weights[MEAN_IMAGE]
+    return weights, known
+
+
+def _network(experiment: Experiment, weights: dict[str, Tensor], epsilon: float) -> ResNet:
+    network = ResNet(architecture_of(experiment))
     network.load_state_dict(weights)
     if experiment.run.epsilon is not None:
-        network.set_epsilon(known.epsilon)
-    return network.eval(), known
+        network.set_epsilon(epsilon)
+    return network.eval()
 
 
 def require_unaltered(experiment: Experiment) -> None:

@@ -2,9 +2,8 @@
 
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -13,15 +12,8 @@ from eps_resnet.method.history import Epoch
 from eps_resnet.method.state import Training
 
 
-class Report(Protocol):
-    """Called with each finished epoch."""
-
-    def __call__(self, epoch: Epoch) -> None:
-        """Shows one finished epoch."""
-
-
 @contextmanager
-def reporting(training: Training) -> Iterator[Report]:
+def reporting(training: Training) -> Iterator[Callable[[Epoch], None]]:
     """Reports finished epochs on standard error, live or line by line, depending on who reads it; process 0 alone."""
     key, epochs = training.experiment.key, training.experiment.epochs
     completed, blocks = training.epoch, len(training.network.blocks)

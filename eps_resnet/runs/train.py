@@ -20,10 +20,10 @@ from eps_resnet.method.state import Training
 from eps_resnet.provenance import records
 from eps_resnet.provenance.code import git_commit
 from eps_resnet.provenance.fingerprints import training_fingerprint, training_parts
-from eps_resnet.provenance.records import Manifest, NetworkFacts
+from eps_resnet.provenance.records import EpochFacts, Manifest, NetworkFacts
 from eps_resnet.runs import checkpoint
 from eps_resnet.runs.checkpoint import Keeper
-from eps_resnet.runs.networks import MEAN_IMAGE
+from eps_resnet.runs.networks import LATEST, MEAN_IMAGE
 from eps_resnet.runs.progress import reporting
 
 
@@ -70,11 +70,13 @@ def _write_results(training: Training, batches: Batches) -> None:
         settled=training.is_settled,
         discarded=settled.discarded,
         flickered=settled.flickered,
+        latest=_latest(training),
     )
-    tensors.write(files.model, {**settled.weights, MEAN_IMAGE: batches.mean}, facts.model_dump())
+    latest = {f"{LATEST}{name}": tensor for name, tensor in training.latest_weights().items()}
+    tensors.write(files.model, {**settled.weights, **latest, MEAN_IMAGE: batches.mean}, facts.model_dump())
     write_history(files.history, training.history)
-    closed, percentiles = torch.stack(training.closed), torch.stack(training.percentiles)
-    write_blocks(files.blocks, closed.numpy(), training.window, percentiles.numpy())
+    closed, responses = torch.stack(training.closed).numpy(), torch.stack(training.least_responses).numpy()
+    write_blocks(files.blocks, closed, responses, training.window, torch.stack(training.percentiles).numpy())
     *earlier, last = training.machines
     manifest = Manifest(
         key=experiment.key,
@@ -90,3 +92,12 @@ def _write_results(training: Training, batches: Batches) -> None:
         finished=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     )
     records.write(files.manifest, manifest)  # last: a run without it is not finished
+
+
+def _latest(training: Training) -> EpochFacts | None:
+    latest = training.latest
+    if latest.epoch == training.settled.epoch:
+        return None
+    return EpochFacts(
+        epoch=latest.epoch, epsilon=latest.epsilon, discarded=latest.discarded, flickered=latest.flickered
+    )

@@ -91,9 +91,3 @@ def make_latin_1(folder: Path) -> None:
     process = subprocess.run(command, capture_output=True, check=False)
     if not (folder / "en_US").exists():
         pytest.skip(f"no locale that is not UTF-8: {process.stderr!r:.200}")
-
-
-@pytest.mark.slow
-def test_drawings_in_any_surroundings_are_the_committed_ones(expected: dict[str, bytes]) -> None:
-    for name in ("table.csv", "table.md", "figure.svg", "figure.png", "manifest.json"):
-        assert expected[f"{DRAWN}/{name}"] == (PROJECT / "paper_tables" / DRAWN / name).read_bytes(), name

@@ -11,11 +11,10 @@ Handler = BaseHTTPRequestHandler
 
 
 class Site:
-    """The file, what identifies it, the answers to the coming requests (then `well`), and the requests so far."""
+    """The file, the answers to the coming requests (then `well`), and the requests so far."""
 
     def __init__(self, content: bytes) -> None:
         self.content = content
-        self.headers = {"ETag": '"first"'}
         self.answers: list[Callable[[Site, Handler], None]] = []
         self.requests: list[dict[str, str]] = []
         self.address, self.drained = "", False
@@ -46,10 +45,8 @@ def serving(site: Site) -> Iterator[Site]:
             thread.join()
 
 
-def start_of(site: Site, handler: Handler) -> int:
-    """Where the range that was asked for begins; 0 if it is of another version of the file."""
-    if handler.headers.get("If-Range") not in site.headers.values():
-        return 0
+def start_of(handler: Handler) -> int:
+    """Where the range that was asked for begins."""
     found = re.fullmatch(r"bytes=(\d+)-", handler.headers.get("Range", ""))
     return int(found[1]) if found else 0
 
@@ -61,14 +58,12 @@ def begin(site: Site, handler: Handler, start: int, length: int | None = None) -
     if start:
         handler.send_header("Content-Range", f"bytes {start}-{size - 1}/{size}")
     handler.send_header("Content-Length", str(size - start if length is None else length))
-    for name, value in site.headers.items():
-        handler.send_header(name, value)
     handler.end_headers()
 
 
 def well(site: Site, handler: Handler) -> None:
     """The file, or the rest of it that was asked for."""
-    start = start_of(site, handler)
+    start = start_of(handler)
     if start >= len(site.content):
         handler.send_response(416)
         handler.send_header("Content-Range", f"bytes */{len(site.content)}")
@@ -88,7 +83,7 @@ def cut_at(place: int) -> Callable[[Site, Handler], None]:
     """All is promised, and the connection closed at that byte of the file."""
 
     def answer(site: Site, handler: Handler) -> None:
-        start = start_of(site, handler)
+        start = start_of(handler)
         begin(site, handler, start)
         handler.wfile.write(site.content[start:place])
 
@@ -99,7 +94,7 @@ def stalling_at(place: int) -> Callable[[Site, Handler], None]:
     """All is promised, `site.stalled` is set at that byte of the file, and no more comes until the client goes."""
 
     def answer(site: Site, handler: Handler) -> None:
-        start = start_of(site, handler)
+        start = start_of(handler)
         begin(site, handler, start)
         handler.wfile.write(site.content[start:place])
         site.stalled.set()

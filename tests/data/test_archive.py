@@ -11,7 +11,6 @@ import pytest
 from eps_resnet.data import archive, imagenet
 from eps_resnet.data.archive import contents
 from eps_resnet.files.errors import UserError
-from tests.data.imagenet_copies import make_folder, make_tars
 
 WANTED = ("a.bin", "b.bin")
 GOOD = {"a.bin": b"a" * 1000, "b.bin": b"b" * 512}
@@ -203,19 +202,3 @@ def test_hostile_members_of_imagenets_tars_are_refused(tmp_path: Path, kind: str
         list(imagenet._train_members(tmp_path / "inner"))
     with pytest.raises(UserError, match=message):
         list(imagenet._test_members(tmp_path / "outer", ["n1", "n1"]))
-
-
-@pytest.mark.parametrize(
-    ("truth", "message"),
-    [
-        (b"1\n9\n", "has 9, which is no class's number"),
-        (b"one", "invalid literal"),
-        (b"1 " * 600_000, "has 1200000 byte"),
-    ],
-)
-def test_a_development_kit_with_other_content_is_refused(tmp_path: Path, truth: bytes, message: str) -> None:
-    devkit = make_tars(make_folder(tmp_path / "images"), tmp_path / "tars") / imagenet.DEVKIT
-    table = contents(devkit, (imagenet.CLASS_TABLE,), MOST, WHAT)[imagenet.CLASS_TABLE]
-    kit = tar_of([member(f"kit/data/{imagenet.CLASS_TABLE}", table), member(f"kit/data/{imagenet.TRUTH}", truth)])
-    with pytest.raises(UserError, match=message):
-        imagenet._test_classes(written(devkit, kit))

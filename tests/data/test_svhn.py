@@ -10,8 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from scipy.io import savemat
 
 from eps_resnet.data import store, svhn
@@ -122,10 +120,10 @@ GOOD = content(3)
     [
         ({"images": GOOD["X"], "y": GOOD["y"]}, "has no X, but images, y; expected SVHN's format 2"),
         ({"digitStruct": np.zeros(3)}, "has no X and no y, but digitStruct"),
-        ({"X": GOOD["X"][..., :2], "y": GOOD["y"]}, r"has X \(32, 32, 3, 2\) and y \(3, 1\)"),
+        ({"X": GOOD["X"][..., :2], "y": GOOD["y"]}, r"has X \(32, 32, 3, 2\) of type uint8 and y \(3, 1\)"),
         ({"X": GOOD["X"][:28], "y": GOOD["y"]}, r"has X \(28, 32, 3, 3\)"),
         ({"X": GOOD["X"][..., 0], "y": GOOD["y"]}, r"has X \(32, 32, 3\)"),
-        ({"X": GOOD["X"].astype(float), "y": GOOD["y"]}, "has X of type float64"),
+        ({"X": GOOD["X"].astype(float), "y": GOOD["y"]}, r"has X \(32, 32, 3, 3\) of type float64"),
         ({"X": GOOD["X"], "y": np.array([[1], [0], [10]])}, "has the label 0"),
         ({"X": GOOD["X"], "y": np.array([[1], [11], [10]])}, "has the label 11"),
     ],
@@ -134,22 +132,6 @@ def test_a_mat_file_of_another_form_is_told_what_is_wrong(tmp_path: Path, wrong:
     savemat(tmp_path / "train_32x32.mat", wrong)
     with pytest.raises(UserError, match=message):
         svhn.parse([tmp_path / "train_32x32.mat"])
-
-
-@given(st.integers(0, 4000), st.binary(min_size=1, max_size=40))
-def test_a_damaged_file_gives_images_or_a_clear_error(
-    tmp_path_factory: pytest.TempPathFactory, place: int, noise: bytes
-) -> None:
-    file = tmp_path_factory.getbasetemp() / "damaged.mat"
-    savemat(file, content(1))
-    damaged = bytearray(file.read_bytes())
-    damaged[place : place + len(noise)] = noise
-    file.write_bytes(damaged)
-    try:
-        images, labels = svhn.parse([file])
-    except UserError:
-        return
-    assert (images.shape, labels.shape) == ((1, 3, 32, 32), (1,))
 
 
 def test_the_real_sample_is_an_accepted_copy_that_says_how_it_differs(

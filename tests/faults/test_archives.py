@@ -13,13 +13,11 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from scipy.io import savemat
 
-from eps_resnet.data.imagenet import CLASS_TABLE, DEVKIT, TEST_TAR, TRAIN_TAR, TRUTH
+from eps_resnet.data.imagenet import TEST_TAR, TRAIN_TAR
 from tests.conftest import Fault
 from tests.data.imagenet_copies import make_folder, make_tars
 from tests.data.test_cifar import FILES, records
-from tests.data.test_svhn import content
 
 pytestmark = pytest.mark.faults
 
@@ -28,7 +26,7 @@ READER = """
 import hashlib, json, resource, sys
 from pathlib import Path
 import torch
-from eps_resnet.data import cifar, imagenet, svhn
+from eps_resnet.data import cifar, imagenet
 
 def status(field):
     lines = Path("/proc/self/status").read_text().splitlines()
@@ -42,15 +40,11 @@ def read(kind, path):
     if kind == "cifar":
         images = cifar.read(cifar.CIFAR10, path)
         return [sums(images.train_images, images.train_labels), sums(images.test_images, images.test_labels)]
-    if kind == "svhn":
-        return sums(*svhn.parse([path]))
-    if kind == "devkit":
-        return imagenet._test_classes(path)
     members = imagenet._train_members(path) if kind == "train" else imagenet._test_members(path, ["n1"] * 6)
     return list(members)
 
 torch.set_num_threads(1)
-cifar.UNPACKED = imagenet.DEVKIT_UNPACKED = 4 << 20
+cifar.UNPACKED = 4 << 20
 before, most = status("VmRSS"), int(sys.argv[1])
 resource.setrlimit(resource.RLIMIT_AS, (1024 * (status("VmSize") + most),) * 2)
 resource.setrlimit(resource.RLIMIT_CPU, (600, 600))
@@ -189,8 +183,7 @@ CIFAR_DAMAGED = "a CIFAR archive is damaged or made up"
 def test_undamaged_archives_are_read(reader: Reader, imagenet: dict[str, bytes]) -> None:
     train, test = reader.read("cifar", packed(CIFAR))
     assert train != test
-    assert reader.read("svhn", svhn(True)) == reader.read("svhn", svhn(False)) is not None
-    assert [len(reader.read(kind, imagenet[kind])) for kind in ("train", "test", "devkit")] == [12, 6, 6]
+    assert [len(reader.read(kind, imagenet[kind])) for kind in ("train", "test")] == [12, 6]
 
 
 @many(4000)
@@ -220,56 +213,12 @@ def test_made_up_headers_give_images_or_a_message(reader: Reader, fault: Fault, 
         reader.read("cifar", packed(reheaded(CIFAR, headers)))
 
 
-def svhn(is_packed: bool) -> bytes:
-    file = io.BytesIO()
-    savemat(file, content(2), do_compression=is_packed)
-    return file.getvalue()
-
-
-SVHN = {is_packed: svhn(is_packed) for is_packed in (True, False)}
-MATLAB_DAMAGED = "a MATLAB file is damaged"
-
-
-@many(2500)
-@given(damages)
-def test_a_damaged_packed_matlab_file_gives_the_right_images_or_a_message(
-    reader: Reader, fault: Fault, damages: Damages
-) -> None:
-    with fault(MATLAB_DAMAGED):
-        found = reader.read("svhn", damaged(SVHN[True], damages))
-        assert found in (None, RIGHT.setdefault("svhn", reader.read("svhn", SVHN[True])))
-
-
-@many(2500)
-@given(damages, st.booleans())
-def test_a_damaged_unpacked_matlab_file_gives_images_or_a_message(
-    reader: Reader, fault: Fault, damages: Damages, is_near_the_start: bool
-) -> None:
-    near = [(name, at % 400, until % 400, noise) for name, at, until, noise in damages if name != "cut"]
-    with fault(MATLAB_DAMAGED):
-        reader.read("svhn", damaged(SVHN[False], near if is_near_the_start else damages))
-
-
 @pytest.fixture(scope="module")
 def imagenet(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     folder = tmp_path_factory.mktemp("imagenet")
     tars = make_tars(make_folder(folder / "images"), folder / "tars")
-    names = {"train": TRAIN_TAR, "test": TEST_TAR, "devkit": DEVKIT}
+    names = {"train": TRAIN_TAR, "test": TEST_TAR}
     return {kind: (tars / name).read_bytes() for kind, name in names.items()}
-
-
-@many(2000)
-@given(damages)
-def test_a_damaged_table_of_classes_gives_classes_or_a_message(
-    reader: Reader, fault: Fault, imagenet: dict[str, bytes], damages: Damages
-) -> None:
-    with tarfile.open(fileobj=io.BytesIO(imagenet["devkit"])) as tar:
-        files = {member.name: tar.extractfile(member).read() for member in tar}  # type: ignore[union-attr]
-    files = {name: damaged(file, damages) if name.endswith(CLASS_TABLE) else file for name, file in files.items()}
-    assert [name for name in files if name.endswith(TRUTH)]
-    with fault(MATLAB_DAMAGED):
-        found = reader.read("devkit", packed(tar_of(files)))
-        assert found is None or len(found) == 6
 
 
 @many(4000)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from eps_resnet.experiments import registry
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.files.errors import UserError
 from eps_resnet.files.tensors import digest_of
+from eps_resnet.operations.attest import _made_of_digits
 from eps_resnet.runs import checkpoint
 from tests.conftest import OFTEN, PROJECT, Fault, once, small_registry
 from tests.runs.test_checkpoint import MADE_FROM, saved
@@ -281,7 +283,7 @@ def test_the_checkpoint_loader_ends_with_a_checkpoint_or_a_sentence_whatever_a_f
     @given(files())
     def check(content: bytes) -> None:
         with fault("fuzzed file offered as a checkpoint"):
-            path = tmp_path / name.format(digest_of(content)[: checkpoint.DIGITS])
+            path = tmp_path / name.format(sha256(content).hexdigest()[: checkpoint.DIGITS])
             path.write_bytes(content)
             with contextlib.suppress(UserError):
                 checkpoint.load(tmp_path, MADE_FROM)
@@ -289,3 +291,48 @@ def test_the_checkpoint_loader_ends_with_a_checkpoint_or_a_sentence_whatever_a_f
 
     check()
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before < MEMORY
+
+
+KILLED_WORKER = """
+import os, signal
+from eps_resnet.method.inputs import jpeg
+from eps_resnet.runs import checkpoint
+from eps_resnet import cli
+checkpoint.SECONDS = -1
+left, decoded = int(os.environ["KILL_AT"]), jpeg.decoded
+def decoded_until_then(split, index):
+    global left
+    left -= 1
+    if left == 0:
+        os.kill(os.getpid(), getattr(signal, os.environ["KILL_BY"]))
+    return decoded(split, index)
+jpeg.decoded = decoded_until_then
+cli.main()
+"""
+
+
+def test_a_training_that_lost_an_image_worker_ends_and_goes_on_to_the_same_bytes(tmp_path: Path, fault: Fault) -> None:
+    key, images = "jpeg-14-epsilon_side-6p0-s0", _made_of_digits(tmp_path / "images")
+    probes = registry.load(PROJECT / "config/probes.yaml")
+
+    def trained(folder: Path, kills: list[tuple[str, int]]) -> bytes:
+        fetch(probes, Layout(folder), "jpeg", str(images))
+        options = ["--registry", str(PROJECT / "config/probes.yaml"), "--root", str(folder), "--workers", "2"]
+        for name, at in kills:
+            with fault(f"{name} of an image worker"):
+                process = subprocess.run(
+                    [sys.executable, "-c", KILLED_WORKER, "train", key, *options],
+                    env={**os.environ, "KILL_BY": name, "KILL_AT": str(at)},
+                    capture_output=True,
+                    text=True,
+                    timeout=100,
+                    check=False,
+                )
+                code, words = (1, "was killed (SIGKILL)") if name == "SIGKILL" else (143, "stopped by SIGTERM")
+                assert process.returncode == code, process.stderr
+                assert words in process.stderr.splitlines()[-1]
+        subprocess.run([sys.executable, "-c", OFTEN, "train", key, *options], check=True, capture_output=True)
+        return Layout(folder).run(key).model.read_bytes()
+
+    kills = [("SIGKILL", 1), ("SIGKILL", 16), ("SIGTERM", 20), ("SIGKILL", 20), ("SIGTERM", 5)]
+    assert trained(tmp_path / "a", kills) == trained(tmp_path / "b", [])

@@ -146,7 +146,7 @@ def without_flock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder on a file system that has no locks, and a temporary folder on one that has."""
     (tmp_path / "cluster").mkdir()
     (tmp_path / "tmp").mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+    monkeypatch.setattr(lock, "OWN", tmp_path / "tmp")
     return tmp_path / "cluster"
 
 

@@ -4,7 +4,7 @@ import torch
 
 from eps_resnet.measure.evaluation import agreement_of
 from eps_resnet.method.predict import Predictions
-from eps_resnet.provenance.records import NetworkFacts
+from eps_resnet.provenance.records import EpochFacts
 
 
 def predictions(classes: list[int], closed: list[list[bool]]) -> Predictions:
@@ -13,9 +13,7 @@ def predictions(classes: list[int], closed: list[list[bool]]) -> Predictions:
 
 
 def test_agreement_counts_images_and_the_gates_that_were_not_as_pruning_takes_them_to_be() -> None:
-    facts = NetworkFacts(
-        fingerprint="", epoch=1, epsilon=2.5, settled=True, discarded=[True, False, False, True], flickered=3
-    )
+    facts = EpochFacts(epoch=1, epsilon=2.5, discarded=[True, False, False, True], flickered=3)
     as_taken = [True, False, False, True]
     gated = predictions([1, 2, 3, 4, 5], [as_taken, [False, False, False, True], [False, True, True, True]])
     agreement = agreement_of(gated, predictions([1, 2, 3, 0, 0], [[]]), facts)

@@ -47,7 +47,7 @@ def test_gated_and_pruned_logits_are_equal_when_each_gate_is_as_pruning_takes_it
             block.epsilon = 1e-3
         images = torch.randn(4, 3, 16, 16)
         logits, _ = network(images)
-        assert [block.closed for block in network.blocks] == discarded
+        assert [block.decision.closed for block in network.blocks] == discarded
         assert torch.equal(prune(network, discarded)(images)[0], logits)
 
 
@@ -61,7 +61,7 @@ def test_pruning_an_imagenet_block_keeps_its_projection_and_the_pre_activation_b
                 block.weights[-1].mul_(1e-6)
         images = torch.randn(2, 3, 32, 32, generator=stream(0, "images"))
         logits, _ = network(images)
-        assert [block.closed for block in network.blocks] == discarded
+        assert [block.decision.closed for block in network.blocks] == discarded
         pruned = prune(network, discarded)
         assert torch.equal(pruned(images)[0], logits)
     assert sum(p.numel() for p in pruned.parameters()) == size_of(pruned.architecture, 32).parameters

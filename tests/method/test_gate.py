@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from eps_resnet.method.gate import gated_sum, is_closed
+from eps_resnet.method.gate import decide, gated_sum
 
 FLOATS = st.floats(-10, 10, width=32)
 
@@ -47,9 +47,9 @@ def test_the_gate_equals_the_nested_relus_away_from_their_narrow_ramp(residual: 
 
 def test_one_response_of_one_image_opens_the_gate_for_the_whole_batch() -> None:
     residual = torch.zeros(128, 16, 8, 8)
-    assert is_closed(residual, 2.5)
+    assert decide(residual, 2.5).closed
     residual[77, 3, 5, 1] = -2.6
-    assert not is_closed(residual, 2.5)
+    assert not decide(residual, 2.5).closed
     assert torch.equal(strict_identity(residual, 2.5), residual)
 
 
@@ -58,20 +58,20 @@ def test_a_response_equal_to_epsilon_is_closed_and_the_next_float_is_open(epsilo
     at = torch.tensor([epsilon], dtype=torch.float32)
     beyond = torch.nextafter(at, torch.tensor(math.inf))
     for sign in (1, -1):
-        assert is_closed(sign * at, epsilon)
-        assert not is_closed(sign * beyond, epsilon)
+        assert decide(sign * at, epsilon).closed
+        assert not decide(sign * beyond, epsilon).closed
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_nan_and_infinity_leave_the_gate_open(value: float) -> None:
     residual = torch.zeros(2, 3, 4, 4)
     residual[1, 2, 3, 3] = value
-    assert not is_closed(residual, 2.5)
+    assert not decide(residual, 2.5).closed
 
 
 @pytest.mark.parametrize("shape", [(0, 16, 8, 8), (4, 0, 8, 8)])
 def test_a_residual_without_elements_is_closed(shape: tuple[int, ...]) -> None:
-    assert is_closed(torch.empty(shape), 2.5)
+    assert decide(torch.empty(shape), 2.5).closed
     assert strict_identity(torch.empty(shape), 2.5).shape == shape
 
 
@@ -79,14 +79,14 @@ def test_a_residual_without_elements_is_closed(shape: tuple[int, ...]) -> None:
 def test_half_precision_is_compared_in_float32(dtype: torch.dtype) -> None:
     response = torch.tensor([2.3], dtype=dtype)  # rounds to another number than float32's 2.3
     assert float(response) != float(torch.tensor(2.3))
-    assert is_closed(response, 2.3) == (float(response) <= float(torch.tensor(2.3)))
+    assert decide(response, 2.3).closed == (float(response) <= float(torch.tensor(2.3)))
 
 
 @given(tensors())
 def test_memory_layout_does_not_change_the_decision(residual: Tensor) -> None:
     batch = residual.reshape(1, -1, 1, 1).expand(2, -1, 3, 3).contiguous()
     channels_last = batch.contiguous(memory_format=torch.channels_last)
-    assert is_closed(batch, 2.5) == is_closed(channels_last, 2.5)
+    assert decide(batch, 2.5).closed == decide(channels_last, 2.5).closed
 
 
 def test_no_gradient_passes_through_a_closed_gate() -> None:

@@ -23,10 +23,10 @@ def test_a_late_decision_gives_the_same_sum_gradient_and_state(responses: list[f
     for gated in (gated_sum, masked_sum):
         shortcut = torch.arange(8.0).reshape(4, 1, 1, 2).requires_grad_()
         residual = torch.tensor(responses).repeat_interleave(2).reshape(4, 1, 1, 2).requires_grad_()
-        total, closed = gated(shortcut, residual, 2.5, slices)
+        total, gate = gated(shortcut, residual, 2.5, slices)
         total.sum().backward()
         gradient = torch.zeros_like(residual) if residual.grad is None else residual.grad
-        results.append((total.detach(), bool(closed), shortcut.grad, gradient))
+        results.append((total.detach(), bool(gate.closed), float(gate.response), shortcut.grad, gradient))
     for now, late in zip(*results, strict=True):
         torch.testing.assert_close(torch.as_tensor(now), torch.as_tensor(late), rtol=0, atol=0, equal_nan=True)
 
@@ -41,7 +41,7 @@ def trained(
     for _ in range(4):
         training.network.expect_closed(expected)
         train_step(training, torch.randn(16, 1, 8, 8, generator=draw), torch.arange(16) % 10, 0.1)
-        gates.append(training.network.read_gates())
+        gates.append([gate.closed for gate in training.network.read_gates()])
     return training, gates
 
 
@@ -80,7 +80,7 @@ def test_a_step_reads_all_decisions_at_once(experiments: Registry, monkeypatch: 
     monkeypatch.setattr(torch.Tensor, "__float__", None)
     train_step(training, *batch(), 0.1)
     training.network.read_gates()
-    assert set(reads) == {6}
+    assert set(reads) == {12}  # of six gates the decision and the largest response
 
 
 def test_in_bfloat16_batch_norm_gates_and_loss_stay_in_float32(experiments: Registry) -> None:
@@ -109,6 +109,7 @@ def test_a_compiled_network_trains_what_the_plain_one_does(
         training.network.train()
         for _ in range(2):
             train_step(training, torch.linspace(-1, 1, 16 * 64).reshape(16, 1, 8, 8), torch.arange(16) % 10, 0.1)
-    assert plain.network.read_gates() == compiled.network.read_gates()
+    gates, others = plain.network.read_gates(), compiled.network.read_gates()
+    assert [gate.closed for gate in gates] == [gate.closed for gate in others]
     for name, tensor in plain.network.state_dict().items():
         torch.testing.assert_close(tensor, compiled.network.state_dict()[name], msg=name)

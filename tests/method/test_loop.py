@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from eps_resnet.experiments.registry import Registry
-from eps_resnet.method.loop import train_epoch, train_step
+from eps_resnet.method.history import Epoch, Gates
+from eps_resnet.method.loop import keep_snapshots, train_epoch, train_step
 from tests.method.trainings import batch, batches_of, new_training
 
 
@@ -22,7 +23,7 @@ def test_weights_behind_a_closed_gate_follow_decay_and_momentum_exactly(experime
     scale_buffer = training.optimizer.state[blocks[2].norms[1].weight]["momentum_buffer"].clone()
     for _ in range(5):
         train_step(training, inputs, labels, rate)
-        assert all(block.closed for block in blocks)
+        assert all(block.decision.closed for block in blocks)
         for i, block in enumerate(blocks):
             for j, weight in enumerate(block.weights):
                 expected_buffer = momentum * buffers[i][j] + decay * weights[i][j]
@@ -89,6 +90,35 @@ def test_the_side_heads_loss_counts_a_tenth(experiments: Registry) -> None:
     before = head.linear.bias.detach().clone()
     train_step(training, inputs, labels, 0.5)
     torch.testing.assert_close(before - head.linear.bias, 0.5 * expected)
+
+
+def gates_of(flickered: int) -> Gates:
+    return Gates(
+        closed=(1,) * flickered + (2,) * (6 - flickered), least_responses=(1.0,) * 6, window=2, closed_mean=3.0
+    )
+
+
+@pytest.mark.parametrize(
+    ("epochs", "settled", "latest"),
+    [  # rate and flickering gates of each epoch
+        ([(0.1, 0), (0.01, 2), (0.01, 1), (0.01, 3)], 3, 4),
+        ([(0.1, 0), (0.01, 1), (0.01, 1), (0.1, 0)], 3, 3),
+        ([(0.01, 0), (0.001, 4), (0.1, 0)], 2, 2),
+        ([(0.1, 5), (0.1, 0), (0.1, 6)], 2, 3),
+    ],
+)
+def test_the_settled_network_has_the_fewest_flickering_gates_at_the_lowest_rate_and_the_latest_is_kept_too(
+    experiments: Registry, epochs: list[tuple[float, int]], settled: int, latest: int
+) -> None:
+    training = new_training(experiments, 2.5)
+    for number, (rate, flickered) in enumerate(epochs, start=1):
+        torch.nn.init.constant_(training.network.head.linear.bias, number)
+        record = Epoch(number, rate, 2.5, 1.0, 0.5, 0.5, 6 - flickered, flickered, 3.0)
+        keep_snapshots(training, record, gates_of(flickered))
+    assert (training.settled.epoch, training.latest.epoch) == (settled, latest)
+    assert training.settled.weights["head.linear.bias"][0] == settled
+    assert training.latest.weights["head.linear.bias"][0] == latest
+    assert bool(training.latest_weights()) == (settled != latest)
 
 
 def test_the_settled_network_is_that_of_the_latest_epoch_at_the_lowest_rate(experiments: Registry) -> None:

@@ -147,4 +147,4 @@ def test_with_the_papers_gaussian_every_gate_is_closed_at_the_first_step(experim
         network.set_epsilon(2.5)
         initialise(network, scheme, stream(0, "weights"))
         network(images)
-        assert all(block.closed for block in network.blocks) == expected
+        assert all(block.decision.closed for block in network.blocks) == expected

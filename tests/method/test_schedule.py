@@ -76,6 +76,62 @@ def test_the_reference_codes_rule_restarts_on_the_running_average(experiments: R
     assert schedule.restarted_after == 2
 
 
+def restarts(experiments: Registry, trace: list[list[int]]) -> list[int]:
+    """The epochs after which the running average restarts the rate; the trace has the closed gates of each step."""
+    recipe = experiments.datasets["cifar10"].recipe.model_copy(update={"restart_on": "running_average"})
+    schedule, found = RateSchedule.of(recipe, GATED), []
+    for epoch, closed in enumerate(trace, start=1):
+        before = schedule.restarted_after
+        schedule.observe_epoch(epoch, 0, closed)
+        found += [epoch] if schedule.restarted_after != before else []
+    return found
+
+
+@given(st.integers(1, 5000), st.integers(0, 50))
+def test_by_the_running_average_a_clean_loss_restarts_the_rate_whatever_the_length_of_an_epoch(
+    experiments: Registry, steps: int, closed: int
+) -> None:
+    open_until = steps * 6 // 10  # within the first 65 % of the epoch
+    trace = (
+        [[closed] * steps] * 3
+        + [[closed] * open_until + [closed + 1] * (steps - open_until)]
+        + [[closed + 1] * steps] * 3
+    )
+    assert restarts(experiments, trace) == ([1, 4] if closed else [4])
+
+
+@pytest.mark.parametrize("steps", [78, 390])
+def test_by_the_running_average_flicker_that_grows_over_two_epochs_restarts_nothing(
+    experiments: Registry, steps: int
+) -> None:
+    half, all_of = [0, 1] * (steps // 2), [1] * steps
+    assert restarts(experiments, [[0] * steps, half, all_of, all_of]) == []
+    assert restarts(experiments, [[0] * steps, all_of]) == [2]  # at once, it does
+
+
+@pytest.mark.parametrize("steps", [78, 390])
+def test_by_the_running_average_a_spike_of_one_epoch_restarts_the_rate_and_its_end_does_not(
+    experiments: Registry, steps: int
+) -> None:
+    assert restarts(experiments, [[5] * steps, [8] * steps, [5] * steps, [5] * steps]) == [1, 2]
+
+
+def test_the_running_average_of_390_steps_forgets_as_the_reference_codes_does(experiments: Registry) -> None:
+    recipe = experiments.datasets["cifar10"].recipe.model_copy(update={"restart_on": "running_average"})
+    schedule, average = RateSchedule.of(recipe, GATED), 0.0
+    closed = [step % 7 for step in range(390)]
+    for count in closed:
+        average = 0.95 * average + 0.05 * count
+    schedule.observe_epoch(1, 0, closed)
+    assert schedule.running_average == pytest.approx(average, rel=1e-12)
+
+
+def test_the_first_epoch_has_a_rate_of_its_own_where_the_recipe_says_so(experiments: Registry) -> None:
+    recipe = experiments.datasets["cifar10"].recipe.model_copy(update={"first_rate": 0.01})
+    schedule = RateSchedule.of(recipe, Run(dataset="cifar10", depth=110, method="standard"))
+    assert [schedule.rate(epoch) for epoch in (1, 2, 83)] == [0.01, 0.1, 0.01]
+
+
 def test_the_reference_codes_late_rate_holds_from_its_epoch_before_and_after_a_restart(experiments: Registry) -> None:
     late = LateRate(rate=2e-4, epoch=300, adaptive_epoch=150)
     recipe = experiments.datasets["cifar10"].recipe.model_copy(update={"late_rate": late})

@@ -124,7 +124,7 @@ REFUSED: dict[str, tuple[str, tuple[str, str], str]] = {
     "a comparison of the gate": (
         "method/gate.py",
         ("(residual)) <= float", "(residual)) < float"),
-        "is_closed (eps_resnet/method/gate.py",
+        "decide (eps_resnet/method/gate.py",
     ),
     "a default": ("method/state.py", ("epsilon: float = 0.0", "epsilon: float = 1.0"), "Settled.epsilon"),
     "a constant": ("method/schedule.py", ("RUNNING_DECAY = 0.95", "RUNNING_DECAY = 0.9"), "RUNNING_DECAY"),

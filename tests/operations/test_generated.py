@@ -5,7 +5,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
@@ -121,14 +120,20 @@ def make_setup(folder: Path, python: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 
-def test_an_install_that_matches_the_lock_file_is_not_repeated(tmp_path: Path) -> None:
+@pytest.mark.parametrize("when", [0, 4_000_000_000])  # older than the lock file, as after a checkout; newer
+def test_an_install_is_repeated_if_it_does_not_match_the_lock_file_whatever_their_times(
+    tmp_path: Path, when: int
+) -> None:
     (tmp_path / ".venv").mkdir()
     content = Path("requirements.lock").read_bytes() + Path("pyproject.toml").read_bytes()
     (tmp_path / ".venv/installed").write_text(f"{hashlib.sha256(content).hexdigest()}  -\n")
-    os.utime(tmp_path / ".venv/installed", (0, 0))  # older than the lock file, as after a checkout
-    process = make_setup(tmp_path, sys.executable)
+    os.utime(tmp_path / ".venv/installed", (when, when))
+    process = make_setup(tmp_path, "/bin/false")
     assert process.returncode == 0, process.stderr
     assert "Installing" not in process.stdout
+    (tmp_path / ".venv/installed").write_text("0  -\n")
+    os.utime(tmp_path / ".venv/installed", (when, when))
+    assert "Python 3.11 is needed" in make_setup(tmp_path, "/bin/false").stdout
 
 
 def test_another_python_is_refused_with_a_sentence(tmp_path: Path) -> None:

@@ -237,17 +237,17 @@ def test_a_measured_speed_replaces_the_assumed_one_and_the_plan_says_so(experime
     assert plan.plan([experiments.experiment(key, Layout(tmp_path))], timings)[0].speed == "assumed"
 
 
-@pytest.mark.parametrize("fact", ["processor", "gpu", "torch", "threads"])
+@pytest.mark.parametrize("fact", ["device", "processor", "torch", "threads"])
 def test_timings_of_another_machine_are_ignored_and_the_plan_says_why(
     experiments: Registry, tmp_path: Path, fact: str
 ) -> None:
     layout, key = Layout(tmp_path), "digits-20-standard-s0"
     timings = {"digits-20-standard": _timing(experiments, key, 1.0)}
-    document = {"machine": speed.machine(), "networks": {name: asdict(timing) for name, timing in timings.items()}}
+    document = {"machine": speed.here(), "networks": {name: asdict(timing) for name, timing in timings.items()}}
     write_json(layout.speed, document)
     found, ignored = speed.read_timings(layout)
     assert (found["digits-20-standard"].seconds, ignored) == (1.0, None)
-    write_json(layout.speed, {**document, "machine": {**speed.machine(), fact: "another"}})
+    write_json(layout.speed, {**document, "machine": {**speed.here(), fact: "another"}})
     found, ignored = speed.read_timings(layout)
     assert found == {}
     assert ignored is not None

@@ -6,6 +6,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,6 @@ import torch
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.experiments.registry import Registry
 from eps_resnet.files.errors import UserError
-from eps_resnet.files.tensors import digest_of
 from eps_resnet.provenance.fingerprints import training_fingerprint, training_parts
 from eps_resnet.runs import checkpoint
 from eps_resnet.runs.train import train
@@ -82,7 +82,7 @@ def test_a_checkpoint_of_another_training_is_refused_and_the_difference_named(tm
 def planted(folder: Path, content: bytes) -> Path:
     """A file with the name that a checkpoint of that content would have."""
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"epoch-00001-step-000000011-{digest_of(content)[: checkpoint.DIGITS]}.safetensors"
+    path = folder / f"epoch-00001-step-000000011-{sha256(content).hexdigest()[: checkpoint.DIGITS]}.safetensors"
     path.write_bytes(content)
     return path
 

@@ -21,7 +21,7 @@ def checked(question, *details):
     except UserError as error:
         raise WorkflowError(str(error)) from None
     except OSError as error:
-        raise WorkflowError(explained(error))
+        raise WorkflowError(explained(error)) from None
 
 
 eps = checked(steps.Workflow.of, config, workflow.config_settings.config_args)
@@ -32,6 +32,18 @@ wildcard_constraints:
     run="|".join(eps.registry.runs),
     dataset="|".join(eps.registry.datasets),
     figure="|".join(eps.registry.figures),
+
+
+def awaited(step):
+    """What must be made before a step. One that is not current is due, whatever times files have.
+
+    Snakemake's own ways to be told so were tried. An input that is newer: it passes over outputs whose time is 0, or
+    yet to come. Parameters: a clone has no former ones. --forcerun: it makes what is named a target. So it is told as it
+    tells itself which incomplete files are due.
+    """
+    if workflow.is_main_process and not step.is_current:
+        workflow.dag.forcefiles.update(map(str, step.outputs))
+    return step.awaits
 
 
 def refuse():
@@ -54,4 +66,4 @@ if workflow.is_main_process:
         workflow.output_settings.dryrun or steps.LOOKING & set(sys.argv)
     ):
         checked(working_folder.claim)
-    checked(eps.write_fingerprint_files)
+    checked(eps.look)

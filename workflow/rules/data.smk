@@ -5,7 +5,7 @@ localrules:
 # The manifest is git's: update() gives it back where fetching fails.
 rule fetch:
     input:
-        fingerprint=layout.fingerprint("fetch", "{dataset}"),
+        lambda w: awaited(eps.fetching(w.dataset)),
     output:
         store=layout.store("{dataset}"),
         manifest=update(str(layout.data_manifest("{dataset}"))),

@@ -1,6 +1,6 @@
 rule prune:
     input:
-        unpack(lambda w: eps.prune_inputs(w.run)),
+        lambda w: awaited(eps.pruning(w.run)),
     output:
         layout.run("{run}").pruned,
     log:
@@ -22,7 +22,7 @@ rule prune:
 
 rule evaluate:
     input:
-        unpack(lambda w: eps.evaluate_inputs(w.run)),
+        lambda w: awaited(eps.evaluation(w.run)),
     output:
         report(
             update(str(layout.run("{run}").metrics)),

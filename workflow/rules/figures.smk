@@ -4,7 +4,7 @@ localrules:
 
 rule figure:
     input:
-        unpack(lambda w: eps.figure_inputs(w.figure)),
+        lambda w: awaited(eps.drawing(w.figure)),
     output:
         csv=report(
             layout.tables("{figure}") / "table.csv",

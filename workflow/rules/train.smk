@@ -6,7 +6,7 @@
 # the training would end at once, the job with it, and the training would be killed while it saves.
 rule train:
     input:
-        unpack(lambda w: eps.train_inputs(w.run)),
+        lambda w: awaited(eps.training(w.run)),
     output:
         model=update(str(layout.run("{run}").model)),
         history=update(str(layout.run("{run}").history)),

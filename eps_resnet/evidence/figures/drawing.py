@@ -26,7 +26,8 @@ STYLES: dict[str, dict[str, Any]] = {
 }
 PAPER: dict[str, Any] = {"linestyle": ":", "linewidth": 1, "markerfacecolor": "white", "markersize": 5}
 BLOCK = re.compile(r"^(\d*)([-+#~=_.)]|`(?=``))")  # what would begin a list, a heading or a block of code in Markdown
-TEXTS = ("run", "method", "state", "kept_per_stage", "pattern", "published_pattern")  # columns of tables
+OTHER_LINES = ("--", "-.", ":")  # of a method's curves after its first
+TEXTS = ("run", "method", "variant", "state", "kept_per_stage", "pattern", "published_pattern")  # columns of tables
 QUIET = "#595959"  # text beside the data
 plt.rcParams.update(
     {
@@ -103,27 +104,33 @@ def _grow(drawing: Drawing, inches: float) -> None:
 def curves(
     axes: Axes, rows: pd.DataFrame, y: str, is_error: bool = False, joined: bool = True, only: Method | None = None
 ) -> None:
-    """One curve per method and weight decay: the mean over seeds of `y` (a fraction, drawn in %) at each `position`.
+    """One curve per method, decay and variant: the mean over seeds of `y` (a fraction, drawn in %) at each `position`.
 
     With bars for the 95 % interval (results.over_seeds) and a dot for each of several seeds. Says so where no run is
-    done. Where decays differ, each curve tells its own, and a method's other decays than its first are dashed. `only`:
-    the one method to draw.
+    done. Where decays or variants differ, each curve tells its own, and a method's others than its first are dashed.
+    `only`: the one method to draw.
     """
     done = rows[(rows["state"] == "done") & (rows["method"].eq(only) if only else True)]
     if done[y].isna().all():
         say_not_run(axes)
         return
-    first = dict(rows.groupby("method")["weight_decay"].first())
+    rows = rows.assign(variant=rows["variant"].fillna(""))
+    first = {method: (row["weight_decay"], row["variant"]) for method, row in rows.groupby("method").first().iterrows()}
     differ = rows["weight_decay"].nunique() > 1
     methods = [method for method in STYLES if method in set(done["method"])]
-    for (method, decay), group in done.groupby(["method", "weight_decay"], sort=False):
+    others: dict[str, int] = {}
+    groups = done.assign(variant=done["variant"].fillna("")).groupby(["method", "weight_decay", "variant"], sort=False)
+    for (method, decay, variant), group in groups:
         points = over_seeds(group, ["position"], y, is_error)
         style = dict(STYLES[str(method)])
-        is_other = decay != first[method]
+        is_other = (decay, variant) != first[method]
         if differ:
             style["label"] = f"{style['label']}, decay {decay:g}"
+        if variant:
+            style["label"] = f"{style['label']}, {variant}"
         if is_other:
-            style |= {"linestyle": "--", "alpha": 0.55}
+            others[str(method)] = others.get(str(method), -1) + 1
+            style |= {"linestyle": OTHER_LINES[others[str(method)] % len(OTHER_LINES)], "alpha": 0.55}
         if not joined:
             style["linestyle"] = "none"
         # Curves are moved apart a little, so that equal values stay visible.

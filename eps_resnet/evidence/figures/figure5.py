@@ -10,14 +10,14 @@ from eps_resnet.evidence.figures import drawing, results
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.experiments.registry import Registry
 from eps_resnet.files.atomic import read_json
-from eps_resnet.method.history import MOST_EPOCHS, PERCENTILES, read_blocks
+from eps_resnet.method.history import MOST_ROWS, PERCENTILES, read_blocks
 
 TITLE = "weights of a block that collapses"
 CAPTION = [
     "Percentiles of all convolution weights of one block. The block is, of those that pruning removes, the one "
     "discarded for good (never open again in a recorded epoch) nearest to the middle of the training, so that both its "
     "life and its decay are seen; of several the one nearest to the output. The first run that is done is drawn. Of "
-    f"trainings of more than {MOST_EPOCHS} epochs only every n-th epoch is recorded, about {MOST_EPOCHS} in all.",
+    f"trainings of more than {MOST_ROWS:,} blocks times epochs only every n-th epoch is recorded.",
     "The paper's Figure 5 prints no numbers for its block, so there is nothing of it to compare.",
 ]
 NOTES = ["Blocks are counted from the input, from 1. Ranges: lowest to highest weight of the block after that epoch."]

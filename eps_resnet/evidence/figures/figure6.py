@@ -40,7 +40,7 @@ def _best_baseline_error(rows: pd.DataFrame) -> pd.Series[float]:
     The lower by test error, which favours the baselines: the gated network is compared with the better one.
     """
     is_gated = rows["method"] == "epsilon_side"
-    means = rows[~is_gated].groupby(["depth", "method", "weight_decay"])["error_pruned"].mean()
+    means = rows[~is_gated].groupby(results.ARM, dropna=False)["error_pruned"].mean()
     best = means.groupby("depth").min()
     return rows["depth"].map(best).where(is_gated).astype(float)
 

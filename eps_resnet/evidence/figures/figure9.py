@@ -13,9 +13,21 @@ from eps_resnet.files.atomic import read_json
 from eps_resnet.method.history import read_history
 
 TITLE = "discarded blocks against epoch"
-CAPTION = ["A curve of ours is a mean over seeds, the band about it Student's 95 % interval (from three seeds on)."]
+CAPTION = [
+    "A curve of ours is a mean over seeds, the band Student's 95 % interval (from three seeds on). The thin one is the "
+    "mean number of closed gates in an epoch, flicker included, as the reference code's running average is, which the "
+    "paper's curve shows."
+]
 NOTES = ["Without published epochs the table shows every tenth; table.csv has all."]
-COLUMNS = ["epoch", "discarded", "blocks", "discarded_ratio", "published_ratio", "published_uncertainty"]
+COLUMNS = [
+    "epoch",
+    "discarded",
+    "blocks",
+    "discarded_ratio",
+    "closed_ratio",
+    "published_ratio",
+    "published_uncertainty",
+]
 EVERY = 10
 MEANS: dict[str, str] = {}
 
@@ -40,8 +52,9 @@ def table(registry: Registry, layout: Layout, name: str) -> pd.DataFrame:
 
 def _measured(layout: Layout, key: str) -> pd.DataFrame:
     blocks = sum(read_json(layout.run(key).metrics)["blocks"])
-    history = read_history(layout.run(key).history)[["epoch", "discarded"]]
-    return history.assign(blocks=blocks, discarded_ratio=history["discarded"] / blocks)
+    history = read_history(layout.run(key).history)[["epoch", "discarded", "closed_mean"]]
+    shares = {"discarded_ratio": history["discarded"] / blocks, "closed_ratio": history["closed_mean"] / blocks}
+    return history.assign(blocks=blocks, **shares)
 
 
 def readable(rows: pd.DataFrame) -> pd.DataFrame:
@@ -52,6 +65,7 @@ def readable(rows: pd.DataFrame) -> pd.DataFrame:
     view = results.readable_runs(shown)
     view["epoch"] = shown["epoch"].map(lambda epoch: results.NOTHING if pd.isna(epoch) else f"{epoch:.0f}")
     view["discarded"] = results.counts(shown)
+    view["closed, mean"] = results.percents(shown, "closed_ratio")
     view["published share"] = results.percents(shown, "published_ratio")
     view["±"] = results.percents(shown, "published_uncertainty")
     return view
@@ -74,6 +88,10 @@ def draw(rows: pd.DataFrame) -> Drawing:
             points["epoch"], 100 * points["low"], 100 * points["high"], color=style["color"], alpha=0.25, linewidth=0
         )
         axes.plot(points["epoch"], 100 * points["mean"], color=style["color"], linewidth=1.5, label=label)
+    closed = results.over_seeds(rows, ["depth", "epsilon", "epoch"], "closed_ratio")
+    for (depth, epsilon), points in closed.groupby(["depth", "epsilon"]):
+        label = f"closed gates, depth {depth}, ε {epsilon:g}"
+        axes.plot(points["epoch"], 100 * points["mean"], color=style["color"], linewidth=0.6, alpha=0.7, label=label)
     if curves.empty:
         drawing.say_not_run(axes)
     axes.set_xlabel("epoch")

@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from eps_resnet.evidence.figures.results import ARM
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.experiments.registry import Registry
 from eps_resnet.files.atomic import read_json
@@ -75,5 +76,5 @@ def remarks_of(registry: Registry, layout: Layout, name: str, table: pd.DataFram
 def _seeds(done: pd.DataFrame) -> str:
     if done.empty:
         return "none"
-    sizes = done.groupby(["depth", "method", "weight_decay", "epsilon"], dropna=False)["seed"].nunique()
+    sizes = done.groupby(ARM, dropna=False)["seed"].nunique()
     return str(sizes.min()) if sizes.min() == sizes.max() else f"{sizes.min()} to {sizes.max()}"

@@ -20,13 +20,15 @@ RATIO_FIGURES = ("6e", "6f", "6g", "6h")
 SIZE_FIGURES = ("7a", "7b", "7d")  # 7c repeats 7b: its bars are no SVHN sizes
 SENSITIVITY_ERROR, SENSITIVITY_RATIO = ("8a",), ("8b",)
 NOTHING = "–"
-RUN = ["run", "depth", "method", "epsilon", "weight_decay", "seed", "state"]
+RUN = ["run", "depth", "method", "epsilon", "weight_decay", "variant", "seed", "state"]
+ARM = ["depth", "method", "epsilon", "weight_decay", "variant"]  # what runs that differ in their seed alone share
 MEASURED = [
     *("epoch", "settled", "test_images"),
     *("error_pruned", "error_low", "error_high", "error_pruned_top5", "error_gated", "error_final", "error_best"),
+    *("epoch_latest", "error_latest", "discarded_latest"),
     *("agreement", "flickered_in_training", "flickered_in_evaluation"),
     *("blocks", "discarded", "discarded_final", "discarded_ratio", "kept_per_stage"),
-    *("size_mib_before", "size_mib_by_block_ratio", "size_mib", "parameters"),
+    *("size_mib_before", "size_mib_by_block_ratio", "size_mib", "parameters", "multiply_adds"),
 ]
 
 
@@ -61,6 +63,7 @@ def runs_table(registry: Registry, layout: Layout, name: str) -> pd.DataFrame:
                 "method": run.method,
                 "epsilon": run.epsilon,
                 "weight_decay": recipe_of(registry, run).weight_decay,
+                "variant": registry.datasets[run.dataset].variant_title(run),
                 "seed": run.seed,
                 "state": "done" if is_done else "not run",
                 **(_measured(read_json(layout.run(key).metrics)) if is_done else dict.fromkeys(MEASURED)),
@@ -83,6 +86,9 @@ def _measured(metrics: dict[str, Any]) -> dict[str, Any]:
         "error_gated": error["gated"],
         "error_final": error["final"],
         "error_best": error["best"],
+        "epoch_latest": metrics["latest"]["epoch"],
+        "error_latest": metrics["latest"]["pruned"],
+        "discarded_latest": metrics["latest"]["discarded"],
         "agreement": agreement["equal"] / agreement["images"],
         "flickered_in_training": agreement["flickered_in_training"],
         "flickered_in_evaluation": agreement["kept_gates_that_closed"] + agreement["discarded_gates_that_opened"],
@@ -95,6 +101,7 @@ def _measured(metrics: dict[str, Any]) -> dict[str, Any]:
         "size_mib_by_block_ratio": metrics["compression"]["size_mib_by_block_ratio"],
         "size_mib": metrics["after"]["size_mib"],
         "parameters": metrics["after"]["parameters"],
+        "multiply_adds": metrics["after"]["multiply_adds"],
     }
     assert list(measured) == MEASURED
     return measured
@@ -146,9 +153,9 @@ def along_depth(rows: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
 
 
 def readable_runs(rows: pd.DataFrame) -> pd.DataFrame:
-    """The columns that name a run, as text: run, depth, method, epsilon, decay and state."""
+    """The columns that name a run, as text: run, depth, method, epsilon, decay, state, and variant if there are any."""
     epsilon = rows["epsilon"].map(lambda value: "–" if pd.isna(value) else f"{value:g}")
-    return pd.DataFrame(
+    view = pd.DataFrame(
         {
             "run": rows["run"],
             "depth": rows["depth"].astype(str),
@@ -157,6 +164,9 @@ def readable_runs(rows: pd.DataFrame) -> pd.DataFrame:
             "state": rows["state"],
         }
     )
+    if rows["variant"].notna().any():
+        view.insert(4, "variant", rows["variant"].fillna(NOTHING))
+    return view
 
 
 def readable_errors(rows: pd.DataFrame) -> pd.DataFrame:
@@ -167,6 +177,7 @@ def readable_errors(rows: pd.DataFrame) -> pd.DataFrame:
     view["gated"] = percents(rows, "error_gated")
     view["final"] = percents(rows, "error_final")
     view["best"] = percents(rows, "error_best")
+    view["latest"] = percents(rows, "error_latest")
     view["published"] = percents(rows, "published_error")
     view["discarded"] = counts(rows)
     view["kept per stage"] = rows["kept_per_stage"].fillna(NOTHING)
@@ -183,13 +194,14 @@ def readable_means(rows: pd.DataFrame, means: dict[str, str]) -> pd.DataFrame:
     `means`: the columns, and what they are called; of SCATTERED ones the median and the range. Published numbers have
     no interval. Empty where no configuration has two finished seeds: a mean of one is in the rows of the runs.
     """
-    by = [column for column in ("depth", "method", "epsilon", "weight_decay", "stage") if column in rows]
+    by = [column for column in (*ARM, "stage") if column in rows]
+    named = readable_runs(rows).drop(columns=["run", "state"])
     lines = []
     for _, group in rows.groupby(by, sort=False, dropna=False):
         done = group[group["state"] == "done"]
         lines.append(
             {
-                **readable_runs(group.head(1)).drop(columns=["run", "state"]).iloc[0],
+                **named.loc[group.index[0]],
                 "method": group["method"].iloc[0],
                 **({"stage": str(group["stage"].iloc[0])} if "stage" in by else {}),
                 "seeds": f"{done['seed'].nunique()} of {group['seed'].nunique()}",
@@ -232,10 +244,11 @@ BARS = (
     "The latter is about seeds, on the same test images. Dots: single seeds."
 )
 COLUMNS = (
-    "Errors are those of the settled epoch: of the pruned network, with its binomial interval, and of the gated one; "
-    "beside them the gated network's error in the last epoch (final) and the lowest of all tested epochs (best, which "
-    "has looked at the test images). Flickered: gates neither open nor closed throughout the last batches of that "
-    "epoch, and gates that were not as pruning takes them to be in some test batch."
+    "Errors are those of the reported epoch (at the lowest rate, and with the fewest flickering gates there): of the "
+    "pruned network, with its binomial interval, and of the gated one. Final: the gated network in the last epoch. "
+    "Best: the lowest of all tested epochs; it has looked at the test images. Latest: the pruned network of the last "
+    "epoch at the lowest rate. Flickered: gates neither open nor closed throughout the last batches of the epoch, and "
+    "gates that were not as pruning takes them to be in some test batch."
 )
 
 

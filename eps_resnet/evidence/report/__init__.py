@@ -122,10 +122,8 @@ def _overview(registry: Registry, states: Mapping[str, str], comparisons: list[C
     for name, data in registry.datasets.items():
         own = [states[key] for key, run in registry.runs.items() if run.dataset == name]
         found = Counter(comparison.verdict for comparison in comparisons if comparison.dataset == name)
-        paper = data.is_papers
-        rows.append(
-            {"title": data.title, "paper": paper, "runs": len(own), "done": own.count("done"), "verdicts": found}
-        )
+        done = {"runs": len(own), "done": own.count("done")}
+        rows.append({"title": data.title, "paper": data.is_papers, **done, "verdicts": found})
     return rows
 
 

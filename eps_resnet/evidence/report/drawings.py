@@ -11,6 +11,8 @@ from eps_resnet.experiments.layout import Layout
 from eps_resnet.experiments.registry import Registry
 from eps_resnet.files.atomic import read_json
 
+DATA_URI = "data:image/svg+xml;base64,"
+
 
 @dataclass(frozen=True)
 class Drawing:
@@ -51,17 +53,13 @@ def _drawing(registry: Registry, layout: Layout, name: str) -> Drawing:
         dataset=dataset,
         # As an image: whatever the file holds, it runs no script, loads nothing, and its ids are its own. It cannot
         # follow the page into the dark, so it lies on white.
-        image=_data_uri(image.read_bytes()) if image.exists() else None,
+        image=DATA_URI + base64.b64encode(image.read_bytes()).decode() if image.exists() else None,
         current=_is_current(registry, layout, name),
         table=table,
         notes=notes,
         files=tuple(f"{name}/{path.name}" for path in layout.figure_files(name) if path.exists()),
         runs=runs,
     )
-
-
-def _data_uri(image: bytes) -> str:
-    return "data:image/svg+xml;base64," + base64.b64encode(image).decode()
 
 
 def _is_current(registry: Registry, layout: Layout, name: str) -> bool:

@@ -10,8 +10,9 @@ from torch import Tensor
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as vision
 
-from eps_resnet.data.decode import cores, decoded, in_workers
+from eps_resnet.data.decode import cores, decoded
 from eps_resnet.data.listing import load
+from eps_resnet.data.workers import in_workers
 from eps_resnet.experiments.experiment import Experiment
 from eps_resnet.experiments.models import AreaCrop, Augmentation
 from eps_resnet.files.errors import UserError

@@ -1,14 +1,17 @@
 """The residual block with its gate, basic and bottleneck, and the skip that is left where a block was cut out."""
 
+import math
 from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from eps_resnet.method.gate import gated_sum, masked_sum
+from eps_resnet.method.gate import Decision, gated_sum, masked_sum
 from eps_resnet.method.networks.architecture import Architecture
 from eps_resnet.method.networks.layers import BatchNorm, Conv, PoolAndPad
+
+OPEN, LEFT_OUT = Decision(False, math.nan), Decision(True, math.nan)  # of a block without gate; of one not computed
 
 
 class Skip(nn.Module):
@@ -49,7 +52,7 @@ class Block(Skip):
         super().__init__(architecture, stage, index)
         self.epsilon = 0.0 if architecture.gated else None  # the threshold, which the schedule sets; None: no gate
         self.gate_scope, self.slices = architecture.gate_scope, architecture.slices
-        self.closed: bool | Tensor = False  # the decision for the latest mini-batch; of several slices, whether all
+        self.decision = OPEN  # of the latest mini-batch
         self.certified = self.discarded = self.late = self.expected_closed = False
         shapes, channels = architecture.residual(stage, index), architecture.norms(stage, index)
         self.convs = nn.ModuleList(Conv(shape, architecture.stride_padding) for shape in shapes)
@@ -74,7 +77,7 @@ class Block(Skip):
         x = self.enter(x)
         shortcut = self.shortcut(x)
         if self.certified if self.training else self.discarded:
-            self.closed = True
+            self.decision = LEFT_OUT
             return cast(Tensor, shortcut)
         if self.epsilon is None:
             return cast(Tensor, shortcut + self.residual(x))
@@ -83,7 +86,7 @@ class Block(Skip):
         gated = masked_sum if self.late else gated_sum
         if self.expected_closed and self.training:
             with torch.no_grad():
-                _, self.closed = gated(shortcut, self.residual(x), self.epsilon, slices, everywhere)
+                _, self.decision = gated(shortcut, self.residual(x), self.epsilon, slices, everywhere)
             return cast(Tensor, shortcut)
-        result, self.closed = gated(shortcut, self.residual(x), self.epsilon, slices, everywhere)
+        result, self.decision = gated(shortcut, self.residual(x), self.epsilon, slices, everywhere)
         return result

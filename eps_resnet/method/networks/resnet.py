@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from eps_resnet.method.gate import Decision
 from eps_resnet.method.networks.architecture import Architecture
 from eps_resnet.method.networks.blocks import Block, Skip
 from eps_resnet.method.networks.layers import BatchNorm, Conv, MaxPool
@@ -84,7 +85,7 @@ class ResNet(nn.Module):
 
     def opened_unexpectedly(self) -> bool:
         """Whether a block was open that was expected to be closed; it is then no longer expected to."""
-        opened = [b for b, closed in zip(self.blocks, self.read_gates(), strict=True) if b.expected_closed > closed]
+        opened = [b for b, gate in zip(self.blocks, self.read_gates(), strict=True) if b.expected_closed > gate.closed]
         for block in opened:
             block.expected_closed = False
         return bool(opened)
@@ -97,13 +98,14 @@ class ResNet(nn.Module):
         for block in self.blocks:
             block.residual = torch.compile(block.residual)  # type: ignore[method-assign]
 
-    def read_gates(self) -> list[bool]:
+    def read_gates(self) -> list[Decision]:
         """Per block, the gate's decision for the latest mini-batch. Waits for a GPU once, not for each block."""
-        waiting = {block: block.closed for block in self.blocks if isinstance(block.closed, Tensor)}
+        waiting = [block for block in self.blocks if isinstance(block.decision.response, Tensor)]
         if waiting:
-            for block, closed in zip(waiting, torch.stack(list(waiting.values())).tolist(), strict=True):
-                block.closed = closed
-        return [bool(block.closed) for block in self.blocks]
+            both = [torch.stack([b.decision.response, b.decision.closed]) for b in waiting]  # type: ignore[list-item]
+            for block, (response, closed) in zip(waiting, torch.stack(both).tolist(), strict=True):
+                block.decision = Decision(bool(closed), response)
+        return [block.decision for block in self.blocks]
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
         """Images (N, C, H, W) to logits (N, classes), and in training mode to the side head's logits, if it exists."""

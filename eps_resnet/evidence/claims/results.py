@@ -1,0 +1,107 @@
+"""Finished runs as the claims see them, grouped into arms: runs that differ in their seed alone."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from eps_resnet.evidence.inference import LEAST_SEEDS, Arm
+from eps_resnet.experiments.experiment import Experiment
+from eps_resnet.experiments.models import Recipe, Run
+from eps_resnet.provenance.records import Metrics
+
+Verdict = Literal["supported", "contradicted", "undecided", "not run"]
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """A finished run and what it measured."""
+
+    experiment: Experiment
+    metrics: Metrics
+
+    @property
+    def key(self) -> str:
+        """Its name."""
+        return self.experiment.key
+
+    @property
+    def run(self) -> Run:
+        """What was trained."""
+        return self.experiment.run
+
+    @property
+    def recipe(self) -> Recipe:
+        """How it was trained."""
+        return self.experiment.recipe
+
+    @property
+    def is_gated(self) -> bool:
+        """Whether its network has gates."""
+        return self.run.method == "epsilon_side"
+
+    @property
+    def decay(self) -> float:
+        """Its weight decay."""
+        return self.recipe.weight_decay
+
+    @property
+    def blocks(self) -> int:
+        """Residual blocks of the whole network."""
+        return sum(self.metrics.blocks)
+
+    @property
+    def share(self) -> float:
+        """Share of its blocks that are discarded."""
+        return self.metrics.compression.discarded_ratio
+
+    @property
+    def error(self) -> float:
+        """Error of the pruned network."""
+        return self.metrics.error.pruned
+
+
+Finding = tuple[Verdict, str, list[Result]]  # verdict, evidence, the runs it rests on
+NOT_ENOUGH = f"a verdict needs {LEAST_SEEDS} seeds of each network"
+
+
+def not_run(why: str) -> Finding:
+    """Nothing to judge, and why."""
+    return "not run", why, []
+
+
+def gated(results: Iterable[Result]) -> list[Result]:
+    """Those with gates that are trained as the recipe says."""
+    return [result for result in results if result.is_gated and result.run.variant is None]
+
+
+def grouped(results: Iterable[Result], *of: Callable[[Result], Any]) -> dict[tuple[Any, ...], list[Result]]:
+    """Results by these of their values, in ascending order."""
+    groups: dict[tuple[Any, ...], list[Result]] = {}
+    for result in results:
+        groups.setdefault(tuple(value(result) for value in of), []).append(result)
+    return dict(sorted(groups.items(), key=lambda group: group[0]))
+
+
+def depth(result: Result) -> int:
+    """Its layers."""
+    return result.run.depth
+
+
+def epsilon(result: Result) -> float:
+    """Its threshold; 0 without gates."""
+    return result.run.epsilon or 0.0
+
+
+def decay(result: Result) -> float:
+    """Its weight decay."""
+    return result.decay
+
+
+def errors_of(results: Iterable[Result], kind: str) -> Arm:
+    """The errors of an arm's runs."""
+    return Arm(kind, tuple(result.error for result in results))
+
+
+def have_spread(*arms: list[Result]) -> bool:
+    """Whether each has enough seeds for its spread to be known."""
+    return all(len(arm) >= LEAST_SEEDS for arm in arms)

@@ -1,0 +1,87 @@
+"""Claims about shares of discarded blocks: 2, 3 and 4. Exact Page tests, so that no single step decides."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Literal
+
+from eps_resnet.evidence.claims.results import (
+    NOT_ENOUGH,
+    Finding,
+    Result,
+    Verdict,
+    decay,
+    depth,
+    epsilon,
+    gated,
+    grouped,
+    not_run,
+)
+from eps_resnet.evidence.inference import LEAST_SEEDS, LEVEL, page
+
+ALONG = {"depth": (depth, epsilon), "epsilon": (epsilon, depth)}  # what grows, and what is fixed beside the decay
+
+
+def rises(along: Literal["depth", "epsilon"], results: list[Result]) -> Finding:
+    """Whether the share rises with depth (or epsilon), all else equal. A row of the test is one seed at all of them."""
+    grows, fixed = ALONG[along]
+    rows, used, words = [], [], []
+    for place, group in grouped(gated(results), fixed, decay).items():
+        arms = {at: _by_seed(arm) for (at,), arm in grouped(group, grows).items()}
+        if len(arms) < 2:
+            continue
+        seeds = sorted(set.intersection(*(set(arm) for arm in arms.values())))
+        rows += [[arms[at][seed].share for at in arms] for seed in seeds]
+        used += [arm[seed] for arm in arms.values() for seed in seeds]
+        means = ", ".join(f"{at:g}: {sum(r.share for r in arm.values()) / len(arm):.1%}" for at, arm in arms.items())
+        words.append(f"{_place(along, place)}, {along} {means} (n {len(seeds)})")
+    if not rows:
+        return not_run(f"no two finished runs that differ in {along} alone")
+    judged, p = judge_rows(rows)
+    return judged, f"{'; '.join(words)}; {p}", used
+
+
+def _place(along: str, place: tuple[float, float]) -> str:
+    name = "ε" if along == "depth" else "depth"
+    return f"{name} {place[0]:g}, decay {place[1]:g}"
+
+
+def _by_seed(arm: list[Result]) -> dict[int, Result]:
+    return {result.run.seed: result for result in arm}
+
+
+def judge_rows(rows: Sequence[Sequence[float]]) -> tuple[Verdict, str]:
+    """Supported if the rows' trend rises clearly (Page, 5 %), contradicted if it falls clearly; and p in words."""
+    rising, falling = page(rows)
+    words = f"Page's test over {len(rows)} rows: p {rising:.2g} of a rise, {falling:.2g} of a fall"
+    if len(rows) < LEAST_SEEDS:
+        return "undecided", f"{words}; {NOT_ENOUGH}"
+    return ("supported" if rising < LEVEL else "contradicted" if falling < LEVEL else "undecided"), words
+
+
+def stage_rises(kept: Sequence[int], blocks: Sequence[int]) -> list[float]:
+    """Rise of the discarded share from each stage to the next, given the blocks kept in each and all of them."""
+    discarded = stage_shares(kept, blocks)
+    return [later - earlier for earlier, later in pairwise(discarded)]
+
+
+def stage_shares(kept: Sequence[int], blocks: Sequence[int]) -> list[float]:
+    """Share of discarded blocks in each stage."""
+    return [1 - some / whole for some, whole in zip(kept, blocks, strict=True)]
+
+
+def rises_along_stages(results: list[Result]) -> Finding:
+    """Whether later stages discard more. A row of the test is one run."""
+    used = gated(results)
+    if not used:
+        return not_run("no finished run of epsilon_side")
+    judged, p = judge_rows([stage_shares(result.metrics.kept, result.metrics.blocks) for result in used])
+    means = [
+        f"depth {at[0]}, ε {at[1]:g}, decay {at[2]:g}: {' '.join(f'{share:.0%}' for share in _mean_shares(group))}"
+        for at, group in grouped(used, depth, epsilon, decay).items()
+    ]
+    return judged, f"mean share by stage: {'; '.join(means)}; {p}", used
+
+
+def _mean_shares(group: list[Result]) -> list[float]:
+    shares = [stage_shares(result.metrics.kept, result.metrics.blocks) for result in group]
+    return [sum(stage) / len(group) for stage in zip(*shares, strict=True)]
