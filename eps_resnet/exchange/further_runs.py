@@ -28,13 +28,13 @@ def add_runs(path: Path, runs: list[Run]) -> Registry:
     Raises UserError, and leaves the file as it is, where that does not give the old registry with these runs.
     """
     path = path.resolve()
-    before, lines = load(path), path.read_text().splitlines()
+    before, lines = load(path), path.read_bytes().decode().split("\n")  # a line that ends in CRLF keeps its CR
     for alike in {configuration(run): None for run in runs}:
         _insert(lines, [run for run in runs if configuration(run) == alike])
     runs_after = {**before.runs, **{run.key: run for run in runs}}
     temporary = path.with_name(f".{path.name}.new")
     try:
-        write_text(temporary, "\n".join(lines) + "\n")
+        write_text(temporary, "\n".join(lines))
         if load(temporary) != before.model_copy(update={"runs": runs_after}):
             raise UserError("it would not be the old registry with these runs")
         temporary.replace(path)
@@ -51,11 +51,11 @@ def add_runs(path: Path, runs: list[Run]) -> Registry:
 
 def _insert(lines: list[str], runs: list[Run]) -> None:
     """Inserts runs that differ in their seed alone."""
-    alike = re.compile(rf"( +){re.escape(runs[0].key.rpartition('-s')[0])}-s\d+: *\{{.*\}} *(#.*)?")
+    alike = re.compile(rf"( +){re.escape(runs[0].key.rpartition('-s')[0])}-s\d+: *\{{.*\}} *(#[^\r]*)?(\r?)")
     found = [(place, match) for place, line in enumerate(lines) if (match := alike.fullmatch(line))]
     if found:
         place, match = found[-1]
-        lines[place + 1 : place + 1] = [match[1] + line_of(run) for run in runs]
+        lines[place + 1 : place + 1] = [match[1] + line_of(run) + match[3] for run in runs]
 
 
 def line_of(run: Run) -> str:

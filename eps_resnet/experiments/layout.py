@@ -4,6 +4,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 
+def expanded(path: Path) -> Path:
+    """The path with the home folder for `~`, which a shell leaves as it is in --option=~/FOLDER."""
+    try:
+        return path.expanduser()
+    except RuntimeError:  # of a user who is not known here
+        return path
+
+
 @dataclass(frozen=True)
 class RunFiles:
     """The files of one run's results, in a folder of their own."""
@@ -68,6 +76,11 @@ class Layout:
     def results(self) -> Path:
         """The folder of all results, one folder for each run."""
         return self.root / "results"
+
+    def result_folders(self) -> list[Path]:
+        """The folders in it, sorted; not what file managers and editors leave there."""
+        found = self.results.iterdir() if self.results.is_dir() else ()
+        return sorted(path for path in found if path.is_dir() and not path.name.startswith("."))
 
     def run(self, key: str) -> RunFiles:
         """The files of a run."""

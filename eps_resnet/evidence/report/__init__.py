@@ -84,7 +84,7 @@ def render(registry: Registry, layout: Layout) -> str:
 def _page(name: str) -> str | None:
     """A page of docs/ as HTML, None if it is not there."""
     path = DOCS / f"{name}.md"
-    return render_document(path.read_text()) if path.exists() else None
+    return render_document(path.read_text(encoding="utf-8")) if path.exists() else None
 
 
 def _environment() -> Environment:

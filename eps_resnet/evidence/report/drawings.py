@@ -43,7 +43,9 @@ def _drawing(registry: Registry, layout: Layout, name: str) -> Drawing:
     runs = tuple(registry.runs_of(name))
     image, text = folder / "figure.svg", folder / "table.md"
     dataset = registry.datasets[figure.dataset].title
-    table, notes = render_table(text.read_text() if text.exists() else "", runs, f"Figure {figure.figure}, {dataset}")
+    table, notes = render_table(
+        text.read_text(encoding="utf-8") if text.exists() else "", runs, f"Figure {figure.figure}, {dataset}"
+    )
     return Drawing(
         name=name,
         number=figure.figure,
