@@ -1,6 +1,6 @@
 """What a training costs: multiply-adds, memory, disk; and the speeds that are assumed where none is measured.
 
-How each is reckoned, and what is left out: docs/cost.md. No torch in here: a plan is asked for often.
+How each is computed, and what is left out: docs/cost.md. No torch in here: a plan is asked for often.
 """
 
 from collections.abc import Iterator
@@ -149,7 +149,7 @@ def step_multiply_adds(experiment: Experiment, batch: int | None = None) -> int:
 
 
 def training_multiply_adds(experiment: Experiment, epochs: int | None = None) -> float:
-    """Multiply-adds of so many epochs (None: of the whole training), with evaluations as often as the recipe tests.
+    """Multiply-adds of `epochs` epochs (None: of the whole training), with evaluations as often as the recipe tests.
 
     An upper bound for gated networks: all gates are taken to be open, and closed ones skip their backward pass.
     """

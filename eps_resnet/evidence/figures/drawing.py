@@ -47,7 +47,7 @@ plt.rcParams.update(
 
 
 def canvas(panels: int, width: float = 3.9) -> tuple[Drawing, list[Axes]]:
-    """An empty drawing with so many panels side by side, each `width` inches wide."""
+    """An empty drawing with `panels` panels side by side, each `width` inches wide."""
     drawing, axes = plt.subplots(1, panels, figsize=(width * panels, 3.3), squeeze=False, layout="constrained")
     return drawing, list(axes[0])
 
