@@ -29,7 +29,8 @@ def test_every_figure_of_the_paper_exists_for_digits(experiments: Registry) -> N
 
 
 def test_code_that_figures_share_is_part_of_their_fingerprint() -> None:
-    shared = {path for path in (code.PACKAGE / "evidence/figures").glob("*.py") if path.stem[6:] not in NUMBERS}
+    own = {"figure4", *(f"figure{number}" for number in NUMBERS)}  # Figure 4 (c) shows no result: it is in the docs
+    shared = {path for path in (code.PACKAGE / "evidence/figures").glob("*.py") if path.stem not in own}
     for number in NUMBERS:
         modules = set(code.layer_files("tables", number))
         assert shared <= modules
