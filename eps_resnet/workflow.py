@@ -277,7 +277,8 @@ class Workflow:
         data = self.registry.datasets[shown.dataset]
         configurations = [configuration(run) for run in runs.values()]
         return {
-            "number": shown.figure,
+            "title": f"{shown.title} {'of the paper' if shown.is_papers else '(not in the paper)'}",
+            "is_papers": shown.is_papers,
             "dataset": data.title,
             "remark": data.remark,
             "runs": list(runs),

@@ -134,7 +134,7 @@ def test_arrays_of_slurm_and_words_that_shells_misread_are_refused() -> None:
 
 def test_a_figures_captions_name_its_runs_and_seeds(committed: Workflow) -> None:
     about = committed.about("figure6-digits")
-    assert (about["number"], about["seeds"], len(about["runs"])) == ("6", 5, 45)
+    assert (about["title"], about["seeds"], len(about["runs"])) == ("Figure 6 of the paper", 5, 45)
     assert (PROJECT / "workflow/report/figure.rst").exists()
 
 

@@ -110,7 +110,7 @@ class Layout:
 
     def figure_files(self, figure: str) -> list[Path]:
         """What a figure's table and drawing consist of."""
-        names = ("table.csv", "table.md", "figure.svg", "figure.png")
+        names = ("table.csv", "table.md", "figure.svg", "figure.png", "figure.pdf")
         return [*(self.tables(figure) / name for name in names), self.summary(figure)]
 
     def summary(self, figure: str) -> Path:

@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
+from eps_resnet.experiments.models import OWN_FIGURES, stem_of
 from eps_resnet.files.digests import digest
 from eps_resnet.files.errors import UserError
 
@@ -50,10 +51,14 @@ STATEMENTS = ("body", "orelse", "finalbody", "handlers", "cases")  # the fields 
 
 
 def layer_files(layer: Layer, figure: str | None = None, package: Path = PACKAGE) -> list[Path]:
-    """The modules of a layer; of the tables' layer those of one figure of the paper, not the others' own modules."""
+    """The modules of a layer; of the tables' layer those of one figure, not the others' own modules."""
     files = modules(package / place for place in LAYERS[layer])
-    others = {file for file in files if file.stem.removeprefix("figure").isdigit() and file.stem != f"figure{figure}"}
-    return [file for file in files if file not in others]
+    own = None if figure is None else stem_of(figure)
+    return [file for file in files if file.stem == own or not _makes_one_figure(file)]
+
+
+def _makes_one_figure(file: Path) -> bool:
+    return file.stem in OWN_FIGURES or file.stem.removeprefix("figure").isdigit()
 
 
 def modules(places: Iterable[Path]) -> list[Path]:
