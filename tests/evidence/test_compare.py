@@ -623,7 +623,7 @@ def test_a_line_per_number_and_the_counts_per_verdict_are_printed(layout: Layout
     lines = CliRunner().invoke(cli.app, ["compare", "--root", str(layout.root)]).output.splitlines()
     own = [line for line in lines if line.startswith("cifar10-cpu, a smaller version")]
     assert len(own) == 1
-    assert len(lines) == 1 + 257 + 2 + 11 + 2  # for the smaller version as many lines as in the test of those, a heading
+    assert len(lines) == 1 + 257 + 2 + 11 + 2  # 11 of the smaller version, with a heading
     assert lines[-2] == (
         "257 numbers: 10 exact sizes agree, 0 trained numbers reproduced; "
         "0 close, 0 off, 222 not run, 25 not comparable"

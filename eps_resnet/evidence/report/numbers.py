@@ -2,7 +2,7 @@
 
 import math
 
-UNITS = {"fraction": (100, "%"), "MiB": (1, " MiB"), "h": (1, " h")}  # of published.csv: factor, and what follows the number
+UNITS = {"fraction": (100, "%"), "MiB": (1, " MiB"), "h": (1, " h")}  # factor, and what follows
 
 
 def published(value: float, uncertainty: float, unit: str) -> str:
