@@ -2,7 +2,11 @@
 
 import math
 
-UNITS = {"fraction": (100, "%"), "MiB": (1, " MiB"), "h": (1, " h")}  # of published.csv: factor, what follows the number
+UNITS = {
+    "fraction": (100, "%"),
+    "MiB": (1, " MiB"),
+    "h": (1, " h"),
+}  # of published.csv: factor, what follows the number
 
 
 def published(value: float, uncertainty: float, unit: str) -> str:
