@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from eps_resnet.experiments.models import FIGURES
 from eps_resnet.provenance.code import BELOW, LAYERS, Layer, layer_files
 from tests.conftest import PROJECT
 
@@ -64,7 +65,7 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
 
 def files_of(layer: Layer) -> set[Path]:
     """The modules of a layer; of the tables' those of all figures."""
-    return {path for figure in ("1", "3", "5", "6", "7", "8", "9", "10") for path in layer_files(layer, figure)}
+    return {path for figure in FIGURES for path in layer_files(layer, figure)}
 
 
 @pytest.mark.parametrize("layer", LAYERS)

@@ -9,6 +9,7 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawing
@@ -134,10 +135,10 @@ def _can_be_named_directly(drawing: Drawing) -> bool:
 
 
 def _name_curves(axes: Axes) -> None:
-    lines = [line for line in axes.lines if not str(line.get_label()).startswith("_") and len(line.get_xdata())]
+    lines = [line for line in axes.lines if not str(line.get_label()).startswith("_")]
     axes.get_ylim()  # now that all is drawn, so that heights are what they will be
     to_share = axes.transData + axes.transAxes.inverted()
-    ends = [float(to_share.transform((line.get_xdata()[-1], line.get_ydata()[-1]))[1]) for line in lines]
+    ends = [float(to_share.transform(np.asarray(line.get_xydata())[-1])[1]) for line in lines]
     for line, height in zip(lines, spread(ends), strict=True):
         axes.text(
             1.01, height, str(line.get_label()), transform=axes.transAxes, va="center", fontsize=7.5,

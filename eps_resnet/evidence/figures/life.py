@@ -82,7 +82,7 @@ def letter(share: float) -> str:
 
 def share_of(letter: str) -> float:
     """The share that a letter stands for."""
-    return {".": 0.0, "#": 1.0}.get(letter) if letter in ".#" else int(letter) / 10  # type: ignore[return-value]
+    return float(".#".index(letter)) if letter in ".#" else int(letter) / 10
 
 
 def readable(rows: pd.DataFrame) -> pd.DataFrame:
@@ -104,7 +104,8 @@ def readable(rows: pd.DataFrame) -> pd.DataFrame:
                 f"{least.min():.3g}" if len(least) else results.NOTHING,
             ]
         names = ("closed at the end", "restarts of the rate, epochs", "reported epoch", "least response of kept blocks")
-        lines.append({**line, **dict(zip(names, words, strict=True))})
+        line |= dict(zip(names, words, strict=True))
+        lines.append(line)
     return pd.DataFrame(lines)
 
 

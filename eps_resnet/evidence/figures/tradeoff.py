@@ -13,7 +13,8 @@ from eps_resnet.experiments.registry import Registry, recipe_of
 TITLE = "pruned networks among standard ones of every size"
 CAPTION = [
     "A standard network is drawn where it is trained for as many epochs as the gated ones. Numbers are depths: of a "
-    "pruned network that before pruning, with its ε where it is not the usual one. A pruned network's cost is the mean over its seeds.",
+    "pruned network that before pruning, with its ε where it is not the usual one. A pruned network's cost is the mean "
+    "over its seeds.",
     results.BARS,
 ]
 NOTES = ["Errors, parameters and multiply-adds (of one image) are those of the pruned network."]

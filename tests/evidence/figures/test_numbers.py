@@ -161,6 +161,7 @@ def test_figure_6_draws_top_1_top_5_and_shares_on_imagenet(experiments: Registry
     assert [title.split(" ")[0] for title in titles] == ["top-1", "top-5", "blocks"]
     (paper,) = [line for line in drawing.axes[1].lines if line.get_label() == "paper: ε-ResNet + side head"]
     assert paper.get_ydata() == pytest.approx([6.761, 6.531, 6.367])
+    assert np.diff(paper.get_xdata()).min() > 0  # two epsilons of 101 layers stand beside each other
     assert paper.get_linestyle() == "None"  # points of different epsilons are no curve
 
 
