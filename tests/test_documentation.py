@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 
@@ -109,6 +110,19 @@ def test_the_readmes_table_of_claims_is_what_claims_prints(experiments: Registry
         for dataset, cell in zip(SHOWN, verdicts, strict=True):
             assert cell == ", ".join(dict.fromkeys(found[dataset][int(number)])), (number, dataset)
     assert {v for name, by in found.items() if name not in SHOWN for vs in by.values() for v in vs} == {"not run"}
+
+
+def test_the_results_page_says_what_the_digits_tables_say() -> None:
+    rows = pd.read_csv("paper_tables/figure6-digits/table.csv")
+    assert set(rows.groupby(["method", "depth"])["seed"].nunique()) == {5}
+    text = (PROJECT / "docs/results.md").read_text()
+    for depth, group in rows.groupby("depth"):
+        by = group.groupby("method")
+        errors = [100 * by["error_pruned"].mean()[m] for m in ("standard", "standard_side", "epsilon_side")]
+        errors.append(100 * by["error_gated"].mean()["epsilon_side"])
+        left = by["parameters"].mean()["epsilon_side"] / by["parameters"].mean()["standard"]
+        cells = [*(f"{error:.2f} %" for error in errors), f"{100 * by['discarded_ratio'].mean()['epsilon_side']:.0f} %"]
+        assert f"| {depth} | {' | '.join(cells)} | {100 * left:.0f} % |" in text
 
 
 def fidelity_rows() -> list[list[str]]:
