@@ -116,8 +116,8 @@ def what_is_timed(experiment: Experiment, where: torch.device) -> tuple[tuple[in
         return ((experiment.run.depth, recipe.batch),)
     shallow, middle = STAND_INS[recipe.network]
     stand_in, batch = of_depth(experiment, middle), recipe.batch
-    while not _fits(stand_in, batch, where) and batch % (2 * recipe.slices) == 0:
-        batch //= 2
+    while not _fits(stand_in, batch, where) and batch > recipe.slices:
+        batch = max(recipe.slices, batch // 2 // recipe.slices * recipe.slices)
     return (shallow, batch), (middle, batch)
 
 

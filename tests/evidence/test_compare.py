@@ -643,8 +643,8 @@ def test_the_registry_gives_a_reason_for_each_difference_of_a_smaller_version_an
     experiments: Registry,
 ) -> None:
     for name, data in experiments.datasets.items():
-        runs = [run for run in experiments.runs.values() if run.dataset == name and run.weight_decay is None]
-        differ = {key for run in runs for key in published.recipe_differences(data, data.recipe, run)}
+        runs = [r for r in experiments.runs.values() if (r.dataset, r.weight_decay, r.variant) == (name, None, None)]
+        differ = {key for run in runs for key in published.recipe_differences(data, data.recipe_of(run), run)}
         assert differ == set(data.reduced)
         reasons = published.reasons(data, runs)
         assert {reason.split()[0] for reason in reasons} == differ

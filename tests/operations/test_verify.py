@@ -13,12 +13,14 @@ import yaml
 
 from eps_resnet.experiments import registry
 from eps_resnet.experiments.layout import Layout
+from eps_resnet.experiments.registry import Registry
 from eps_resnet.files.atomic import read_json
 from eps_resnet.files.digests import Digests, is_sealed, sha256, write_sealed
 from eps_resnet.operations.verify import Verification, verify
-from eps_resnet.operations.why import why
+from eps_resnet.operations.why import _rests_on, why
 from eps_resnet.provenance import lineage
 from eps_resnet.provenance.fingerprints import training_fingerprint
+from eps_resnet.provenance.lineage import Entry
 from eps_resnet.runs import checkpoint
 from tests.conftest import PROJECT, change, jobs, run
 
@@ -269,12 +271,16 @@ def test_a_digest_is_read_again_when_the_file_changed_even_to_the_same_size_and_
     assert Digests(tmp_path / "digests.json").sha256(path) == sha256(path)
 
 
-def test_why_and_verify_tell_by_which_entries_of_the_lineage_a_committed_result_is_current() -> None:
-    found = json.loads(run(PROJECT, "eps-resnet", "why", "digits-20-standard-s0", "--json"))
-    steps = {step["name"]: step["rests_on"] for step in found}
-    assert steps["train"].startswith("by the lineage (same source; 17 probes, commit ")
-    assert steps["figure6-digits"] == ""
-    assert (
-        "results/digits-20-standard-s0/metrics.json"
-        in json.loads(run(PROJECT, "eps-resnet", "verify", "--json"))["by_lineage"]
+def test_why_and_verify_tell_by_which_entries_of_the_lineage_a_result_is_current(
+    experiments: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = "digits-20-standard-s0"
+    experiment = experiments.experiment(key, Layout(PROJECT))
+    assert [step.rests_on for step in why(experiments, Layout(PROJECT), key)][1] == ""  # made by the present code
+    code = read_json(experiment.files.manifest)["made_from"]["code"]
+    entry = Entry("training", code, "later", ("a" * 40, "b" * 40), "probes", (), probes={"one": "0", "two": "0"})
+    monkeypatch.setattr(lineage, "entries", lambda: (entry,))
+    monkeypatch.setattr("eps_resnet.operations.why.layer_digest", lambda layer: "later")
+    assert _rests_on(experiment, experiment.files.manifest, "training", ()) == (
+        "by the lineage (2 probes, commit bbbbbbb)"
     )
