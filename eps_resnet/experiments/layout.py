@@ -17,7 +17,7 @@ class RunFiles:
 
     @property
     def pruned(self) -> Path:
-        """The plain network that pruning leaves (DVC tracks it)."""
+        """The plain network that pruning leaves (DVC tracks it, or git: `targets.kept_in_git`)."""
         return self.folder / "pruned.safetensors"
 
     @property
@@ -69,6 +69,11 @@ class Layout:
         """The folder of all results, one folder for each run."""
         return self.root / "results"
 
+    def result_folders(self) -> list[Path]:
+        """The folders in it, sorted; not what file managers and editors leave there."""
+        found = self.results.iterdir() if self.results.is_dir() else ()
+        return sorted(path for path in found if path.is_dir() and not path.name.startswith("."))
+
     def run(self, key: str) -> RunFiles:
         """The files of a run."""
         return RunFiles(self.results / key)
@@ -80,6 +85,11 @@ class Layout:
     def training_lock(self, fingerprint: str) -> Path:
         """Held by the process that trains."""
         return self.root / "work" / f"{fingerprint}.lock"
+
+    @property
+    def checks(self) -> "Layout":
+        """A root of its own for images that are fetched to check numbers by: those of the project stay as they are."""
+        return Layout(self.root / "work" / "checks")
 
     @property
     def digests(self) -> Path:

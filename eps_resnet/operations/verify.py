@@ -64,9 +64,9 @@ def verify(registry: Registry, layout: Layout) -> Verification:
         if layout.run(key).folder.exists():
             _verify_training(found, registry.experiment(key, layout))
             _verify_evaluation(found, registry.experiment(key, layout))
-    strangers = {path.name for path in layout.results.glob("*")} - set(registry.runs)
-    for path in (layout.results / name for name in sorted(strangers)):
-        found.add(path, "belongs to no run of the registry", "add the run to the registry, or move the folder away")
+    for path in layout.result_folders():
+        if path.name not in registry.runs:
+            found.add(path, "belongs to no run of the registry", "add the run to the registry, or move the folder away")
     for name in registry.figures:
         if layout.tables(name).exists():
             _verify_figure(found, registry, layout, name)
@@ -116,7 +116,8 @@ def _verify_evaluation(found: Verification, experiment: Experiment) -> None:
     _compare(found, path, metrics, now, "evaluation", remedy)
     if metrics.get("model_sha256") != (read_json(files.manifest) or {}).get("model_sha256"):
         found.add(path, "was measured on another network than manifest.json names", remedy)
-    found.expect(files.pruned, metrics.get("pruned_sha256"), f"delete it, then `eps-resnet prune {key}`", True)
+    remedy = f"`git checkout` it if git has it, or delete it, then `eps-resnet prune {key}`"
+    found.expect(files.pruned, metrics.get("pruned_sha256"), remedy, may_be_absent=True)
 
 
 def _verify_figure(found: Verification, registry: Registry, layout: Layout, name: str) -> None:
