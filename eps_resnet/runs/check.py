@@ -122,8 +122,8 @@ def _same_images(experiment: Experiment, manifest: Manifest, images: Layout) -> 
     known, here = data_manifest.read(experiment.layout, name), data_manifest.read(images, name)
     measured = str(here.sha256 if here else None)
     copies = {data.sha256: f" ({data.copy})" for data in (known, here) if data}
-    texts = [f"{digest:.12}{copies.get(digest, '')}" for digest in (recorded, measured)]
-    return Finding("images", *texts, "same" if recorded == measured else "differs")
+    then, now = (f"{digest:.12}{copies.get(digest, '')}" for digest in (recorded, measured))
+    return Finding("images", then, now, "same" if recorded == measured else "differs")
 
 
 def _errors(metrics: Metrics, found: Predictions) -> list[Finding]:
@@ -140,8 +140,8 @@ def _errors(metrics: Metrics, found: Predictions) -> list[Finding]:
 
 
 def _exact(what: str, recorded: Any, measured: Any, digits: int | None = None) -> Finding:
-    texts = [_text(value)[:digits] for value in (recorded, measured)]
-    return Finding(what, *texts, "same" if recorded == measured else "differs")
+    then, now = (_text(value)[:digits] for value in (recorded, measured))
+    return Finding(what, then, now, "same" if recorded == measured else "differs")
 
 
 def _text(value: Any) -> str:
