@@ -77,7 +77,12 @@ def test_a_changed_digest_of_code_is_seen_by_the_stages_that_it_concerns(
 
 
 def locked() -> dict[str, str]:
-    return dict(re.findall(r"^([a-z0-9-]+)==([^ ]+) \\$", Path("requirements.lock").read_text(), re.M))
+    """The pins of both locks, which have none in common."""
+    texts = [Path(name).read_text() for name in ("requirements.lock", "requirements-dev.lock")]
+    found = [dict(re.findall(r"^([a-z0-9-]+)==([^ ]+) \\$", text, re.M)) for text in texts]
+    assert "://" not in "".join(texts)
+    assert len(re.findall(r"^[a-z0-9-]+==", "".join(texts), re.M)) == len(found[0] | found[1])
+    return found[0] | found[1]
 
 
 def test_every_dependency_is_locked_with_hashes() -> None:
@@ -86,11 +91,8 @@ def test_every_dependency_is_locked_with_hashes() -> None:
     pins = locked()
     for requirement in wanted:
         name, _, version = re.sub(r"\[.*\]", "", requirement).partition("==")  # without extras
-        assert name in pins, f"{name} is not in requirements.lock: run `make lock`"
+        assert name in pins, f"{name} is in no lock: run `make lock`"
         assert version in ("", pins[name])
-    text = Path("requirements.lock").read_text()
-    assert len(re.findall(r"^[a-z0-9-]+==", text, re.M)) == len(pins)
-    assert "://" not in text
 
 
 def test_environment_yml_takes_its_pins_from_the_lock_file() -> None:
@@ -139,7 +141,7 @@ def test_an_install_is_repeated_if_it_does_not_match_the_lock_file_whatever_thei
 def test_another_python_is_refused_with_a_sentence(tmp_path: Path) -> None:
     process = make_setup(tmp_path, "/bin/false")
     assert process.returncode != 0
-    assert "Python 3.11 is needed, found '/bin/false'" in process.stdout
+    assert "Python 3.11 is needed, which is none of these:\n  /bin/false: " in process.stdout
     assert not (tmp_path / ".venv").exists()
 
 
