@@ -86,10 +86,11 @@ def attest() -> None:
 
 @commands.command()
 def generate() -> None:
-    """Write what is generated from the registry: dvc.yaml and Snakemake's JSON schema."""
+    """Write what is generated from the registry: dvc.yaml, Snakemake's JSON schema, what git ignores of results."""
     from eps_resnet.operations.generated import FILES
 
     experiments = load(EXPERIMENTS)
     for path, content in FILES.items():
+        path.parent.mkdir(parents=True, exist_ok=True)  # nothing need have run yet
         path.write_text(content(experiments))
         print(path, file=sys.stderr)

@@ -16,7 +16,7 @@ from eps_resnet.experiments.targets import kept_in_git
 from eps_resnet.files.atomic import read_json
 from eps_resnet.files.errors import UserError
 from eps_resnet.runs.check import Check, check
-from tests.conftest import change
+from tests.conftest import PROJECT, change
 
 Small = tuple[Registry, Layout]
 GATED, STANDARD = "digits-8-epsilon_side-2p5-s0", "digits-8-standard-s0"
@@ -139,6 +139,18 @@ def test_a_network_or_a_record_that_is_not_here_ends_with_a_sentence(trained: Sm
 def test_an_embedded_data_set_is_not_read_from_elsewhere(trained: Small) -> None:
     with pytest.raises(UserError, match="comes with a library"):
         check(*trained, GATED, "archive.tar.gz")
+
+
+def test_the_committed_networks_are_what_their_records_say(experiments: Registry, tmp_path: Path) -> None:
+    """Of digits, whose images need no download. An older record, without errors by batches, has no network in git."""
+    layout, found = Layout(tmp_path), []
+    layout.data_manifest("digits").parent.mkdir()
+    shutil.copy(PROJECT / "data/digits.json", layout.data_manifest("digits"))
+    for key in kept_in_git(experiments):
+        if key.startswith("digits-") and (PROJECT / Layout().run(key).pruned).exists():
+            shutil.copytree(PROJECT / Layout().run(key).folder, layout.run(key).folder)
+            found.append(check(experiments, layout, key))
+    assert [(one.key, one.differing) for one in found if not one.agrees] == []
 
 
 def eps(folder: Path, *arguments: str, expect: int = 0) -> subprocess.CompletedProcess[str]:
