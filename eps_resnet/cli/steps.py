@@ -176,28 +176,43 @@ def _to_check(registry: "Registry", layout: Layout, runs: list[str], every: bool
 
 
 def _print_checks(checks: "list[Check]") -> None:
-    from eps_resnet.runs.check import ROUNDING
-
+    """What was compared of one run, or of several that differ; then what came out, of all of them."""
     console, is_one = plain_console(), len(checks) == 1
-    summary = Table(Column("run", no_wrap=True), "wrong, measured", "verdict", box=box.SIMPLE_HEAD, show_edge=False)
     for one in checks:
-        wrong = {finding.what: finding.measured for finding in one.findings}.get("wrong", "–")
-        summary.add_row(one.key, wrong, "agrees" if one.agrees else f"differs in {', '.join(one.differing)}")
         if is_one or not one.agrees:
-            view = Table(one.key, "recorded", "measured here", "verdict", box=box.SIMPLE_HEAD, show_edge=False)
+            view = Table("", "recorded", "measured here", "verdict", box=box.SIMPLE_HEAD, show_edge=False)
             for finding in one.findings:
                 view.add_row(finding.what, finding.recorded, finding.measured, finding.verdict)
-            console.print(view, "")
+            console.print(one.key, view, "", sep="\n")
     if not is_one:
-        console.print(summary, "")
-    if any("images" in one.differing for one in checks):
-        console.print(
-            "The images here are of another copy than those that the record is about, so errors need not agree: "
-            "--from reads another copy (docs/data.md)."
+        view = Table(Column("run", no_wrap=True), "wrong", "", box=box.SIMPLE_HEAD, show_edge=False)
+        for one in checks:
+            wrong = {finding.what: finding.measured for finding in one.findings}.get("wrong", "–")
+            view.add_row(one.key, wrong, "agrees" if one.agrees else f"not as recorded: {', '.join(one.differing)}")
+        console.print(view, "", sep="\n")
+    for line in _conclusions(checks):
+        console.print(line)
+
+
+def _conclusions(checks: "list[Check]") -> list[str]:
+    from eps_resnet.runs.check import ROUNDING
+
+    agreeing, differing = sum(one.agrees for one in checks), {what for one in checks for what in one.differing}
+    lines = [f"{agreeing} of {len(checks)} agree with their records."]
+    if len(checks) == 1:
+        lines = ["It agrees with its record." if agreeing else f"Not as recorded: {', '.join(checks[0].differing)}."]
+    if "network" in differing:
+        lines.append(
+            "Of another network than the recorded one nothing else is compared; `git checkout` brings that back."
         )
-    agreeing = sum(one.agrees for one in checks)
-    console.print(
-        f"{agreeing} of {len(checks)} runs agree with their records. Sizes, digests and images agree exactly or not at "
-        f"all. Errors agree if at most {ROUNDING} images differ, which the rounding of another processor can put into "
-        "another class. Errors with the gates on cannot be checked without the network before pruning."
-    )
+    if "images" in differing:
+        lines.append(
+            "The images here are of another copy than those that the record is about, so errors need not agree: --from "
+            "reads another copy (docs/data.md)."
+        )
+    return [
+        *lines,
+        f"Sizes, digests and images agree exactly or not at all; errors, if at most {ROUNDING} images differ, as the "
+        "rounding of another processor can do. Errors with the gates on need the network before pruning: they are not "
+        "checked.",
+    ]

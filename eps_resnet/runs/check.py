@@ -117,13 +117,15 @@ def _sizes(experiment: Experiment, network: ResNet, metrics: Metrics) -> list[Fi
 
 
 def _same_images(experiment: Experiment, manifest: Manifest, images: Layout) -> Finding:
-    """Whether the images below the root `images` are those that the run was made from; copies by their names."""
+    """Whether the images below the root `images` are those that the run was made from; other copies by their names."""
     name, recorded = experiment.run.dataset, str(manifest.made_from.get("data"))
     known, here = data_manifest.read(experiment.layout, name), data_manifest.read(images, name)
     measured = str(here.sha256 if here else None)
-    copies = {data.sha256: f" ({data.copy})" for data in (known, here) if data}
+    if recorded == measured:
+        return _exact("images", recorded, measured, 12)
+    copies = {data.sha256: f", {data.copy}" for data in (known, here) if data}
     then, now = (f"{digest:.12}{copies.get(digest, '')}" for digest in (recorded, measured))
-    return Finding("images", then, now, "same" if recorded == measured else "differs")
+    return Finding("images", then, now, "differs")
 
 
 def _errors(metrics: Metrics, found: Predictions) -> list[Finding]:

@@ -165,18 +165,18 @@ def eps(folder: Path, *arguments: str, expect: int = 0) -> subprocess.CompletedP
 @pytest.mark.slow
 def test_the_command_fails_where_a_run_differs_and_says_in_what(trained: Small, tmp_path: Path) -> None:
     as_cloned(trained)
-    assert "1 of 1 runs agree" in eps(tmp_path, GATED).stdout
+    assert "It agrees with its record." in eps(tmp_path, GATED).stdout
     assert kept_in_git(trained[0]) == [GATED]
     (found,) = json.loads(eps(tmp_path, "--all", "--json").stdout)
     assert (found["key"], found["agrees"]) == (GATED, True)
     change_metrics(trained[1], "after", parameters=1)
     printed = eps(tmp_path, STANDARD, GATED, expect=1).stdout
-    assert "differs in parameters" in printed
-    assert "1 of 2 runs agree" in printed
+    assert "not as recorded: parameters" in printed
+    assert "1 of 2 agree" in printed
     trained[1].run(STANDARD).pruned.unlink()
     process = eps(tmp_path, STANDARD, GATED, expect=1)
     assert "is not here" in process.stderr
-    assert "0 of 1 runs agree" in process.stdout  # the others are checked all the same
+    assert "Not as recorded: parameters." in process.stdout  # the others are checked all the same
 
 
 @pytest.mark.slow
