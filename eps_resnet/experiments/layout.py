@@ -25,7 +25,7 @@ class RunFiles:
 
     @property
     def pruned(self) -> Path:
-        """The plain network that pruning leaves (DVC tracks it)."""
+        """The plain network that pruning leaves (DVC tracks it, or git: `targets.kept_in_git`)."""
         return self.folder / "pruned.safetensors"
 
     @property
@@ -93,6 +93,11 @@ class Layout:
     def training_lock(self, fingerprint: str) -> Path:
         """Held by the process that trains."""
         return self.root / "work" / f"{fingerprint}.lock"
+
+    @property
+    def checks(self) -> "Layout":
+        """A root of its own for images that are fetched to check numbers by: those of the project stay as they are."""
+        return Layout(self.root / "work" / "checks")
 
     @property
     def digests(self) -> Path:

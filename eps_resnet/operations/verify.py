@@ -127,7 +127,8 @@ def _verify_evaluation(found: Verification, experiment: Experiment) -> None:
     _compare(found, path, metrics, now, "evaluation", remedy)
     if metrics.get("model_sha256") != (read_json(files.manifest) or {}).get("model_sha256"):
         found.add(path, "was measured on another network than manifest.json names", remedy)
-    found.expect(files.pruned, metrics.get("pruned_sha256"), f"delete it, then `eps-resnet prune {key}`", True)
+    remedy = f"`git checkout` it if git has it, or delete it, then `eps-resnet prune {key}`"
+    found.expect(files.pruned, metrics.get("pruned_sha256"), remedy, may_be_absent=True)
 
 
 def _verify_figure(found: Verification, registry: Registry, layout: Layout, name: str) -> None:
