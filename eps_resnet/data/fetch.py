@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
-from eps_resnet.data import cifar, digits, imagenet, manifest, store, subset, svhn
+from eps_resnet.data import cifar, digits, folder, imagenet, manifest, npz, store, subset, svhn
 from eps_resnet.data.download import download
 from eps_resnet.data.manifest import DataManifest
 from eps_resnet.data.store import Images
@@ -22,6 +22,7 @@ READERS: dict[str, Callable[[Path], Images]] = {
     "cifar100": partial(cifar.read, cifar.CIFAR100),
     "svhn": svhn.read,
 }
+OWN: dict[str, Callable[[Path, int], Images]] = {"npz": npz.read, "folder": folder.read}  # in the registry's size
 
 
 def fetch(registry: Registry, layout: Layout, name: str, source: str | None = None) -> DataManifest:
@@ -60,10 +61,11 @@ def _fetch(layout: Layout, name: str, data: DataSet, source: str | None) -> Data
         images = digits.read(archive)
     else:
         path, archive = _obtain(name, data, layout, source)
-        images = READERS[data.format](path)
+        images = _own(name, data, path) if data.format in OWN else READERS[data.format](path)
     version: dict[str, Any] = {}
     if data.format in subset.FILES:
         images = subset.taken(name, data, archive, images)
+    if data.format in subset.FILES or data.format in OWN:
         version = {"size": data.size, "validation": data.validation}
     for split, labels, expected in (
         ("training", images.train_labels, archive.train_images),
@@ -74,9 +76,30 @@ def _fetch(layout: Layout, name: str, data: DataSet, source: str | None) -> Data
     return store.save(layout, name, vars(images), archive, **version)
 
 
+def _own(name: str, data: DataSet, path: Path) -> Images:
+    """The images of a user's own data. Raises UserError if they have other channels or classes than the registry."""
+    images = OWN[data.format](path, data.size)
+    found = {"channels": images.train_images.shape[1], "classes": int(images.train_labels.max()) + 1}
+    expected = {"channels": data.channels, "classes": data.classes}
+    if differing := [
+        f"{found[key]} {key}, the registry has {expected[key]}" for key in found if found[key] != expected[key]
+    ]:
+        raise UserError(f"{path} has {' and '.join(differing)}; correct that in the entry of {name}.")
+    return images
+
+
 def _obtain(name: str, data: DataSet, layout: Layout, source: str | None) -> tuple[Path, Archive]:
-    if source is not None and not source.startswith(("http://", "https://")):
+    is_address = source is not None and source.startswith(("http://", "https://"))
+    if source is not None and not is_address:
+        if data.format == "folder":
+            return _verify_images(name, data.archives, Path(source))
         return _verify_local(name, data.archives, Path(source))
+    if data.format == "folder" or (source is None and not any(archive.urls for archive in data.archives)):
+        kind = "folder" if data.format == "folder" else "file"
+        raise UserError(
+            f"Data set {name} has no address to be downloaded from; give its {kind} on this machine: "
+            f"`eps-resnet fetch {name} --from PATH`, or `snakemake ... --config {name}=PATH`."
+        )
     failures = []
     for addresses in _alternatives(data, source):
         try:
@@ -137,6 +160,20 @@ def _download_verified(url: str, path: Path, wanted: list[str]) -> None:
 
 def _wanted(accepted: tuple[Archive, ...], file: str) -> list[str]:
     return [archive.files[file] for archive in accepted if file in archive.files]
+
+
+def _verify_images(name: str, accepted: tuple[Archive, ...], path: Path) -> tuple[Path, Archive]:
+    """A folder of image files, told by their names and bytes."""
+    found = folder.digest(path)
+    for archive in accepted:
+        if archive.sha256 == found:
+            return path, archive
+    wanted = ", ".join(f"{archive.sha256} ({archive.name})" for archive in accepted)
+    raise UserError(
+        f"{path} is not an accepted copy of {name}: the SHA-256 over names and bytes of its images is {found}, "
+        f"expected {wanted}. An image was added, removed or altered: give the folder as it was, or add it "
+        "under another name."
+    )
 
 
 def _verify_local(name: str, accepted: tuple[Archive, ...], path: Path) -> tuple[Path, Archive]:
