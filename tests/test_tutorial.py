@@ -1,4 +1,4 @@
-"""docs/tutorial.md: its commands, typed as they stand there, lead from a folder of images to an ONNX file and a page."""
+"""docs/tutorial.md: its commands, as they stand there, lead from a folder of images to an ONNX file and a page."""
 
 import re
 import shutil
