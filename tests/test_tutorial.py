@@ -44,7 +44,7 @@ def test_the_commands_lead_from_a_folder_of_images_to_a_pruned_onnx_file_and_a_p
     for command in others:
         run(tmp_path, *command)
     page = (tmp_path / "paper_tables/index.html").read_text()
-    assert "6 of 6 on pets" in page
+    assert "pets-56-epsilon_side-2p5-s0" in page
     for name in ("figure6-pets", "figure7-pets"):
         assert (tmp_path / "paper_tables" / name / "figure.svg").exists()
     images, metrics = (
