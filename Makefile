@@ -5,7 +5,13 @@
 # make test-faults: runs those that kill, damage and flood for up to half an hour. All set up .venv from the lock file first if it is missing.
 # make test-cluster: starts a Slurm of one node and interrupts trainings in it, minutes; Debian, as root.
 
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
+PYTHONS := python3.11 python3 python
+IS_3_11 := -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))'
+# The first that runs: a shim of pyenv is there even where its version is not chosen.
+PYTHON ?= $(shell for python in $(PYTHONS); do env -u PYTHONHOME $$python $(IS_3_11) 2>/dev/null && command -v $$python && break; done)
+# Settings for another Python would keep this one from starting, or lead pip past .venv.
+unexport PYTHONHOME PIP_TARGET PIP_PREFIX PIP_ROOT
+export PIP_USER := 0
 BIN := .venv/bin
 FIGURES := figure6-digits figure7-digits figure8-digits
 CORES ?= 2
@@ -56,8 +62,10 @@ setup: .venv/installed
 
 # The stamp holds the lock file's digest, which decides: times mean nothing after a clone or a copy.
 .venv/installed: $(shell cat requirements.lock pyproject.toml | sha256sum | cmp -s - .venv/installed || echo install)
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
-		{ echo "Python 3.11 is needed, found '$(PYTHON)'; give it: make PYTHON=/path/to/python3.11 setup"; exit 1; }
+	@test -n "$(PYTHON)" && $(PYTHON) $(IS_3_11) || { \
+		echo "Python 3.11 is needed, which is none of these:"; \
+		for python in $(or $(PYTHON),$(PYTHONS)); do echo "  $$python: $$($$python --version 2>&1 | head -n 1)"; done; \
+		echo "Install it, or say where it is: make PYTHON=/path/to/python3.11 setup"; exit 1; }
 	@echo "Installing the environment into .venv (several GB, minutes)"
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install -qq --no-deps --require-hashes -r requirements.lock

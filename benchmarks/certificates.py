@@ -86,7 +86,7 @@ def _reckoned(dataset: str, cores: int) -> Line:
 
 def _discarded(name: str, epochs: int, blocks: int) -> np.ndarray[Any, np.dtype[np.int64]]:
     """How many blocks are discarded after each epoch, from 0 on: Figure 9, straight lines in between."""
-    with published_csv().open() as file:
+    with published_csv().open(encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if row["figure"] == "9" and row["dataset"] == name]
     points = sorted((float(row["epoch"]), float(row["value"])) for row in rows)
     share = np.interp(np.arange(epochs + 1), [epoch for epoch, _ in points], [value for _, value in points])

@@ -70,11 +70,18 @@ def verify(as_json: AsJson = False, root: Root = HERE, registry_file: RegistryFi
             )
         for problem in found.problems:
             print(f"{problem.path} {problem.problem}.\n  {problem.remedy}")
+        if found.line_ends:
+            print(
+                f"{len(found.line_ends)} files, {found.line_ends[0]} the first of them, are right but for the ends of "
+                "their lines, which are CRLF instead of LF: git's core.autocrlf wrote them so.\n  Commit or keep aside "
+                "what is your own, then `git rm -rq --cached .` and `git reset --hard` write what was committed."
+            )
         print(
-            f"{len(found.verified)} files are what their records say, {len(found.problems)} are not; "
+            f"{len(found.verified)} files are what their records say, {len(found.problems) + len(found.line_ends)} are "
+            "not; "
             f"{len(found.absent)} are not here (networks and images, made where they are needed)."
         )
-    if found.problems:
+    if found.problems or found.line_ends:
         raise SystemExit(1)
 
 
@@ -170,7 +177,7 @@ def _print_plan(items: "list[Item]", titles: dict[str, str], totals: "dict[str, 
         "\nEpochs, hours and disk are those still to spend; hours with all gates open. Disk: "
         f"{_bytes(whole.results_bytes)} of networks, {_bytes(whole.data_bytes)} of data sets to fetch (ImageNet's own "
         f"files not counted); beside that, up to {_bytes(whole.checkpoint_bytes)} of checkpoints for each training "
-        f"under way. Memory: the most that one training takes on its device. {explanation} How all this is reckoned: "
+        f"under way. Memory: the most that one training takes on its device. {explanation} How all this is computed: "
         "docs/cost.md."
     )
 

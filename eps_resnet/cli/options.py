@@ -5,12 +5,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from eps_resnet.experiments.layout import expanded
+
 if TYPE_CHECKING:
     from eps_resnet.experiments.experiment import Experiment
     from eps_resnet.experiments.registry import Registry
 
-Root = Annotated[Path, typer.Option("--root", help="Folder of the results: the project itself, or demo.")]
-RegistryFile = Annotated[Path, typer.Option("--registry", help="Lists data sets, runs and figures.")]
+
+Root = Annotated[
+    Path, typer.Option("--root", help="Folder of the results: the project itself, or demo.", callback=expanded)
+]
+RegistryFile = Annotated[Path, typer.Option("--registry", help="Lists data sets, runs and figures.", callback=expanded)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Threads = Annotated[int, typer.Option(min=1, help="CPU threads; results are only equal at equal numbers.")]
 Workers = Annotated[int | None, typer.Option(min=1, help="Processes that decode images (ImageNet); else all cores.")]

@@ -1,5 +1,6 @@
 """How commands print: tables for 80 columns or wider, numbers, JSON."""
 
+import io
 import json
 import sys
 from collections.abc import Iterable
@@ -11,6 +12,13 @@ from rich.padding import Padding
 from rich.table import Table
 
 WIDE = 160  # columns, where no terminal says how many there are
+
+
+def speak_utf8() -> None:
+    """Prints UTF-8 whatever the locale. What has no letters, as a file's name in another encoding, is escaped."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
 
 
 def print_json(document: Any) -> None:
@@ -39,8 +47,10 @@ def print_findings(findings: Iterable[tuple[str, str, str]]) -> None:
 
 
 def plain_console() -> Console:
-    """A console that takes text as it is, wide where no terminal says how wide it is."""
-    return Console(width=None if sys.stdout.isatty() else WIDE, markup=False, emoji=False, highlight=False)
+    """A console that takes text as it is; where there is no terminal, wide and plain whatever the environment says."""
+    is_terminal = sys.stdout.isatty()
+    width = None if is_terminal else WIDE
+    return Console(width=width, force_terminal=is_terminal, markup=False, emoji=False, highlight=False)
 
 
 def number(value: float | None) -> str:

@@ -128,9 +128,10 @@ def attest() -> None:
 @commands.command()
 def generate() -> None:
     """Write what is generated from the registry: dvc.yaml and Snakemake's JSON schema."""
+    from eps_resnet.files.atomic import write_text
     from eps_resnet.operations.generated import FILES
 
     experiments = load(EXPERIMENTS)
     for path, content in FILES.items():
-        path.write_text(content(experiments))
+        write_text(path, content(experiments))
         print(path, file=sys.stderr)

@@ -42,6 +42,9 @@ def train(
     registry_file: RegistryFile = EXPERIMENTS,
 ) -> None:
     """Train one run; resumes by itself."""
+    from eps_resnet.runs.processes import require_consistent_environment
+
+    require_consistent_environment()
     experiment = chosen(registry_file, run, root)
     from eps_resnet.files import lock
     from eps_resnet.method.arithmetic import prepare

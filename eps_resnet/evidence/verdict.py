@@ -26,7 +26,7 @@ class Scale:
 
 
 def error_scale(published: float, images: int) -> Scale:
-    """The margin of an error: what two errors on test sets of so many images differ by, at 95 %, by chance.
+    """The margin of an error: what two errors on test sets of `images` images differ by, at 95 %, by chance.
 
     Both are in fact measured on the same images, which brings them closer together: the margin is wide, and can be
     wider than the differences between methods that the paper draws. A paired margin would need the images on which
@@ -36,7 +36,7 @@ def error_scale(published: float, images: int) -> Scale:
 
 
 def share_scale(blocks: int, whole: float = 1) -> Scale:
-    """The margin of a share of so many blocks, or of a size that is such a share of `whole`."""
+    """The margin of a share of `blocks` blocks, or of a size that is such a share of `whole`."""
     return Scale(whole * max(SHARE_MARGIN, 1 / blocks), whole / blocks)
 
 

@@ -43,11 +43,11 @@ def add_runs(path: Path, runs: list[Run]) -> Registry:
 
 def _insert(lines: list[str], runs: list[Run]) -> None:
     """Inserts runs that differ in their seed alone."""
-    alike = re.compile(rf"( +){re.escape(runs[0].key.rpartition('-s')[0])}-s\d+: *\{{.*\}} *(#.*)?\r?")
+    alike = re.compile(rf"( +){re.escape(runs[0].key.rpartition('-s')[0])}-s\d+: *\{{.*\}} *(#[^\r]*)?(\r?)")
     found = [(place, match) for place, line in enumerate(lines) if (match := alike.fullmatch(line))]
     if found:
         place, match = found[-1]
-        lines[place + 1 : place + 1] = [match[1] + line_of(run) for run in runs]
+        lines[place + 1 : place + 1] = [match[1] + line_of(run) + match[3] for run in runs]
 
 
 def line_of(run: Run) -> str:

@@ -4,6 +4,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 
+def expanded(path: Path) -> Path:
+    """The path with the home folder for `~`, which a shell leaves as it is in --option=~/FOLDER."""
+    try:
+        return path.expanduser()
+    except RuntimeError:  # of a user who is not known here
+        return path
+
+
 @dataclass(frozen=True)
 class RunFiles:
     """The files of one run's results, in a folder of their own."""
@@ -69,6 +77,11 @@ class Layout:
         """The folder of all results, one folder for each run."""
         return self.root / "results"
 
+    def result_folders(self) -> list[Path]:
+        """The folders in it, sorted; not what file managers and editors leave there."""
+        found = self.results.iterdir() if self.results.is_dir() else ()
+        return sorted(path for path in found if path.is_dir() and not path.name.startswith("."))
+
     def run(self, key: str) -> RunFiles:
         """The files of a run."""
         return RunFiles(self.results / key)
@@ -97,7 +110,7 @@ class Layout:
 
     def figure_files(self, figure: str) -> list[Path]:
         """What a figure's table and drawing consist of."""
-        names = ("table.csv", "table.md", "figure.svg", "figure.png")
+        names = ("table.csv", "table.md", "figure.svg", "figure.png", "figure.pdf")
         return [*(self.tables(figure) / name for name in names), self.summary(figure)]
 
     def summary(self, figure: str) -> Path:

@@ -22,6 +22,17 @@ Format = Literal["digits", "cifar10", "cifar100", "svhn", "imagenet", "npz", "fo
 PublishedName = Literal["CIFAR-10", "CIFAR-100", "SVHN", "ImageNet"]
 
 
+# Figures by their numbers in the paper, and those of this suite's own by their names.
+FigureNumber = Literal["1", "3", "5", "6", "7", "8", "9", "10", "life", "tradeoff"]
+
+
+FIGURES: tuple[FigureNumber, ...] = get_args(FigureNumber)
+
+
+# Figures that the paper has not, and what they are called where people read.
+OWN_FIGURES: dict[str, str] = {"life": "Gate life", "tradeoff": "Error against cost"}
+
+
 # Sec. 4, "ImageNet": blocks per stage. 14 layers are the smallest such network, for tests and first looks.
 IMAGENET_BLOCKS = {14: (1, 1, 1, 1), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 
@@ -408,9 +419,29 @@ class Select(Strict):
         )
 
 
-class Figure(Strict):
-    """One figure of the paper, on one data set."""
+def stem_of(figure: str) -> str:
+    """What names begin with that belong to a figure, such as `figure6`; one of this suite's own has its name alone."""
+    return figure if figure in OWN_FIGURES else f"figure{figure}"
 
-    figure: Literal["1", "3", "5", "6", "7", "8", "9", "10"] = Field(description="Its number in the paper.")
+
+class Figure(Strict):
+    """One figure of the paper, or one of this suite's own, on one data set."""
+
+    figure: FigureNumber = Field(description="Its number in the paper, or the name of one that the paper has not.")
     dataset: str
     select: Select
+
+    @property
+    def name(self) -> str:
+        """What it is called in the registry, such as `figure6-cifar10` or `life-digits`."""
+        return f"{stem_of(self.figure)}-{self.dataset}"
+
+    @property
+    def is_papers(self) -> bool:
+        """Whether the paper has it."""
+        return self.figure not in OWN_FIGURES
+
+    @property
+    def title(self) -> str:
+        """What it is called where people read."""
+        return OWN_FIGURES.get(self.figure, f"Figure {self.figure}")

@@ -26,7 +26,7 @@ from eps_resnet.experiments.registry import load
 from eps_resnet.files.errors import UserError
 from eps_resnet.files.machine import machine
 from eps_resnet.provenance.changes import Change, changes
-from eps_resnet.provenance.code import LAYERS, PACKAGE, Layer, code_digest, layer_files, modules
+from eps_resnet.provenance.code import LAYERS, PACKAGE, Layer, code_digest, git, layer_files, modules
 from eps_resnet.provenance.lineage import Entry, append, entries
 
 ATTESTED: tuple[Layer, ...] = ("training", "evaluation")  # tables are drawn anew in seconds
@@ -79,12 +79,10 @@ def attest(probes: Path = PROBES, is_fast: bool = False) -> list[Entry]:
 
 
 def _git(*arguments: str) -> bytes:
-    command = ["git", "-C", str(PACKAGE.parent), *arguments]
     try:
-        return subprocess.run(command, check=True, capture_output=True).stdout
-    except (OSError, subprocess.CalledProcessError) as error:
-        reason = error.stderr.decode().strip() if isinstance(error, subprocess.CalledProcessError) else str(error)
-        raise UserError(f"The former code is read from git, which answers: {reason}. Attest in a clone.") from None
+        return git(*arguments)
+    except UserError as error:
+        raise UserError(f"The former code is read from git. {error}. Attest in a clone.") from None
 
 
 def _committed() -> str:
@@ -219,8 +217,14 @@ def _start(code: Code, *commands: list[str], launcher: list[str] = []) -> None: 
         return
     command, environment = _command(code, commands, launcher)
     process = subprocess.run(
-        command, cwd=PACKAGE.parent, env=environment, capture_output=True, text=True, check=False
-    )  # fmt: skip
+        command,
+        cwd=PACKAGE.parent,
+        env=environment,
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        check=False,
+    )
     if process.returncode:
         which = "present" if code.folder == PACKAGE.parent else "former"
         raise UserError(f"A probe failed by the {which} code:\n{process.stderr[-2000:]}")
@@ -229,7 +233,9 @@ def _start(code: Code, *commands: list[str], launcher: list[str] = []) -> None: 
 def _interrupt(code: Code, command: list[str]) -> None:
     """Trains for an epoch, then asks the training to stop."""
     words, environment = _command(code, (command,), [])
-    with subprocess.Popen(words, cwd=PACKAGE.parent, env=environment, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        words, cwd=PACKAGE.parent, env=environment, stderr=subprocess.PIPE, encoding="utf-8", errors="replace"
+    ) as process:
         assert process.stderr is not None
         for line in process.stderr:
             if "epoch 1/" in line:

@@ -123,7 +123,7 @@ def what_is_timed(experiment: Experiment, where: torch.device) -> tuple[tuple[in
 
 def _fits(experiment: Experiment, batch: int, where: torch.device) -> bool:
     is_cpu = where.type == "cpu"
-    assumed = CPU_MULTIPLY_ADDS_PER_SECOND if is_cpu else GPU_MULTIPLY_ADDS_PER_SECOND
+    assumed = CPU_MULTIPLY_ADDS_PER_SECOND if is_cpu else GPU_MULTIPLY_ADDS_PER_SECOND[experiment.recipe.network]
     room = CPU_ROOM if is_cpu else GPU_ROOM * torch.cuda.mem_get_info(where)[0]
     is_short = step_multiply_adds(experiment, batch) / assumed <= STEP_SECONDS
     return is_short and memory_bytes(experiment, batch) <= room

@@ -10,7 +10,7 @@ import yaml
 
 from eps_resnet.evidence.figures.current import TABLE_KEYS, published_files, result_files
 from eps_resnet.experiments.layout import Layout
-from eps_resnet.experiments.models import Run
+from eps_resnet.experiments.models import FIGURES, Run, stem_of
 from eps_resnet.experiments.registry import Registry, as_yaml, json_schema
 from eps_resnet.provenance.code import layer_digest
 
@@ -53,6 +53,7 @@ FIGURE = """\
     - paper_tables/${figure}/table.md: {cache: false, persist: true}
     - paper_tables/${figure}/figure.svg: {cache: false, persist: true}
     - paper_tables/${figure}/figure.png: {cache: false, persist: true}
+    - paper_tables/${figure}/figure.pdf: {cache: false, persist: true}
     metrics:
     - paper_tables/${figure}/summary.json: {cache: false, persist: true}
 """
@@ -134,7 +135,7 @@ def _figures(registry: Registry) -> str:
             f"    deps:{deps}\n"
             f"    params:\n"
             f"    - config/experiments.yaml: [{watched}]\n"
-            f"    - config/code.json: [figure{figure.figure}]\n"
+            f"    - config/code.json: [{stem_of(figure.figure)}]\n"
         )
     return text
 
@@ -163,11 +164,11 @@ def demo_text(registry: Registry) -> str:
 
 def code_text(registry: Registry) -> str:
     """config/code.json: the digest of each layer of the code, through which DVC sees a change of it."""
-    figures = sorted({figure.figure for figure in registry.figures.values()}, key=int)
+    figures = sorted({figure.figure for figure in registry.figures.values()}, key=FIGURES.index)
     document = {
         "training": layer_digest("training"),
         "evaluation": layer_digest("evaluation"),
-        **{f"figure{number}": layer_digest("tables", number) for number in figures},
+        **{stem_of(figure): layer_digest("tables", figure) for figure in figures},
     }
     return json.dumps(document, indent=2) + "\n"
 

@@ -36,8 +36,8 @@ def why(registry: Registry, layout: Layout, key: str) -> list[Step]:
     steps = [
         # Images are needed for what is redone, and else not looked for.
         Step(f"fetch {experiment.run.dataset}", data if training or evaluation else ()),
-        Step("train", training, _rests_on(experiment.files.manifest, "training", training)),
-        Step("prune, evaluate", evaluation, _rests_on(experiment.files.metrics, "evaluation", evaluation)),
+        Step("train", training, _rests_on(experiment, experiment.files.manifest, "training", training)),
+        Step("prune, evaluate", evaluation, _rests_on(experiment, experiment.files.metrics, "evaluation", evaluation)),
     ]
     for name in registry.figures:
         if key in registry.runs_of(name):
@@ -56,11 +56,11 @@ def _data(experiment: Experiment) -> tuple[str, ...]:
     return ()
 
 
-def _rests_on(path: Path, layer: Layer, reasons: tuple[str, ...]) -> str:
+def _rests_on(experiment: Experiment, path: Path, layer: Layer, reasons: tuple[str, ...]) -> str:
     if reasons:
         return ""
-    document = read_json(path)
-    return in_words(path_between(layer, document["made_from"]["code"], layer_digest(layer)) or ())
+    code, device = read_json(path)["made_from"]["code"], state.device_of(read_json(experiment.files.manifest))
+    return in_words(path_between(layer, code, layer_digest(layer), device) or ())
 
 
 def _training(experiment: Experiment) -> tuple[str, ...]:

@@ -339,7 +339,7 @@ def test_a_recipe_of_our_own_is_not_comparable_and_its_key_and_values_are_named(
     difference = published.recipe_difference(data, recipe, experiments.runs[DEEPEST])
     assert difference is not None
     found = 10 if key == "epochs" else value
-    assert difference.startswith(f"{key} {found!r} instead of ")
+    assert difference.startswith(f"{key} {published.in_words(found)} instead of ")
     assert published.recipe_choices(data, recipe, experiments.runs[DEEPEST]) is None
 
 
@@ -380,13 +380,13 @@ def test_an_accepted_choice_stands_in_the_reason_of_each_number(experiments: Reg
     finish(registry, layout, DEEPEST, [36, 22, 6], 0.0522)
     rows = [row for row in compare.compare(registry, layout) if row.runs]
     assert rows
-    assert all("restart_on 'running_average' (default 'discarded')" in row.reason for row in rows)
+    assert all("restart_on running_average (default discarded)" in row.reason for row in rows)
 
 
 def test_other_images_under_a_name_of_the_paper_are_not_comparable(experiments: Registry) -> None:
     data = experiments.datasets["cifar10"].model_copy(update={"format": "svhn"})
     difference = published.recipe_difference(data, data.recipe, experiments.runs[DEEPEST])
-    assert difference == "format 'svhn' instead of 'cifar10'"
+    assert difference == "format svhn instead of cifar10"
 
 
 @pytest.mark.parametrize("images", ["train_images", "test_images"])
@@ -623,7 +623,7 @@ def test_a_line_per_number_and_the_counts_per_verdict_are_printed(layout: Layout
     lines = CliRunner().invoke(cli.app, ["compare", "--root", str(layout.root)]).output.splitlines()
     own = [line for line in lines if line.startswith("cifar10-cpu, a smaller version")]
     assert len(own) == 1
-    assert len(lines) == 1 + 257 + 2 + 9 + 2  # for the smaller version as many lines as in the test of those, a heading
+    assert len(lines) == 1 + 257 + 2 + 11 + 2  # 11 of the smaller version, with a heading
     assert lines[-2] == (
         "257 numbers: 10 exact sizes agree, 0 trained numbers reproduced; "
         "0 close, 0 off, 222 not run, 25 not comparable"

@@ -423,9 +423,11 @@ def test_a_configuration_that_the_registry_lacks_is_refused(ours: Path, theirs: 
 def test_folders_with_hostile_names_are_named_on_one_line_and_refused(ours: Path, theirs: Path) -> None:
     (theirs / "results" / "a\x1b[31m\nb").mkdir()
     (theirs / "results" / "link").symlink_to("/etc")
+    (theirs / "results" / ".DS_Store").write_bytes(b"of a file manager")
     printed = command(ours, "import", str(theirs), expect=1).output
     assert "a\\x1b[31m\\nb  refused" in printed
     assert "link  refused: it is no folder" in printed
+    assert ".DS_Store" not in printed
 
 
 @pytest.mark.parametrize("dataset", ["../../escaped", "digits"])
@@ -543,6 +545,24 @@ def test_added_runs_are_the_old_registry_with_these_runs_and_its_comments(
     prefixes = [key.rpartition("-s")[0] for key in after.runs]
     places = {prefix: [i for i, other in enumerate(prefixes) if other == prefix] for prefix in prefixes}
     assert all(found == list(range(found[0], found[0] + len(found))) for found in places.values())  # side by side
+
+
+@pytest.mark.parametrize("ends", ["\n", "\r\n"])
+@pytest.mark.parametrize("last", ["", "\n"])  # at the end of the file
+def test_added_runs_are_all_that_changes_in_the_file(
+    tmp_path: Path, experiments: Registry, ends: str, last: str
+) -> None:
+    path = tmp_path / "experiments.yaml"
+    text = (PROJECT / REGISTRY).read_text(encoding="utf-8").replace("\n", ends) + f"# a comment{last}"
+    path.write_bytes(text.encode())
+    before = path.read_bytes().splitlines(keepends=True)
+    runs = further_seeds(experiments, ["digits-20-standard-s0"], 7)
+    add_runs(path, runs)
+    after = path.read_bytes().splitlines(keepends=True)
+    added = [line for line in after if line not in before]
+    assert [line.strip().decode() for line in added] == [line_of(run) for run in runs]
+    assert all(line.endswith(ends.encode()) for line in added)
+    assert [line for line in after if line not in added] == before
 
 
 @given(st.floats(1e-6, 1e4), st.integers(0, 2**31 - 1))

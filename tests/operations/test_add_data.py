@@ -125,12 +125,15 @@ def test_another_size_shrinks_images_and_is_fetched_anew_from_the_same_file(
     assert np.array_equal(store.load(layout, "mine").train_images[:, 0].numpy(), arrays()["train_images"])
 
 
-def test_a_folder_that_changed_is_no_longer_accepted(registry_file: Path, tmp_path: Path) -> None:
-    pets = make_folder(tmp_path / "pets")
-    add(registry_file, pets)
+def test_data_that_changed_is_no_longer_accepted(registry_file: Path, tmp_path: Path) -> None:
+    pets, file = make_folder(tmp_path / "pets"), make_npz(tmp_path / "mine.npz")
+    add(registry_file, pets, name="pets")
+    add(registry_file, file)
     next((pets / "train/digit0").iterdir()).unlink()
-    with pytest.raises(UserError, match="An image was added, removed or altered"):
-        fetch(load(registry_file), Layout(tmp_path), "mine", str(pets))
+    make_npz(file, train=81)
+    for name, path in (("pets", pets), ("mine", file)):
+        with pytest.raises(UserError, match=f"is not the data that was added as {name}: the SHA-256 of its"):
+            fetch(load(registry_file), Layout(tmp_path), name, str(path))
 
 
 def test_an_entry_whose_classes_are_not_those_of_the_data_is_refused(registry_file: Path, tmp_path: Path) -> None:

@@ -139,7 +139,7 @@ def test_an_install_is_repeated_if_it_does_not_match_the_lock_file_whatever_thei
 def test_another_python_is_refused_with_a_sentence(tmp_path: Path) -> None:
     process = make_setup(tmp_path, "/bin/false")
     assert process.returncode != 0
-    assert "Python 3.11 is needed, found '/bin/false'" in process.stdout
+    assert "Python 3.11 is needed, which is none of these:\n  /bin/false: " in process.stdout
     assert not (tmp_path / ".venv").exists()
 
 

@@ -106,6 +106,43 @@ def test_a_fresh_clone_of_this_project_is_verified(tmp_path: Path) -> None:
     assert "0 are not" in printed
 
 
+def test_what_a_file_manager_leaves_among_the_results_is_no_run(
+    finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in (".DS_Store", "Thumbs.db", f"{KEY}/.DS_Store"):
+        (finished / "results" / name).write_bytes(b"x")
+    (finished / "results/.ipynb_checkpoints").mkdir()
+    assert found(finished, monkeypatch).problems == []
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """A clone of this project by git with core.autocrlf=true, as on Windows."""
+    if subprocess.run(["git", "rev-parse"], cwd=PROJECT, capture_output=True, check=False).returncode:
+        pytest.skip("not a git repository")
+    clone = tmp_path / "clone"
+    subprocess.run(["git", "clone", "-q", "-c", "core.autocrlf=true", str(PROJECT), str(clone)], check=True)
+    return clone
+
+
+def test_a_clone_that_converts_line_ends_has_the_committed_bytes(clone: Path) -> None:
+    assert "0 are not" in run(clone, "eps-resnet", "verify")
+
+
+def test_converted_line_ends_are_one_sentence_whose_remedy_helps(clone: Path) -> None:
+    (clone / ".gitattributes").write_text("* text=auto\n")  # as in a clone made before there was one
+    converted = "git ls-files -z ':!.gitattributes' | xargs -0 rm && git checkout -q -- . ':!.gitattributes'"
+    subprocess.run(["sh", "-c", converted], cwd=clone, check=True)
+    printed = run(clone, "eps-resnet", "verify", expect=1)
+    assert "are right but for the ends of their lines" in printed
+    assert "was altered" not in printed
+    assert "is stale" not in printed
+    flip(clone / "results/digits-20-standard-s0/history.csv")
+    assert "history.csv was altered" in run(clone, "eps-resnet", "verify", expect=1)
+    subprocess.run(["sh", "-c", "git rm -rq --cached . && git reset -q --hard"], cwd=clone, check=True)
+    assert "0 are not" in run(clone, "eps-resnet", "verify")
+
+
 def test_a_lineage_that_was_edited_by_hand_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "lineage.jsonl"
     path.write_text(lineage.LINEAGE.read_text().replace('"same source"', '"probes"', 1))
