@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
-from eps_resnet.data import cifar, digits, imagenet, manifest, store, subset, svhn
+from eps_resnet.data import cifar, digits, folder, imagenet, manifest, npz, store, subset, svhn
 from eps_resnet.data.download import download
 from eps_resnet.data.manifest import DataManifest
 from eps_resnet.data.source import is_address, kind_of_file, kind_of_folder, located
@@ -23,6 +23,7 @@ READERS: dict[str, Callable[[Path], Images]] = {
     "cifar100": partial(cifar.read, cifar.CIFAR100),
     "svhn": svhn.read,
 }
+OWN: dict[str, Callable[[Path, int], Images]] = {"npz": npz.read, "folder": folder.read}  # in the registry's size
 
 
 def fetch(registry: Registry, layout: Layout, name: str, source: str | None = None) -> DataManifest:
@@ -62,10 +63,11 @@ def _fetch(layout: Layout, name: str, data: DataSet, source: str | None) -> Data
         images = digits.read(archive)
     else:
         path, archive = _obtain(name, data, layout, source)
-        images = READERS[data.format](path)
+        images = _own(name, data, path) if data.format in OWN else READERS[data.format](path)
     version: dict[str, Any] = {}
     if data.format in subset.FILES:
         images = subset.taken(name, data, archive, images)
+    if data.format in subset.FILES or data.format in OWN:
         version = {"size": data.size, "validation": data.validation}
     for split, labels, expected in (
         ("training", images.train_labels, archive.train_images),
@@ -76,9 +78,29 @@ def _fetch(layout: Layout, name: str, data: DataSet, source: str | None) -> Data
     return store.save(layout, name, vars(images), archive, **version)
 
 
+def _own(name: str, data: DataSet, path: Path) -> Images:
+    """The images of a user's own data. Raises UserError if they have other channels or classes than the registry."""
+    images = OWN[data.format](path, data.size)
+    found = {"channels": images.train_images.shape[1], "classes": int(images.train_labels.max()) + 1}
+    expected = {"channels": data.channels, "classes": data.classes}
+    if differing := [
+        f"{found[key]} {key}, the registry has {expected[key]}" for key in found if found[key] != expected[key]
+    ]:
+        raise UserError(f"{path} has {' and '.join(differing)}; correct that in the entry of {name}.")
+    return images
+
+
 def _obtain(name: str, data: DataSet, layout: Layout, source: str | None) -> tuple[Path, Archive]:
     if source is not None and not is_address(source):
+        if data.format in OWN:
+            return _verify_own(name, data, Path(source))
         return _verify_local(name, data.archives, Path(source))
+    if data.format == "folder" or (source is None and not any(archive.urls for archive in data.archives)):
+        kind = "folder" if data.format == "folder" else "file"
+        raise UserError(
+            f"Data set {name} has no address to be downloaded from; give its {kind} on this machine: "
+            f"`eps-resnet fetch {name} --from PATH`, or `snakemake ... --config {name}=PATH`."
+        )
     failures = []
     for addresses in _alternatives(data, source):
         try:
@@ -140,6 +162,24 @@ def _download_verified(url: str, path: Path, wanted: list[str]) -> None:
 
 def _wanted(accepted: tuple[Archive, ...], file: str) -> list[str]:
     return [archive.files[file] for archive in accepted if file in archive.files]
+
+
+def _verify_own(name: str, data: DataSet, path: Path) -> tuple[Path, Archive]:
+    """A user's own data, told by its bytes; of a folder, by names and bytes of its images."""
+    if data.format == "npz" and not path.is_file():
+        raise UserError(f"There is no file at {path}; data set {name} was to be read from it.")
+    found = folder.digest(path) if data.format == "folder" else sha256(path)
+    for archive in data.archives:
+        if archive.sha256 == found:
+            return path, archive
+    of, wanted = (
+        "names and images" if data.format == "folder" else "file",
+        [archive.sha256 for archive in data.archives],
+    )
+    raise UserError(
+        f"{path} is not the data that was added as {name}: the SHA-256 of its {of} is {found}, expected "
+        f"{' or '.join(map(str, wanted))}. Give it as it was, or add it under another name."
+    )
 
 
 def _verify_local(name: str, accepted: tuple[Archive, ...], path: Path) -> tuple[Path, Archive]:

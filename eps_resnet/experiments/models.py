@@ -15,6 +15,10 @@ Method = Literal["standard", "standard_side", "epsilon_side"]
 METHODS: tuple[Method, ...] = get_args(Method)
 
 
+# Layouts of files. The last two are for a user's own data.
+Format = Literal["digits", "cifar10", "cifar100", "svhn", "imagenet", "npz", "folder"]
+
+
 PublishedName = Literal["CIFAR-10", "CIFAR-100", "SVHN", "ImageNet"]
 
 
@@ -33,8 +37,11 @@ OWN_FIGURES: dict[str, str] = {"life": "Gate life", "tradeoff": "Error against c
 IMAGENET_BLOCKS = {14: (1, 1, 1, 1), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 
 
-# Snakemake's --config and its targets have these names of their own beside those of data sets.
-RESERVED = ("root", "registry", "gpus", "sharing", "max_hours", "all", "demo")
+# Snakemake's --config, its targets and its rules have these names of their own beside those of data sets.
+RESERVED = (
+    *("root", "registry", "gpus", "sharing", "max_hours"),
+    *("all", "demo", "fetch", "train", "prune", "evaluate", "figure"),
+)
 
 
 def _is_not_reserved(name: str) -> str:
@@ -259,7 +266,11 @@ class Archive(Strict):
         description="Addresses of the archive, tried in order, or without `sha256` one of each of `files`. "
         "Empty: to be given by the user.",
     )
-    sha256: Sha256 | None = Field(None, description="Digest of the archive. null: embedded or a set of files.")
+    sha256: Sha256 | None = Field(
+        None,
+        description="Digest of the archive; in format `folder`, of the names and bytes of its images. null: embedded "
+        "or a set of files.",
+    )
     files: dict[FileName, Sha256] = Field({}, description="Digests of the files inside, for an unpacked folder.")
     md5: dict[FileName, Md5] = Field({}, description="MD5 of the archives, where their publisher gives no SHA-256.")
     sample_sha256: Sha256 | None = Field(
@@ -294,9 +305,7 @@ class DataSet(Strict):
         False,
         description="The test images are the training images that follow those trained on: for choosing a recipe.",
     )
-    format: Literal["digits", "cifar10", "cifar100", "svhn", "imagenet"] = Field(
-        description="Layout of its files: which module of eps_resnet/data reads them."
-    )
+    format: Format = Field(description="Layout of its files: which module of eps_resnet/data reads them.")
     published_name: PublishedName | None = Field(
         None, description="Name in paper_tables/published. null: not in the paper."
     )
