@@ -120,7 +120,7 @@ def attest() -> None:
 
     added = attest()
     for entry in added:
-        found = "all results here were made by this code" if entry.probes is None else f"{len(entry.probes)} probes agree"
+        found = f"{len(entry.probes)} probes agree" if entry.probes else "all results here were made by this code"
         print(f"{entry.layer}: {found}; added to the lineage.", file=sys.stderr)
     if not added:
         print("The code that makes results is the attested one.", file=sys.stderr)
