@@ -103,7 +103,7 @@ def _method(method: str, epsilon: str) -> str:
 
 def _single(rows: "pd.DataFrame") -> "pd.DataFrame":
     shown = rows[[name for name in PRINTED if name in rows and not _is_empty(rows, name)]].astype(str)
-    return shown.apply(lambda column: column.str.strip("`"))
+    return shown.replace({r"^`|`$": ""}, regex=True)
 
 
 def _is_empty(rows: "pd.DataFrame", name: str) -> bool:

@@ -1,15 +1,16 @@
 """What people read: summaries first, per cent, nothing broken in 80 columns; and the targets that narrow it down."""
 
+import io
 import json
 import re
-from collections.abc import Iterator
+import sys
 from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 from typer.testing import CliRunner, Result
 
-from eps_resnet.cli import app
+from eps_resnet.cli import app, printing
 from eps_resnet.cli.claims import Verdicts as ClaimVerdicts
 from eps_resnet.cli.compare import Verdicts as NumberVerdicts
 from eps_resnet.cli.look import States
@@ -28,11 +29,18 @@ GATED, PLAIN = "cifar10-110-epsilon_side-2p5", "cifar10-110-standard"
 
 @pytest.fixture(autouse=True)
 def _in_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr(printing, "WIDE", 80)  # what is printed where there is no terminal
+
+
+class Terminal(io.StringIO):
+    """Takes what is printed and says that it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
 
 
 @pytest.fixture
-def bench(experiments: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+def bench(experiments: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     """Three seeds of two networks on two data sets, and the registry that the commands read."""
     monkeypatch.setattr(state, "state", lambda e: "done" if e.files.metrics.exists() else "missing")
     made = Bench(experiments.model_copy(update={"runs": dict(experiments.runs)}), Layout(tmp_path))
@@ -40,7 +48,7 @@ def bench(experiments: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         made.finish_seeds(dataset, 110, "epsilon_side", [18, 16, 8], 2.5, errors=around(0.0616))
         made.finish_seeds(dataset, 110, "standard", errors=around(0.06))
     monkeypatch.setattr("eps_resnet.experiments.registry.load", lambda _path: made.registry)
-    yield made
+    return made
 
 
 def call(*words: str) -> Result:
@@ -102,9 +110,15 @@ def test_an_unknown_claim_says_which_there_are(bench: Bench) -> None:
 
 
 def test_verdicts_have_colours_on_a_terminal_and_none_elsewhere(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "\x1b" not in call("claims", "--root", str(bench.layout.root)).stdout
     monkeypatch.setenv("FORCE_COLOR", "1")
-    assert "\x1b[33mundecided +" in call("claims", "--root", str(bench.layout.root)).stdout
+    assert "\x1b" not in call("claims", "--root", str(bench.layout.root)).stdout
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("COLUMNS", "80")
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    app(["claims", "--root", str(bench.layout.root)], standalone_mode=False)
+    assert "\x1b[33mundecided +" in terminal.getvalue()
 
 
 def test_compare_begins_with_counts_and_leaves_out_what_was_not_run(bench: Bench) -> None:
@@ -113,7 +127,8 @@ def test_compare_begins_with_counts_and_leaves_out_what_was_not_run(bench: Bench
     own = [row["verdict"] for row in rows if row["dataset"] != "cifar10-cpu"]
     counts = {verdict: own.count(verdict) for verdict in get_args(NumberVerdicts)}
     assert " ".join(lines[:2]) == (
-        f"257 numbers: 10 exact sizes agree, 0 trained numbers reproduced; {counts['close']} close, {counts['off']} off, "
+        "257 numbers: 10 exact sizes agree, 0 trained numbers reproduced; "
+        f"{counts['close']} close, {counts['off']} off, "
         f"{counts['not comparable']} not comparable, {counts['not run']} not run"
     )
     of_one = [row["verdict"] for row in rows if row["dataset"] == "cifar10"]
@@ -143,7 +158,7 @@ def test_compare_says_where_the_paper_has_no_number(bench: Bench) -> None:
 def test_reasons_follow_on_a_wide_terminal_and_leave_the_numbers_whole(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("COLUMNS", "140")
+    monkeypatch.setattr(printing, "WIDE", 140)
     lines = call("compare", "figure6-cifar10", "--root", str(bench.layout.root)).stdout.splitlines()
     [line] = [line for line in lines if line.startswith("6a       110 ε 2.5         error             5.24%   6.16% ")]
     assert "3 seeds, difference +0.92 points" in line
