@@ -25,8 +25,9 @@ def new_training(experiment: Experiment, device: torch.device, share: Share = Sh
     """A training before its first step, its weights drawn from the run's seed."""
     network = ResNet(architecture_of(experiment, share.of))
     initialise(network, experiment.recipe.initialisation, stream(experiment.run.seed, "weights"))
-    network.to(device).to(memory_format=torch.channels_last)
-    network.set_late(device.type != "cpu" and share.of == 1)
+    network.place(device)
+    if share.of > 1:
+        network.set_late(False)
     return Training(experiment, network, share)
 
 

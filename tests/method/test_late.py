@@ -31,6 +31,14 @@ def test_a_late_decision_gives_the_same_sum_gradient_and_state(responses: list[f
         torch.testing.assert_close(torch.as_tensor(now), torch.as_tensor(late), rtol=0, atol=0, equal_nan=True)
 
 
+def test_gates_decide_late_on_every_device_but_a_cpu(experiments: Registry) -> None:
+    network = new_training(experiments, 2.5).network
+    for device, late in (("meta", True), ("cpu", False)):
+        placed = network.to_empty(device=device).place(torch.device(device))
+        assert {block.late for block in placed.blocks} == {late}
+        assert all(w.is_contiguous(memory_format=torch.channels_last) for b in placed.blocks for w in b.weights)
+
+
 def trained(
     experiments: Registry, late: bool, expected: list[bool], epsilon: float
 ) -> tuple[Training, list[list[bool]]]:

@@ -69,6 +69,12 @@ class ResNet(nn.Module):
         for block, is_discarded in zip(self.blocks, discarded, strict=True):
             block.discarded = is_discarded
 
+    def place(self, device: torch.device) -> "ResNet":
+        """Moves it to a device, weights in the memory format of its inputs; gates decide late on all but a CPU."""
+        self.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.set_late(device.type != "cpu")
+        return self
+
     def set_late(self, late: bool) -> None:
         """Says whether gates leave their decisions on the device until they are read (for GPUs)."""
         for block in self.blocks:
