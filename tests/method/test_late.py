@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eps_resnet.experiments.registry import Registry
-from eps_resnet.method.gate import gated_sum, masked_sum
+from eps_resnet.method.gate import gated_sum, masked_decision, masked_sum
 from eps_resnet.method.loop import train_step
 from eps_resnet.method.state import Training
+from tests.method.operations import meta, operations
 from tests.method.trainings import batch, new_training
 
 RESPONSES = st.lists(st.sampled_from([0.0, 1.0, 2.5, 2.6, 100.0, float("inf"), float("nan")]), min_size=4, max_size=4)
@@ -29,6 +30,42 @@ def test_a_late_decision_gives_the_same_sum_gradient_and_state(responses: list[f
         results.append((total.detach(), bool(gate.closed), float(gate.response), shortcut.grad, gradient))
     for now, late in zip(*results, strict=True):
         torch.testing.assert_close(torch.as_tensor(now), torch.as_tensor(late), rtol=0, atol=0, equal_nan=True)
+
+
+def test_a_late_gate_is_six_operations_forward_and_backward_and_two_if_it_is_expected_closed() -> None:
+    shortcut, residual = meta(4, 2, 3, 3).requires_grad_(), meta(4, 2, 3, 3).requires_grad_()
+    gradient = meta(4, 2, 3, 3)
+
+    def both() -> None:
+        masked_sum(shortcut, residual, 2.5)[0].backward(gradient)
+
+    both()  # afterwards gradients are there to be added to, one operation for each of the two
+    counted = operations(both)
+    assert counted.total() - counted["add_"] == 6, counted
+    with torch.no_grad():
+        assert operations(lambda: masked_decision(residual, 2.5)).total() == 2
+
+
+def test_a_late_gate_keeps_nothing_of_the_residual(experiments: Registry) -> None:
+    shortcut, residual = torch.ones(4, 2, 3, 3).requires_grad_(), torch.ones(4, 2, 3, 3).requires_grad_()
+    kept: list[int] = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t.numel()) or t, lambda t: t):
+        masked_sum(shortcut, residual, 2.5)
+    assert max(kept, default=0) <= 1
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_a_late_gate_adds_and_hands_back_what_plain_arithmetic_does(precision: torch.dtype) -> None:
+    draw = torch.Generator().manual_seed(0)
+    shortcut, residual, gradient = (torch.randn(4, 2, 3, 3, generator=draw) for _ in range(3))
+    residual = residual.to(precision).requires_grad_()
+    total, decision = masked_sum(shortcut, residual, 1e-9)
+    total.backward(gradient)
+    assert not decision.closed
+    assert total.dtype == torch.float32
+    assert torch.equal(total.detach(), shortcut + residual.detach())
+    assert residual.grad is not None
+    assert torch.equal(residual.grad, gradient.to(precision))
 
 
 def test_gates_decide_late_on_every_device_but_a_cpu(experiments: Registry) -> None:

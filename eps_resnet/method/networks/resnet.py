@@ -71,7 +71,7 @@ class ResNet(nn.Module):
 
     def place(self, device: torch.device) -> "ResNet":
         """Moves it to a device, weights in the memory format of its inputs; gates decide late on all but a CPU."""
-        self.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.to(device).to(memory_format=torch.channels_last)
         self.set_late(device.type != "cpu")
         return self
 
