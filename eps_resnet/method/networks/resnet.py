@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -35,6 +35,7 @@ class ResNet(nn.Module):
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
         self.architecture = architecture
+        self.is_late = False
         self.stem = _stem(architecture)
         units: list[Skip] = []
         self.side_unit: int | None = None
@@ -77,6 +78,7 @@ class ResNet(nn.Module):
 
     def set_late(self, late: bool) -> None:
         """Says whether gates leave their decisions on the device until they are read (for GPUs)."""
+        self.is_late = late
         for block in self.blocks:
             block.late = late
 
@@ -88,6 +90,14 @@ class ResNet(nn.Module):
     def expects_closed(self) -> bool:
         """Whether there are such blocks."""
         return any(block.expected_closed for block in self.blocks)
+
+    def is_unusable(self, loss: Tensor) -> Tensor:
+        """On the device: 1 if the loss is not finite or a block was open that was expected to be closed, else 0."""
+        unusable = loss.isfinite().logical_not()
+        expected = [cast(Tensor, block.decision.closed) for block in self.blocks if block.expected_closed]
+        if expected:
+            unusable = unusable | torch.stack(expected).all().logical_not()
+        return unusable.float()
 
     def opened_unexpectedly(self) -> bool:
         """Whether a block was open that was expected to be closed; it is then no longer expected to."""
@@ -106,12 +116,19 @@ class ResNet(nn.Module):
 
     def read_gates(self) -> list[Decision]:
         """Per block, the gate's decision for the latest mini-batch. Waits for a GPU once, not for each block."""
-        waiting = [block for block in self.blocks if isinstance(block.decision.response, Tensor)]
-        if waiting:
-            both = [torch.stack([b.decision.response, b.decision.closed]) for b in waiting]  # type: ignore[list-item]
-            for block, (response, closed) in zip(waiting, torch.stack(both).tolist(), strict=True):
-                block.decision = Decision(bool(closed), response)
+        self.read_late()
         return [block.decision for block in self.blocks]
+
+    def read_late(self, *others: Tensor) -> list[float]:
+        """Reads late decisions and, in the same transfer, other scalars, whose values it returns."""
+        waiting = [block for block in self.blocks if isinstance(block.decision.response, Tensor)]
+        responses = [cast(Tensor, block.decision.response) for block in waiting]
+        closed = [cast(Tensor, block.decision.closed) for block in waiting]
+        parts = [torch.stack(part).float() for part in (responses, closed, list(others)) if part]
+        values: list[float] = torch.cat(parts).tolist() if parts else []
+        for block, response, is_closed in zip(waiting, values, values[len(waiting) :], strict=False):
+            block.decision = Decision(bool(is_closed), response)
+        return values[2 * len(waiting) :]
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
         """Images (N, C, H, W) to logits (N, classes), and in training mode to the side head's logits, if it exists."""
