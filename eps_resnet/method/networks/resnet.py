@@ -1,7 +1,7 @@
 """The whole network: stem, units, head and side head; and how its weights are drawn."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal, cast
 
 import torch
@@ -138,7 +138,23 @@ class ResNet(nn.Module):
             x = unit(x)
             if self.training and self.side_head is not None and index == self.side_unit:
                 side = self.side_head(x)
+        if self.training:
+            torch._foreach_add_(self._counters(), 1)
         return self.head(x), side
+
+    def _counters(self) -> list[Tensor]:
+        """Of each batch norm that saw this mini-batch, how many it has seen; certified blocks' saw none."""
+        heads = [self.head] if self.side_head is None else [self.head, self.side_head]
+        norms = [cast(BatchNorm, self.stem[1]), *(norm for unit in self.units for norm in _norms(unit))]
+        return [cast(Tensor, norm.num_batches_tracked) for norm in [*norms, *(head.norm for head in heads)]]
+
+
+def _norms(unit: Skip) -> Iterator[BatchNorm]:
+    """A unit's batch norms that a training's mini-batch goes through."""
+    if unit.entry is not None:
+        yield unit.entry
+    if isinstance(unit, Block) and not unit.certified:
+        yield from cast(Iterable[BatchNorm], unit.norms)
 
 
 def _stem(architecture: Architecture) -> nn.Sequential:
