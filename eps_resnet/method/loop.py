@@ -10,7 +10,7 @@ from torch import Tensor
 from eps_resnet.experiments.experiment import Experiment
 from eps_resnet.method.certificate import certify
 from eps_resnet.method.divergence import require_finite_loss
-from eps_resnet.method.history import Epoch, Gates, weight_percentiles
+from eps_resnet.method.history import Epoch, Gates, no_percentiles, recorded_epochs, weight_percentiles
 from eps_resnet.method.inputs.batches import Batches
 from eps_resnet.method.networks.architecture import architecture_of
 from eps_resnet.method.networks.resnet import ResNet, initialise
@@ -145,7 +145,9 @@ def _record(training: Training, gates: Gates, rate: float, epsilon: float, test_
         flickered=gates.flickered,
         closed_mean=gates.closed_mean,
     )
-    training.finish_epoch(record, gates, torch.from_numpy(weight_percentiles(training.network)))
+    is_recorded = record.epoch in recorded_epochs(training.experiment.epochs, len(training.network.blocks))
+    percentiles = weight_percentiles(training.network) if is_recorded else no_percentiles(training.network)
+    training.finish_epoch(record, gates, torch.from_numpy(percentiles))
     return record
 
 
