@@ -66,7 +66,7 @@ class Training:
     def __init__(self, experiment: Experiment, network: ResNet, share: Share = Share()) -> None:
         run, recipe = experiment.run, experiment.recipe
         self.experiment, self.network, self.share = experiment, network, share
-        self.model = distributed(network, share, has_gates=run.epsilon is not None)
+        self.model = distributed(network, share, leaves_out=run.epsilon is not None and not network.is_late)
         if recipe.compiled:
             network.compile_residuals()
         self.optimizer = _optimizer(network, recipe)
