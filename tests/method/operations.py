@@ -16,6 +16,7 @@ class Operations(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()
         self.counts: Counter[str] = Counter()
+        self.sent = 0  # how often something of the CPU was copied to another device, which waits for it
 
     def __torch_dispatch__(
         self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -23,7 +24,10 @@ class Operations(TorchDispatchMode):
         name = func.overloadpacket.__name__
         if name not in VIEWS:
             self.counts[name] += 1
-        return func(*args, **(kwargs or {}))
+        result = func(*args, **(kwargs or {}))
+        if name == "_to_copy" and args[0].device.type == "cpu" != result.device.type and result.numel():
+            self.sent += 1
+        return result
 
 
 def operations(work: Callable[[], object]) -> Counter[str]:
