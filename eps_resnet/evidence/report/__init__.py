@@ -92,13 +92,8 @@ def render(registry: Registry, layout: Layout) -> str:
         comparisons=[_Number(registry, comparison) for comparison in comparisons],
         reduced=_reduced(registry, layout, states),
         runs=views,
-<<<<<<< HEAD
-        cards=_as_json({"runs": {view.key: view.card for view in views if view.card}, "shared": shared.lists}),
-        documents={path.stem: title_of(path.read_text(encoding="utf-8")) for path in _documents()},
-=======
         cards=_packed({"runs": {view.key: view.card for view in views if view.card}, "shared": shared.lists}),
         documents={path.stem: title_of(path.read_text(encoding="utf-8")) for path in _documents()},
->>>>>>> page
     )
 
 
