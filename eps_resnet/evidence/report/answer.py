@@ -69,9 +69,9 @@ def _about_numbers(comparisons: list[Comparison], checks: list[Check]) -> str:
     exact = sum(c.verdict == "reproduced" and c.n_seeds == 0 for c in comparisons)
     wrong = sum(check.verdict == "inconsistent" for check in checks)
     return (
-        f"Of {len(comparisons)} published numbers {found['reproduced'] - exact} are reproduced by training, {exact} by "
-        f"counting parameters, {found['not run']} wait for a GPU, and the paper contradicts itself in {wrong} of "
-        f"{len(checks)} checks."
+        f"Of {len(comparisons)} published numbers {found['reproduced'] - exact} are reproduced by training and {exact} "
+        f"by counting parameters, {found['not run']} wait for their runs, and the paper contradicts itself in {wrong} "
+        f"of {len(checks)} checks."
     )
 
 

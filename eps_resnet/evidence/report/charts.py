@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 LEFT, RIGHT, TOP, BOTTOM = 40, 296, 8, 116  # of the plot, in units of the drawing, 304 x 136
-BUCKETS = 40  # a training of 1000 epochs keeps at most twice as many points, its extremes among them
+BUCKETS = 30  # a training of 1000 epochs keeps at most twice as many points, its extremes among them
 LOWEST_ERROR = 1e-3  # smaller ones, 0 included, are drawn here: the axis is logarithmic
 
 

@@ -1,9 +1,9 @@
 """What the report shows of each figure: drawing, table and notes from paper_tables, or that they are not there."""
 
-import base64
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 import pandas as pd
 from markupsafe import Markup
@@ -15,7 +15,9 @@ from eps_resnet.experiments.models import FIGURES
 from eps_resnet.experiments.registry import Registry
 from eps_resnet.files.atomic import read_json
 
-DATA_URI = "data:image/svg+xml;base64,"
+DATA_URI = "data:image/svg+xml,"
+SAFE = " !$'()*+,-./:;=?@[]_{|}~"  # beside letters and digits; no quotation mark, so that an attribute can hold it
+FAMILIES = r"'DejaVu Sans'[^;\"]*"  # and ten other families of letters
 MOST_ROWS = 24  # longer tables are linked
 # Colours of drawings on a dark ground. Words have no colour of their own.
 DARK = {
@@ -33,7 +35,7 @@ class Drawing:
     title: str
     heading: str
     dataset: str
-    image: str | None
+    image: Markup | None
     current: bool
     table: Markup
     notes: Markup
@@ -74,27 +76,50 @@ def _drawing(registry: Registry, layout: Layout, name: str) -> Drawing:
     )
 
 
-def _image(path: Path) -> str:
+def _image(path: Path) -> Markup:
     """As an image: whatever the file holds, it runs no script, loads nothing, and its ids are its own."""
-    return DATA_URI + base64.b64encode(_themed(_small(path.read_text(encoding="utf-8"))).encode()).decode()
+    return Markup(DATA_URI + quote(_themed(_small(path.read_text(encoding="utf-8"))), safe=SAFE))
 
 
 def _small(svg: str) -> str:
-    """The drawing without indentation, and with places to a hundredth of a point."""
-    svg = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", svg, flags=re.DOTALL)
-    svg = re.sub(r"(?<=[ \"(,-])(\d+\.\d{2})\d+(?=[ \",)\n])", r"\1", svg)
-    return re.sub(r"\n\s*", "\n", svg)
+    """The drawing as small as it gets without a visible change: the page has dozens of them."""
+    svg = re.sub(
+        r"<metadata>.*?</metadata>|<!--.*?-->|<!DOCTYPE[^>]*>| transform=\"rotate\(-0 [^\"]*\"", "", svg, flags=re.S
+    )
+    svg = re.sub(r"<(?:path|use|text|image|rect|svg)\b[^>]*>", _rounded, svg)
+    used = set(re.findall(r"#([\w-]+)", svg))
+    svg = re.sub(r' id="([\w-]+)"', lambda found: found[0] if found[1] in used else "", svg)
+    svg = re.sub(r"\s*\n\s*", " ", svg).replace("> <", "><")
+    while svg != (svg := re.sub(r"<g></g>|<g>(<(?:use|path)\b[^>]*/>)</g>", r"\1", svg)):
+        pass
+    return svg
+
+
+def _rounded(tag: re.Match[str]) -> str:
+    """A tag with places to a tenth of a point. Words of a drawing, which stand between tags, keep their digits."""
+    return re.sub(r"(?<=[ \"(,-])(\d+\.\d)\d+(?=[ \",)\n])", r"\1", tag[0])
 
 
 def _themed(svg: str) -> str:
-    """The drawing with colours of its own where the page is dark: an image asks for the scheme of its page."""
-    rules = [
-        f'[style*="{part}: {light}"]{{{part}:{dark}!important}}'
-        for light, dark in DARK.items()
-        for part in ("fill", "stroke")
-    ]
-    style = f"<style>@media (prefers-color-scheme:dark){{text{{fill:{DARK['#000000']}}}{''.join(rules)}}}</style>"
-    return re.sub(r"(<svg[^>]*>)", lambda found: found[1] + style, svg, count=1)
+    """The drawing with a class for each of its styles, which have colours of their own where the page is dark.
+
+    An image asks for the colour scheme of the page that it is in.
+    """
+    styles: dict[str, str] = {}
+
+    def named(found: re.Match[str]) -> str:
+        return f' class="{styles.setdefault(found[1], f"s{len(styles)}")}"'
+
+    svg = re.sub(r' style="([^"]*)"', named, svg)
+    light = "".join(f".{name}{{{re.sub(FAMILIES, 'sans-serif', style)}}}" for style, name in styles.items())
+    dark = "".join(f".{name}{{{colours}}}" for style, name in styles.items() if (colours := _dark(style)))
+    rules = f"{light}@media (prefers-color-scheme:dark){{text{{fill:{DARK['#000000']}}}{dark}}}"
+    return re.sub(r"(<svg[^>]*>)", lambda found: f"{found[1]}<style>{rules}</style>", svg, count=1)
+
+
+def _dark(style: str) -> str:
+    found = re.findall(r"(fill|stroke): (#[0-9a-f]{6})", style)
+    return ";".join(f"{part}:{DARK[colour]}" for part, colour in found if colour in DARK)
 
 
 def _shows_numbers(table: Path) -> bool:

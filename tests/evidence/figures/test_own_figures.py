@@ -80,5 +80,5 @@ def test_the_trade_off_draws_a_pruned_network_at_its_mean_cost(trained: tuple[Re
         (line,) = [line for line in axes.lines if line.get_label() == "ε-ResNet + side head"]
         own = rows[(rows["method"] == "epsilon_side") & (rows["state"] == "done")]
         expected = own.groupby(["depth", "epsilon"])[[cost, "error_pruned"]].mean()
-        assert list(line.get_xdata()) == pytest.approx(expected[cost].tolist())
-        assert list(line.get_ydata()) == pytest.approx((100 * expected["error_pruned"]).tolist())
+        assert np.asarray(line.get_xdata()).tolist() == pytest.approx(expected[cost].tolist())
+        assert np.asarray(line.get_ydata()).tolist() == pytest.approx((100 * expected["error_pruned"]).tolist())

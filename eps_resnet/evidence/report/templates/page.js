@@ -141,12 +141,12 @@ const lifeOf = (life) => {
   canvas.addEventListener("focus", () => say(block, at));
 
   const field = make("div", { class: "field", style: `height:${Math.min(22, Math.max(7, height * 0.35))}rem` }, canvas, cross);
-  const markAt = (epoch, kind, title) => {
+  const markAt = (epoch, kind) => {
     const i = epochs.findIndex((recorded) => recorded >= epoch);
-    field.append(make("span", { class: `mark ${kind}`, title, style: `left:${(100 * (i + 0.5)) / width}%` }));
+    field.append(make("span", { class: `mark ${kind}`, style: `left:${(100 * (i + 0.5)) / width}%` }));
   };
-  for (const epoch of life.restarts) markAt(epoch, "restart", `the rate restarts, epoch ${epoch}`);
-  markAt(life.reported, "reported", `reported epoch ${life.reported}`);
+  for (const epoch of life.restarts) markAt(epoch, "restart");
+  markAt(life.reported, "reported");
   let end = 0;
   for (const blocks of life.stages.slice(0, -1)) {
     end += blocks;
@@ -159,9 +159,14 @@ const lifeOf = (life) => {
   return make("figure", { class: "life" }, caption, field, said);
 };
 
+// What the cards of runs show: a document, compressed
+const unpacked = () => {
+  const bytes = Uint8Array.from(atob(document.getElementById("cards").textContent), (letter) => letter.charCodeAt(0));
+  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).json();
+};
+
 // Runs
-{
-  const data = JSON.parse(document.getElementById("cards").textContent);
+unpacked().then((data) => {
   const table = document.getElementById("run-table");
   const rows = [...table.tBodies[0].rows];
   const factsOf = (items) =>
@@ -220,6 +225,7 @@ const lifeOf = (life) => {
   form.addEventListener("input", filter);
   form.addEventListener("submit", (event) => event.preventDefault());
   form.hidden = false;
+  if (!rows.some((row) => row.dataset.state === "done")) form.elements.waiting.checked = true; // nothing else to show
   filter();
 
   // A link to a run opens its card, one to evidence its fold.
@@ -240,4 +246,4 @@ const lifeOf = (life) => {
   };
   addEventListener("hashchange", follow);
   follow();
-}
+});
