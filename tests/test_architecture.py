@@ -14,7 +14,19 @@ from tests.conftest import PROJECT
 PACKAGE = PROJECT / "eps_resnet"
 # From top to bottom: each may import what stands below it.
 ORDER = (
-    *("__main__", "torchrun", "cli", "workflow", "operations", "evidence", "runs", "exchange", "measure", "provenance"),
+    *(
+        "__main__",
+        "torchrun",
+        "cli",
+        "workflow",
+        "cluster",
+        "operations",
+        "evidence",
+        "runs",
+        "exchange",
+        "measure",
+        "provenance",
+    ),
     *("method", "data", "experiments", "files"),
 )
 
