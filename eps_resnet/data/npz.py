@@ -82,9 +82,9 @@ def _loaded(path: Path) -> Arrays:
         raise UserError(f"{path} is damaged or no .npz file ({reason}); {EXPECTED}.") from None
 
 
-def _array(path: Path, file: zipfile.ZipFile, key: str) -> NDArray[Any]:
+def _array(path: Path, zipped: zipfile.ZipFile, key: str) -> NDArray[Any]:
     try:
-        with file.open(f"{key}.npy") as member:
+        with zipped.open(f"{key}.npy") as member:
             array: NDArray[Any] = np.lib.format.read_array(member, allow_pickle=False)
             return array
     except ValueError as error:
