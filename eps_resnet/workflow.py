@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+from eps_resnet.cluster import reservation
 from eps_resnet.data.manifest import data_digest
 from eps_resnet.evidence.figures.current import is_drawn, result_files
 from eps_resnet.exchange.further_runs import configuration
@@ -21,7 +22,6 @@ from eps_resnet.experiments.registry import Registry, load
 from eps_resnet.files.atomic import read_json
 from eps_resnet.files.digests import Digests
 from eps_resnet.files.errors import UserError
-from eps_resnet.operations import reservation
 from eps_resnet.operations.plan import in_order_of_worth
 from eps_resnet.provenance.state import is_evaluated, is_fetched, is_trained
 

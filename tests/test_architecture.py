@@ -14,7 +14,19 @@ from tests.conftest import PROJECT
 PACKAGE = PROJECT / "eps_resnet"
 # From top to bottom: each may import what stands below it.
 ORDER = (
-    *("__main__", "torchrun", "cli", "workflow", "operations", "evidence", "runs", "exchange", "measure", "provenance"),
+    *(
+        "__main__",
+        "torchrun",
+        "cli",
+        "workflow",
+        "cluster",
+        "operations",
+        "evidence",
+        "runs",
+        "exchange",
+        "measure",
+        "provenance",
+    ),
     *("method", "data", "experiments", "files"),
 )
 
@@ -92,7 +104,7 @@ def test_every_exception_is_still_imported_and_has_its_reason(layer: Layer) -> N
 
 TEXTS = {"read_text", "write_text"}  # without an encoding: in the locale's
 OPENING = {"open", "fdopen"}
-BINARY = {"os", "tarfile", "archive", "gzip", "Image"}  # whose `open` reads bytes
+BINARY = {"os", "tarfile", "gzip", "zipped", "Image"}  # whose `open` reads bytes
 
 
 def without_encoding(source: str) -> list[int]:

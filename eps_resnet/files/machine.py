@@ -27,7 +27,7 @@ def machine(device: torch.device, threads: int, processes: int) -> dict[str, Any
 def driver() -> str | None:
     """The version of NVIDIA's driver, where the system tells it."""
     try:
-        words = DRIVER.read_text(encoding="utf-8", errors="replace").split()
+        words = DRIVER.read_text(encoding="utf-8").split()
     except OSError:
         return None
     numbers = [word for word in words if word.count(".") >= 1 and word.replace(".", "").isdigit()]

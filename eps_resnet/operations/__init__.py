@@ -1,1 +1,1 @@
-"""Planning, scheduling, checking."""
+"""Planning and checking: plan, why, verify, attest; the working folder; generated files."""

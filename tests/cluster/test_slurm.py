@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from eps_resnet.cluster import reservation
 from eps_resnet.experiments import registry
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.files.digests import sha256
-from eps_resnet.operations import reservation
 from eps_resnet.provenance.fingerprints import CHECKPOINTS, training_fingerprint
 from tests.conftest import BIN, PROJECT, copy_project, run
 

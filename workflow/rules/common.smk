@@ -7,7 +7,8 @@ from snakemake.exceptions import WorkflowError
 
 from eps_resnet import workflow as steps
 from eps_resnet.files.errors import UserError, explained
-from eps_resnet.operations import pods, working_folder
+from eps_resnet.cluster import pods
+from eps_resnet.operations import working_folder
 
 # The commands of this environment, whether or not it is activated. Snakemake fills in what stands in single braces.
 COMMANDS = shlex.quote(str(Path(sys.executable).parent)).replace("{", "{{").replace("}", "}}")

@@ -24,11 +24,11 @@ from dockerfile_parse import DockerfileParser
 from snakemake.cli import parse_args
 from snakemake_interface_executor_plugins.registry import ExecutorPluginRegistry
 
+from eps_resnet.cluster import reservation
 from eps_resnet.experiments import registry
 from eps_resnet.experiments.layout import Layout
-from eps_resnet.operations import reservation
+from tests.cluster.pods import VERSIONS, Cluster, RefusedError, check, cluster
 from tests.conftest import PROJECT, copy_project, jobs, run, small_registry
-from tests.operations.pods import VERSIONS, Cluster, RefusedError, check, cluster
 from tests.operations.test_working_folder import running
 
 pytestmark = pytest.mark.slow  # starts real processes, for seconds each

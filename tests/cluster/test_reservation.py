@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from eps_resnet.cluster import reservation
 from eps_resnet.experiments import registry
 from eps_resnet.experiments.experiment import Experiment
 from eps_resnet.experiments.layout import Layout
-from eps_resnet.operations import plan, reservation
+from eps_resnet.operations import plan
 from eps_resnet.runs import cost
 from tests.conftest import PROJECT
 
@@ -87,7 +88,7 @@ def test_it_is_computed_without_torch() -> None:
     program = (
         "import sys; from pathlib import Path\n"
         "from eps_resnet.experiments import registry; from eps_resnet.experiments.layout import Layout\n"
-        "from eps_resnet.operations import reservation\n"
+        "from eps_resnet.cluster import reservation\n"
         "known = registry.load(Path('config/experiments.yaml'))\n"
         "runs = [known.experiment(key, Layout()) for key in known.runs]\n"
         "[ask(run, 'train') for run in runs for ask in (reservation.minutes, reservation.megabytes)]\n"

@@ -1,0 +1,1 @@
+"""What jobs reserve on a cluster, and what Kubernetes needs besides."""
