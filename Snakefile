@@ -2,7 +2,8 @@
 
     snakemake --cores 8 all      every experiment of the paper (needs a GPU)
     snakemake --cores 2 demo     the digits runs, minutes on a laptop
-    snakemake -n figure6-cifar10 what one figure needs
+    snakemake -n --quiet rules figure6-cifar10
+                                 how many of which steps one figure needs; eps-resnet plan says what they cost
 
 Which runs there are: config/experiments.yaml. How rules decide what is current: docs/workflow.md.
 """

@@ -287,6 +287,18 @@ class Workflow:
 
     # What is refused
 
+    def refuse_missing_sources(self, datasets: Iterable[str]) -> None:
+        """Raises UserError if one of these data sets is to be read from a file or folder that is not there."""
+        for name in datasets:
+            source = self.sources.get(name)
+            if source is None or source.startswith(("http://", "https://")) or Path(source).exists():
+                continue
+            if self.registry.datasets[name].format != "digits":  # whose images are read from nowhere
+                raise UserError(
+                    f"--config {name}={source}: there is no archive or folder at {source}. Nothing was fetched or "
+                    "trained; correct the path."
+                )
+
     def refuse_without_gpu(self, trainings: Iterable[str], datasets: Iterable[str]) -> None:
         """Raises UserError if one of these trainings, or one on a data set that is to be fetched, needs a GPU here."""
         from eps_resnet.runs.device import cpu_is_allowed, has_gpu, refusal

@@ -123,6 +123,16 @@ def test_trainings_that_need_a_gpu_are_refused_without_one_and_others_are_not(
         committed.refuse_without_gpu([], ["imagenet"])
 
 
+def test_a_path_that_is_not_there_is_refused_before_anything_is_fetched(tmp_path: Path) -> None:
+    missing, archive = tmp_path / "missing.tar.gz", tmp_path / "archive.tar.gz"
+    archive.touch()
+    given = {"cifar10": str(missing), "svhn": str(archive), "cifar100": "https://mirror.org/cifar-100.tar.gz"}
+    asked = Workflow.of(given, [])
+    asked.refuse_missing_sources(["svhn", "cifar100", "imagenet"])
+    with pytest.raises(UserError, match=rf"--config cifar10={missing}: there is no archive or folder"):
+        asked.refuse_missing_sources(["svhn", "cifar10"])
+
+
 def test_arrays_of_slurm_and_words_that_shells_misread_are_refused() -> None:
     refuse_arrays(SimpleNamespace())
     with pytest.raises(UserError, match="--slurm-array-jobs"):

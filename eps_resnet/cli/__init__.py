@@ -6,10 +6,11 @@ neither, since each command imports itself what it needs.
 
 import os
 import sys
+from typing import Annotated
 
 import typer
 
-from eps_resnet.cli import evidence, look, project, steps
+from eps_resnet.cli import claims, compare, evidence, look, plan, project, steps
 from eps_resnet.cli.printing import speak_utf8
 from eps_resnet.files.errors import UserError, explained
 from eps_resnet.files.interruption import Interrupted
@@ -19,10 +20,28 @@ app = typer.Typer(
     "Snakemake runs the same steps for all experiments.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
-for commands in (steps.commands, look.commands, evidence.commands, project.commands):
-    app.registered_commands += commands.registered_commands
+# In this order their groups stand in the help.
+for module in (claims, compare, look, steps, evidence, plan, project):
+    app.registered_commands += module.commands.registered_commands
+
+
+def _print_version(is_asked: bool) -> None:
+    if is_asked:
+        from importlib.metadata import version
+
+        print(version("eps-resnet"))
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """What belongs to the program itself, not to a command."""
 
 
 def main() -> None:

@@ -1,34 +1,48 @@
-"""Results beside the paper: tables, drawings, comparisons, claims, the report."""
+"""Results beside the paper: tables, drawings, the paper against itself, the report, what was made here."""
 
 import sys
-from dataclasses import replace
-from itertools import groupby
-from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, get_args
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from rich.table import Column, Table
+from rich.table import Column
+from rich.text import Text
 
-from eps_resnet.cli.options import EXPERIMENTS, HERE, AsJson, Figures, RegistryFile, Root, load
-from eps_resnet.cli.printing import number, percent, plain_console, print_findings, print_json
+from eps_resnet.cli.compare import METHODS
+from eps_resnet.cli.options import CHECK, EXPERIMENTS, HERE, SEE, STEP, All, AsJson, Figures, RegistryFile, Root, load
+from eps_resnet.cli.printing import (
+    coloured,
+    number,
+    percent,
+    plain_console,
+    plain_table,
+    plural,
+    print_fitting,
+    print_items,
+    print_json,
+    print_text,
+    sentences,
+)
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.files.errors import UserError
 
 if TYPE_CHECKING:
-    from eps_resnet.evidence.compare import Comparison
+    import pandas as pd
 
 commands = typer.Typer()
 
-
-# Columns of a figure's table that `print` shows.
+# Columns of a figure's rows of runs that `print` shows; the run's key says what the others say first.
 PRINTED = (
-    *("run", "stage", "epoch", "error, pruned", "gated", "best baseline", "discarded", "kept", "kept per stage"),
-    *("MiB, all blocks", "MiB, by share of blocks", "MiB, true", "pattern", "published"),
+    *("run", "stage", "epoch", "error, pruned", "error", "gated", "best baseline", "discarded", "share kept"),
+    *("kept per stage", "kept", "MiB, all blocks", "MiB, by share of blocks", "MiB, true", "pattern", "closed, mean"),
+    *("published", "published share", "block", "discarded from epoch", "weights, epoch 1", "last epoch", "just before"),
 )
 
+LAST = ("gated", "pruned = gated")  # of the means
+INTERVAL = r"(\S+)% \((\S+)% to (\S+)%\)"
 
-@commands.command()
+
+@commands.command(rich_help_panel=STEP)
 def table(figures: Figures = None, root: Root = HERE, registry_file: RegistryFile = EXPERIMENTS) -> None:
     """Write the tables of figures from the runs there are; the others show as "not run"."""
     from eps_resnet.evidence.figures import write_table
@@ -38,7 +52,7 @@ def table(figures: Figures = None, root: Root = HERE, registry_file: RegistryFil
         write_table(experiments, layout, name)
 
 
-@commands.command()
+@commands.command(rich_help_panel=STEP)
 def draw(figures: Figures = None, root: Root = HERE, registry_file: RegistryFile = EXPERIMENTS) -> None:
     """Write the tables of figures from the runs there are, and draw them."""
     from eps_resnet.evidence.figures import write_figure
@@ -48,120 +62,95 @@ def draw(figures: Figures = None, root: Root = HERE, registry_file: RegistryFile
         write_figure(experiments, layout, name)
 
 
-@commands.command("print")
-def print_table(figures: list[str], root: Root = HERE, registry_file: RegistryFile = EXPERIMENTS) -> None:
-    """Print the tables of figures."""
+@commands.command("print", rich_help_panel=SEE)
+def print_table(
+    figures: Figures = None, every: All = False, root: Root = HERE, registry_file: RegistryFile = EXPERIMENTS
+) -> None:
+    """Print the tables of figures: the means over seeds; with --all, or of single seeds, each run."""
     from eps_resnet.evidence.figures import module_of
+    from eps_resnet.evidence.figures.results import readable_means
+
+    experiments, layout = load(registry_file), Layout(root)
+    for name in figures or experiments.figures:
+        module = module_of(experiments, name)
+        rows = module.table(experiments, layout, name)
+        data = experiments.datasets[experiments.figures[name].dataset].title
+        print_text(Text(f"{name} ({data}): {module.TITLE}", style="bold"))
+        done = rows if every else rows[rows["state"] == "done"]
+        means = readable_means(rows, module.MEANS) if module.MEANS else rows[:0]
+        if len(means):
+            _print_rows(_leading(means), "Means over seeds, with their 95 % interval")
+        if every or (len(done) and not len(means)):
+            _print_rows(_single(module.readable(done)), "Runs")
+        _print_what_is_left(rows, is_all=every or not len(means))
+
+
+def _leading(means: "pd.DataFrame") -> "pd.DataFrame":
+    """What tells configurations apart first, then the numbers, without columns that are empty; as short as they can be.
+
+    The gated network's error comes last: of gates that close on test images its mean says least.
+    """
+    last = [name for name in LAST if name in means]
+    names = ["method", *(name for name in means.columns if name not in ("method", "ε", *last)), *last]
+    named = means.assign(method=[_method(row["method"], row["ε"]) for row in means.to_dict("records")])
+    short = named[[name for name in names if not _is_empty(named, name)]].astype(str)
+    return short.replace(INTERVAL, r"\1% (\2 to \3)", regex=True)
+
+
+def _method(method: str, epsilon: str) -> str:
+    return METHODS[method] if epsilon == "–" else f"{METHODS[method]} {epsilon}"
+
+
+def _single(rows: "pd.DataFrame") -> "pd.DataFrame":
+    shown = rows[[name for name in PRINTED if name in rows and not _is_empty(rows, name)]].astype(str)
+    return shown.replace({r"^`|`$": ""}, regex=True)
+
+
+def _is_empty(rows: "pd.DataFrame", name: str) -> bool:
     from eps_resnet.evidence.figures.results import NOTHING
 
-    experiments, layout = load(registry_file), Layout(root)
-    for name in figures:
-        module = module_of(experiments, name)
-        rows = module.readable(module.table(experiments, layout, name))
-        # What the run's key says already, what is empty, and details are left to table.md: 80 columns are few.
-        shown = [c for c in rows.columns if c in PRINTED and not (rows[c] == NOTHING).all()]
-        columns = [Column(c, no_wrap=c == "run", overflow="fold") for c in shown]
-        view = Table(*columns, title=f"{name}: {module.TITLE}", title_justify="left", box=None, pad_edge=False)
-        for row in rows[shown].itertuples(index=False):
-            view.add_row(*row)
-        plain_console().print(view, "")
+    is_told_by_the_heading = name in ("decay", "variant") and rows[name].nunique() == 1
+    return is_told_by_the_heading or bool((rows[name] == NOTHING).all())
 
 
-@commands.command()
-def compare(
+def _print_rows(rows: "pd.DataFrame", heading: str) -> None:
+    print_text(heading)
+    left_out = print_fitting(list(rows.columns), rows.to_numpy().tolist())
+    if left_out:
+        print_text(f"Not shown, as the terminal is too narrow: {', '.join(left_out)}")
+
+
+def _print_what_is_left(rows: "pd.DataFrame", is_all: bool) -> None:
+    missing = rows[rows["state"] != "done"]["run"].nunique()
+    words = [f"{plural(missing, 'run')} of {rows['run'].nunique()} not done"] if missing else []
+    if words or not is_all:
+        print_text("; ".join([*words, *([] if is_all else ["single runs: --all"])]))
+    print_text("")
+
+
+@commands.command(rich_help_panel=CHECK)
+def consistency(
+    verdict: Annotated[Literal["consistent", "inconsistent"] | None, typer.Option("--verdict")] = None,
     as_json: AsJson = False,
-    strict: Annotated[bool, typer.Option("--strict", help="Fail if a number of the record is lost.")] = False,
-    record: Annotated[bool, typer.Option("--record", help="Add what is reproduced now to the record.")] = False,
-    root: Root = HERE,
     registry_file: RegistryFile = EXPERIMENTS,
 ) -> None:
-    """Set every published number beside ours, with a verdict (docs/verdicts.md)."""
-    from eps_resnet.evidence import compare as module
-
-    experiments, layout = load(registry_file), Layout(root)
-    comparisons = module.compare(experiments, layout)
-    reduced = module.beside(experiments, layout)
-    if as_json:
-        print_json([*comparisons, *reduced])
-    else:
-        _print_comparisons(comparisons, reduced)
-    if record:
-        print(f"{module.record_path()}: {module.record(comparisons)} numbers added.", file=sys.stderr)
-    if strict and (lost := module.lost(comparisons)):
-        raise UserError("numbers recorded as reproduced no longer are:\n  " + "\n  ".join(lost))
-
-
-# What published.csv calls them, as short as 80 columns need it.
-METRICS = {
-    "val_error": "error",
-    "top1_error": "top-1 error",
-    "top5_error": "top-5 error",
-    "discarded_ratio": "discarded",
-    "kept_fraction": "kept, stage",
-    "param_size_mb": "MiB",
-    "training_hours": "hours",
-}
-METHODS = {"standard": "standard", "standard_side": "standard+side", "epsilon_side": "ε"}
-
-
-def _print_comparisons(comparisons: "list[Comparison]", reduced: "list[Comparison]") -> None:
-    """One line per number, cut off where the terminal ends: up to the verdict in 80 columns, with the reason in 160."""
-    from eps_resnet.evidence.verdict import Verdict
-
-    console = plain_console()
-    layout = "{:6} {:8} {:>3} {:13} {:16} {:>6} {:>6} {:14} {:>2} {}"
-    lines = [layout.format("figure", "data set", "", "method", "what", "paper", "ours", "verdict", "n", "reason")]
-    lines += [layout.format(*_comparison_cells(comparison)) for comparison in comparisons]
-    for name, group in groupby(reduced, attrgetter("dataset")):
-        lines += ["", f"{name}, a smaller version of the paper's experiment, which counts nowhere:"]
-        lines += [layout.format(*_comparison_cells(replace(comparison, dataset=""))) for comparison in group]
-    for line in lines:
-        console.print(line, no_wrap=True, overflow="ellipsis")
-    counts = {verdict: sum(c.verdict == verdict for c in comparisons) for verdict in get_args(Verdict)}
-    reproduced = counts.pop("reproduced")
-    exact = sum(c.verdict == "reproduced" and c.n_seeds == 0 for c in comparisons)
-    console.print(
-        f"{len(comparisons)} numbers: {exact} exact sizes agree, {reproduced - exact} trained numbers reproduced; "
-        f"{', '.join(f'{n} {verdict}' for verdict, n in counts.items())}"
-    )
-    console.print("A verdict is about a number's level; trends and the order of methods: eps-resnet claims.")
-
-
-def _comparison_cells(c: "Comparison") -> tuple[str | int | None, ...]:
-    method = METHODS[c.method] + ("" if c.epsilon is None else f" {c.epsilon:g}")
-    what = METRICS[c.metric] + (f" {c.group}" if c.group else "" if c.epoch is None else f" @{c.epoch}")
-    paper, ours = ("–" if x is None else f"{x:.4f}" if x < 1 else f"{x:.4g}" for x in (c.published, c.ours))
-    return c.figure.split()[0], c.dataset, c.depth, method, what, paper, ours, c.verdict, c.n_seeds, c.reason
-
-
-@commands.command()
-def claims(as_json: AsJson = False, root: Root = HERE, registry_file: RegistryFile = EXPERIMENTS) -> None:
-    """Check the paper's claims in words on every data set (docs/verdicts.md)."""
-    from eps_resnet.evidence import claims as module
-
-    found = module.claims(load(registry_file), Layout(root))
-    if as_json:
-        print_json(found)
-        return
-    print_findings((c.verdict, f"{c.dataset}, claim {c.number}: {c.statement}", c.evidence) for c in found)
-    for remark in dict.fromkeys(f"{claim.dataset}: {claim.remark}" for claim in found if claim.remark):
-        plain_console().print(remark)
-
-
-@commands.command()
-def consistency(as_json: AsJson = False, registry_file: RegistryFile = EXPERIMENTS) -> None:
     """Check the paper against itself: its figures, its text and exact sizes of its networks (docs/verdicts.md)."""
     from eps_resnet.evidence import consistency as module
     from eps_resnet.evidence import published
 
-    found = module.checks(published.read(published.published_csv(), load(registry_file)))
+    every = module.checks(published.read(published.published_csv(), load(registry_file)))
+    found = [check for check in every if verdict in (None, check.verdict)]
     if as_json:
         print_json(found)
         return
-    print_findings((check.verdict, f"{check.number}. {check.title}", check.computed) for check in found)
+    wrong = sum(check.verdict == "inconsistent" for check in every)
+    print_text(f"{len(every)} checks: {wrong} inconsistent, {len(every) - wrong} consistent")
+    for check in sorted(found, key=lambda check: check.verdict == "consistent"):  # contradictions first
+        print_text(Text.assemble("\n", f"{check.number}. {check.title}: ", coloured(check.verdict)))
+        print_items(sentences(check.computed), indent=3)
 
 
-@commands.command()
+@commands.command(rich_help_panel=SEE)
 def report(root: Root = HERE, registry_file: RegistryFile = EXPERIMENTS) -> None:
     """Write paper_tables/index.html: one page with every verdict, figure, claim and run, readable offline."""
     from eps_resnet.evidence.report import write_report
@@ -169,7 +158,7 @@ def report(root: Root = HERE, registry_file: RegistryFile = EXPERIMENTS) -> None
     print(write_report(load(registry_file), Layout(root)), file=sys.stderr)
 
 
-@commands.command()
+@commands.command(rich_help_panel=CHECK)
 def reproduction(
     dataset: str = "digits",
     root: Root = Path("demo"),
@@ -183,22 +172,34 @@ def reproduction(
     experiments, layout = load(registry_file), Layout(root)
     experiments.dataset(dataset)
     keys = [key for key, run in experiments.runs.items() if run.dataset == dataset]
+    made = [key for key in keys if layout.run(key).metrics.exists()]
+    if not made:
+        raise UserError(
+            f"No run of {dataset} is finished below {root}, so nothing can be compared. Run `make demo` first "
+            "(minutes), or name a folder with results: --root FOLDER."
+        )
     verdicts = module.reproduce(keys, layout, Layout(committed))
     if as_json:
         print_json(verdicts)
         return
-    title = f"Made here ({root}) against the committed results"
-    view = Table(Column("run", no_wrap=True), "discarded", "of", "error", Column("verdict", no_wrap=True), title=title)
-    for v in verdicts:
+    shown = [v for v in verdicts if v.key in made]
+    counts = {verdict: sum(v.verdict == verdict for v in shown) for verdict in dict.fromkeys(v.verdict for v in shown)}
+    summary = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
+    print_text(f"{plural(len(shown), 'run')} made here ({root}) against the committed results: {summary}")
+    columns = (Column(name, justify="right", no_wrap=True) for name in ("discarded", "of", "error"))
+    view = plain_table(Column("run", no_wrap=True), *columns, Column("verdict", no_wrap=True))
+    for v in shown:
         discarded = f"{number(v.discarded_here)}, {number(v.discarded_committed)}"
         errors = f"{percent(v.error_here)}, {percent(v.error_committed)}"
-        view.add_row(v.key, discarded, number(v.blocks), errors, v.verdict)
-    plain_console().print(view)
-    plain_console().print(
+        view.add_row(v.key, discarded, number(v.blocks), errors, coloured(v.verdict))
+    plain_console().print("", view, "")
+    if others := len(keys) - len(made):
+        print_text(f"{plural(others, 'run')} of the registry not made here.")
+    print_text(
         "Discarded blocks and error of the pruned network: here, committed. identical: the same bytes. reproduced: the "
         "error lies within the 95 % binomial interval of the committed one "
         f"and the discarded counts differ by at most {module.BLOCK_SHARE:.0%} of the blocks (at least 2). Equal "
         "bytes are promised on the same machine, versions and number of threads only."
     )
     if remark := experiments.datasets[dataset].remark:
-        plain_console().print(remark)
+        print_text(remark)

@@ -1,60 +1,153 @@
-"""Looks at what there is: runs, networks, results, what would be redone, what is still to do."""
+"""Looks at what there is: runs, their results, what would be redone, what is not as its record says."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from rich import box
-from rich.table import Column, Table
+from rich.table import Column
+from rich.text import Text
 
-from eps_resnet.cli.options import EXPERIMENTS, HERE, AsJson, RegistryFile, Root, Targets, chosen, load
-from eps_resnet.cli.printing import plain_console, print_facts, print_json
+from eps_resnet.cli.options import (
+    CHECK,
+    EXPERIMENTS,
+    HERE,
+    SEE,
+    All,
+    AsJson,
+    RegistryFile,
+    Root,
+    RunKey,
+    Target,
+    chosen,
+    keys_of,
+    load,
+)
+from eps_resnet.cli.printing import (
+    coloured,
+    plain_console,
+    plain_table,
+    plural,
+    print_facts,
+    print_json,
+    print_text,
+    seeds_together,
+)
 from eps_resnet.experiments.layout import Layout
 
 if TYPE_CHECKING:
-    from eps_resnet.operations.plan import Item, Total
+    from eps_resnet.operations.why import Step
 
 commands = typer.Typer()
 
+States = Literal["done", "partial", "stale", "missing"]
+FEW = 3  # names that stand for many, where not all are asked for
 
-@commands.command()
-def runs(as_json: AsJson = False, root: Root = HERE, registry_file: RegistryFile = EXPERIMENTS) -> None:
-    """List every run and its state: done, partial, stale or missing."""
-    from eps_resnet.provenance import state
+
+@commands.command(rich_help_panel=SEE)
+def runs(
+    target: Target = None,
+    state: Annotated[States | None, typer.Option("--state", help="Only runs in this state.")] = None,
+    every: All = False,
+    as_json: AsJson = False,
+    root: Root = HERE,
+    registry_file: RegistryFile = EXPERIMENTS,
+) -> None:
+    """Count runs by state (done, partial, stale or missing), and list those that are not missing."""
+    from eps_resnet.provenance import state as module
 
     experiments, layout = load(registry_file), Layout(root)
-    rows = [
-        {
-            "key": key,
-            **run.model_dump(include={"dataset", "depth", "method", "epsilon", "seed"}),
-            "state": state.state(experiments.experiment(key, layout)),
-        }
-        for key, run in experiments.runs.items()
-    ]
+    states = {key: module.state(experiments.experiment(key, layout)) for key in keys_of(experiments, target)}
     if as_json:
-        print_json(rows)
+        fields = {"dataset", "depth", "method", "epsilon", "seed"}
+        rows = [(key, found) for key, found in states.items() if state in (None, found)]
+        print_json([{"key": k, **experiments.runs[k].model_dump(include=fields), "state": s} for k, s in rows])
         return
-    view = Table("run", "state")
-    for row in rows:
-        view.add_row(str(row["key"]), str(row["state"]))
+    _print_counts({key: experiments.runs[key].dataset for key in states}, states)
+    wanted = [state] if state else ["partial", "stale", "done", *(["missing"] if every else [])]
+    for one in wanted:
+        _print_state(one, [key for key, found in states.items() if found == one])
+    if "missing" in states.values() and "missing" not in wanted:
+        print_text("\nThe missing ones: --all. What they need: eps-resnet plan")
+
+
+def _print_counts(datasets: Mapping[str, str], states: Mapping[str, str]) -> None:
+    heads = ("done", "partial", "stale", "missing")
+    view = plain_table("data set", *(Column(name, justify="right", no_wrap=True) for name in ("runs", *heads)))
+    for name in dict.fromkeys(datasets.values()):
+        own = [found for key, found in states.items() if datasets[key] == name]
+        view.add_row(name, str(len(own)), *(str(own.count(one)) for one in heads))
     plain_console().print(view)
 
 
-@commands.command()
-def why(run: str, as_json: AsJson = False, root: Root = HERE, registry_file: RegistryFile = EXPERIMENTS) -> None:
-    """Say what would be redone for a run, and because of what."""
+def _print_state(state: str, keys: Sequence[str]) -> None:
+    if keys:
+        print_text(Text.assemble("\n", coloured(state)))
+        for name in seeds_together(keys):
+            print_text(name, indent=2)
+
+
+@commands.command(rich_help_panel=CHECK)
+def why(
+    target: Target = None,
+    every: All = False,
+    as_json: AsJson = False,
+    root: Root = HERE,
+    registry_file: RegistryFile = EXPERIMENTS,
+) -> None:
+    """Say what would be redone for a run, or for the runs of a data set or figure, and because of what."""
     from eps_resnet.operations import why as module
 
-    steps = module.why(load(registry_file), Layout(root), run)
+    experiments, layout = load(registry_file), Layout(root)
+    found = module.why_each(experiments, layout, keys_of(experiments, target))
+    is_one = target in experiments.runs
     if as_json:
-        print_json(steps)
-        return
-    width = max(len(step.name) for step in steps)
+        print_json(found[str(target)] if is_one else found)
+    elif is_one:
+        _print_steps(found[str(target)])
+    else:
+        _print_reasons(found, every)
+
+
+def _print_steps(steps: "Iterable[Step]") -> None:
+    view = plain_table(Column(no_wrap=True), Column(overflow="fold"), headings=False)
     for step in steps:
         for line, reason in enumerate(step.reasons or (f"current {step.rests_on}".rstrip(),)):
-            print(f"{'' if line else step.name:{width}}  {reason}")
+            view.add_row("" if line else step.name, reason)
+    plain_console().print(view)
 
 
-@commands.command()
+def _print_reasons(found: "dict[str, list[Step]]", every: bool) -> None:
+    """What is redone of many runs: each reason once, with the runs and figures that it concerns."""
+    runs: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    figures: dict[tuple[str, ...], dict[str, None]] = {}
+    for key, (_, *steps) in found.items():
+        own, shown = steps[:2], steps[2:]
+        if due := next((step for step in own if step.reasons), None):
+            runs.setdefault((due.name, due.reasons), []).append(key)
+        for step in shown:
+            if step.reasons:
+                figures.setdefault(step.reasons, {})[step.name] = None
+    redone = sum(map(len, runs.values()))
+    print_text(f"{plural(len(found), 'run')}: {len(found) - redone} current, {redone} to be made or redone")
+    for (name, reasons), keys in runs.items():
+        _print_reason(f"{name}, {plural(len(keys), 'run')}", reasons, seeds_together(keys), every)
+    for reasons, names in figures.items():
+        why = ("they show these runs",) if reasons == ("it shows this run",) else reasons
+        _print_reason(plural(len(names), "figure"), why, list(names), every)
+    if found:
+        print_text("\nOf one run, step by step: eps-resnet why RUN")
+
+
+def _print_reason(heading: str, reasons: Iterable[str], names: Sequence[str], every: bool) -> None:
+    print_text(Text.assemble("\n", (heading, "bold"), f": {'; '.join(reasons)}"))
+    shown = names if every else names[:FEW]
+    for name in shown:
+        print_text(name, indent=2)
+    if rest := len(names) - len(shown):
+        print_text(f"and {rest} more: --all", indent=2)
+
+
+@commands.command(rich_help_panel=CHECK)
 def verify(as_json: AsJson = False, root: Root = HERE, registry_file: RegistryFile = EXPERIMENTS) -> None:
     """Compare all data, results and tables with their records; fail if one is stale, altered or lost."""
     from eps_resnet.operations.verify import verify
@@ -85,16 +178,8 @@ def verify(as_json: AsJson = False, root: Root = HERE, registry_file: RegistryFi
         raise SystemExit(1)
 
 
-@commands.command()
-def describe(run: str, as_json: AsJson = False, registry_file: RegistryFile = EXPERIMENTS) -> None:
-    """Say what a run's network is before training: parameters, blocks, multiply-adds."""
-    from eps_resnet.runs.cost import describe
-
-    print_facts(describe(chosen(registry_file, run)), as_json)
-
-
-@commands.command()
-def show(run: str, as_json: AsJson = False, root: Root = HERE, registry_file: RegistryFile = EXPERIMENTS) -> None:
+@commands.command(rich_help_panel=SEE)
+def show(run: RunKey, as_json: AsJson = False, root: Root = HERE, registry_file: RegistryFile = EXPERIMENTS) -> None:
     """Show a run's result: what was discarded, errors, size."""
     from eps_resnet.provenance import records
     from eps_resnet.provenance.records import Metrics
@@ -116,76 +201,7 @@ def show(run: str, as_json: AsJson = False, root: Root = HERE, registry_file: Re
             "epoch": metrics.epoch,
             "settled": metrics.settled,
         }
-    print_facts(facts, as_json)
-
-
-@commands.command()
-def plan(
-    targets: Targets = None,
-    calibrate: Annotated[bool, typer.Option("--calibrate", help="Time the networks on this machine first.")] = False,
-    as_json: AsJson = False,
-    root: Root = HERE,
-    registry_file: RegistryFile = EXPERIMENTS,
-) -> None:
-    """Say what targets still need: runs and their states, hours, disk and memory, and how the speed is known."""
-    from eps_resnet.experiments import targets as targets_module
-    from eps_resnet.operations import plan as module
-    from eps_resnet.operations import speed
-
-    experiments, layout = load(registry_file), Layout(root)
-    keys = targets_module.runs_of(experiments, targets or [targets_module.ALL])
-    chosen_runs = [experiments.experiment(key, layout) for key in keys]
-    if calibrate:
-        unfinished = {item.key for item in module.plan(chosen_runs, {}) if item.epochs_left}
-        from eps_resnet.operations.calibration import calibrate as time_networks
-
-        time_networks(layout, (experiment for experiment in chosen_runs if experiment.key in unfinished))
-    timings, ignored = speed.read_timings(layout)
-    items = module.plan(chosen_runs, timings)
-    totals = module.totals(experiments, layout, items)
     if as_json:
-        print_json({"runs": items, "totals": totals, "machine": speed.here(), "ignored": ignored})
-        return
-    titles = {name: data.title for name, data in experiments.datasets.items()}
-    _print_plan(items, titles, totals, speed.EXPLANATION)
-    if ignored:
-        plain_console().print(ignored)
-
-
-def _print_plan(items: "list[Item]", titles: dict[str, str], totals: "dict[str, Total]", explanation: str) -> None:
-    console = plain_console()
-    view = Table(Column("run", no_wrap=True), "state", box=box.SIMPLE_HEAD, show_edge=False)  # 80 columns
-    for heading in ("epochs", "hours"):
-        view.add_column(heading, justify="right")
-    view.add_column("speed")
-    for item in items:
-        needs = (str(item.epochs_left), _hours(item.hours, item.device), item.speed) if item.epochs_left else ()
-        view.add_row(item.key, item.state, *(needs or ("–" if item.state == "done" else "evaluate", "–", "")))
-    console.print(view)
-    console.print()
-    view = Table("data set", box=box.SIMPLE_HEAD, show_edge=False)
-    for heading in ("runs", "done", "multiply-adds", "hours", "disk", "memory"):
-        view.add_column(heading, justify="right")
-    for name, part in totals.items() if len(totals) > 2 else list(totals.items())[:1]:
-        hours = [_hours(h, kind) for h, kind in ((part.gpu_hours, "gpu"), (part.core_hours, "cpu")) if h]
-        counts = (str(part.runs), str(part.done), f"{part.multiply_adds:.2g}", " + ".join(hours) or "–")
-        sizes = (_bytes(part.results_bytes + part.data_bytes), _bytes(part.memory_bytes))
-        view.add_row(titles.get(name, name), *counts, *sizes)
-    console.print(view)
-    whole = totals["total"]
-    console.print(
-        "\nEpochs, hours and disk are those still to spend; hours with all gates open. Disk: "
-        f"{_bytes(whole.results_bytes)} of networks, {_bytes(whole.data_bytes)} of data sets to fetch (ImageNet's own "
-        f"files not counted); beside that, up to {_bytes(whole.checkpoint_bytes)} of checkpoints for each training "
-        f"under way. Memory: the most that one training takes on its device. {explanation} How all this is computed: "
-        "docs/cost.md."
-    )
-
-
-def _hours(hours: float, device: str) -> str:
-    digits = 0 if hours >= 100 else 1 if hours >= 1 else 3
-    return f"{hours:,.{digits}f} {'GPU' if device == 'gpu' else 'core'}"
-
-
-def _bytes(count: int) -> str:
-    return f"{count / 1e9:,.1f} GB" if count >= 1e9 else f"{count / 1e6:,.0f} MB"
+        print_json(facts)
+    else:
+        print_facts(facts)

@@ -1,17 +1,43 @@
-"""How commands print: tables for 80 columns or wider, numbers, JSON."""
+"""How commands print: tables for 80 columns or wider, verdicts in colour on a terminal, numbers, JSON."""
 
 import io
 import json
+import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from rich.console import Console, Group
+from rich.cells import cell_len
+from rich.console import Console
 from rich.padding import Padding
-from rich.table import Table
+from rich.table import Column, Table
+from rich.text import Text
 
 WIDE = 160  # columns, where no terminal says how many there are
+GAP = 2  # columns between those of a table
+STYLES = {
+    **dict.fromkeys(("supported", "reproduced", "consistent", "identical", "same", "agrees", "done"), "green"),
+    **dict.fromkeys(("contradicted", "off", "inconsistent", "differs"), "red"),
+    **dict.fromkeys(("undecided", "close", "within rounding", "partial", "stale"), "yellow"),
+    **dict.fromkeys(("not run", "not comparable", "missing"), "dim"),
+}
+
+
+# What `show` and `describe` call their facts, where it is not the key's own words.
+FACTS = {
+    "key": "run",
+    "discarded": "blocks discarded",
+    "blocks": "blocks per stage",
+    "kept": "blocks kept",
+    "error_gated": "error with gates",
+    "error_pruned": "error, pruned",
+    "agreement": "pruned = gated",
+    "size_mib": "MiB",
+    "epoch": "epoch reported",
+}
+
+FRACTIONS = ("error_gated", "error_pruned", "agreement")
 
 
 def speak_utf8() -> None:
@@ -26,31 +52,107 @@ def print_json(document: Any) -> None:
     print(json.dumps(document, indent=2, allow_nan=False, default=asdict))
 
 
-def print_facts(facts: dict[str, Any], as_json: bool) -> None:
-    """Prints names and values."""
-    if as_json:
-        print_json(facts)
-        return
-    view = Table(show_header=False)
-    for name, value in facts.items():
-        view.add_row(name, "–" if value is None else str(value))
-    plain_console().print(view)
-
-
-def print_findings(findings: Iterable[tuple[str, str, str]]) -> None:
-    """Verdicts with what they are about and why."""
-    view = Table(box=None, pad_edge=False, show_header=False)
-    view.add_column(no_wrap=True)
-    for verdict, statement, why in findings:
-        view.add_row(verdict, Group(statement, Padding(why, (0, 0, 0, 2))))
-    plain_console().print(view)
-
-
 def plain_console() -> Console:
     """A console that takes text as it is; where there is no terminal, wide and plain whatever the environment says."""
     is_terminal = sys.stdout.isatty()
     width = None if is_terminal else WIDE
     return Console(width=width, force_terminal=is_terminal, markup=False, emoji=False, highlight=False)
+
+
+def plain_table(*columns: Column | str, headings: bool = True, gap: int = GAP) -> Table:
+    """A table without lines."""
+    return Table(*columns, box=None, pad_edge=False, padding=(0, gap, 0, 0), show_header=headings, header_style="bold")
+
+
+def print_facts(facts: dict[str, Any]) -> None:
+    """Prints names and values as people read them."""
+    view = plain_table(Column(no_wrap=True), Column(overflow="fold"), headings=False)
+    for name, value in facts.items():
+        view.add_row(FACTS.get(name, name.replace("_", " ")), _readable(name, value))
+    plain_console().print(view)
+
+
+def _readable(name: str, value: Any) -> str | Text:
+    """Fractions in per cent, sizes with two decimals, lists and truth in words, states in their colour."""
+    if name in FRACTIONS:
+        return percent(value)
+    if value is None or isinstance(value, bool):
+        return "–" if value is None else "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return " + ".join(map(str, value))
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:.2f}" if isinstance(value, float) else coloured(str(value))
+
+
+def print_fitting(headings: Sequence[str], rows: Sequence[Sequence[str | Text]]) -> list[str]:
+    """Prints those columns of a table that fit in unbroken, first ones first. Returns the headings of the others."""
+    widths = [max(map(_width, column)) for column in zip(headings, *rows, strict=True)]
+    room, shown = plain_console().width, list[int]()
+    for place, width in enumerate(widths):
+        if width <= room or not shown:
+            shown.append(place)
+            room -= width + GAP
+    view = plain_table(*(Column(headings[place], no_wrap=True) for place in shown))
+    for row in rows:
+        view.add_row(*(row[place] for place in shown))
+    plain_console().print(view)
+    return [heading for place, heading in enumerate(headings) if place not in shown]
+
+
+def _width(cell: str | Text) -> int:
+    return cell_len(str(cell))
+
+
+def print_text(words: str | Text, indent: int = 0) -> None:
+    """Prints a paragraph, broken between words only."""
+    if not str(words):
+        print()
+        return
+    plain_console().print(Padding(words, (0, 0, 0, indent)))
+
+
+def print_items(items: Iterable[str], indent: int = 0) -> None:
+    """Prints paragraphs as a list."""
+    view = plain_table(Column(no_wrap=True), Column(overflow="fold"), headings=False)
+    for item in items:
+        view.add_row(f"{' ' * indent}–", item)
+    plain_console().print(view)
+
+
+def coloured(verdict: str, words: str | None = None) -> Text:
+    """A verdict or a state, or words in its place, in the colour that means it."""
+    return Text(words or verdict, style=STYLES.get(verdict, ""))
+
+
+def sentences(words: str) -> list[str]:
+    """Evidence as a list."""
+    return re.split(r"\. (?=[A-Z])", words)
+
+
+def clauses(words: str) -> list[str]:
+    """The same, in smaller parts."""
+    return [clause for sentence in sentences(words) for clause in sentence.split("; ")]
+
+
+def seeds_together(keys: Iterable[str]) -> list[str]:
+    """Runs, those that differ in their seed alone as one: `digits-20-standard-s0 to s4`."""
+    seeds: dict[str, list[int]] = {}
+    for key in keys:
+        name, _, seed = key.rpartition("-s")
+        seeds.setdefault(name, []).append(int(seed))
+    return [f"{name}-{_span(sorted(numbers))}" for name, numbers in seeds.items()]
+
+
+def _span(seeds: Sequence[int]) -> str:
+    if len(seeds) > 1 and seeds[-1] - seeds[0] == len(seeds) - 1:
+        return f"s{seeds[0]} to s{seeds[-1]}"
+    return ", ".join(f"s{seed}" for seed in seeds)
+
+
+def plural(count: int, thing: str) -> str:
+    """`1 run`, `2 runs`."""
+    return f"{count} {thing}{'' if count == 1 else 's'}"
 
 
 def number(value: float | None) -> str:

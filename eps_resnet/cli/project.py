@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from eps_resnet.cli.options import EXPERIMENTS, HERE, AsJson, RegistryFile, Root, Targets, load
+from eps_resnet.cli.options import EXPERIMENTS, HERE, PROJECT, AsJson, RegistryFile, Root, Targets, load
 from eps_resnet.cli.printing import print_json
 from eps_resnet.data.own import LARGEST, SMALLEST
 from eps_resnet.experiments.layout import Layout
@@ -15,7 +15,7 @@ from eps_resnet.experiments.layout import Layout
 commands = typer.Typer()
 
 
-@commands.command("import")
+@commands.command("import", rich_help_panel=PROJECT)
 def import_results(
     folder: Annotated[Path, typer.Argument(help="Another project: a clone, or a copy of a cluster's folder.")],
     as_json: AsJson = False,
@@ -42,7 +42,7 @@ def import_results(
         raise SystemExit(1)
 
 
-@commands.command()
+@commands.command(rich_help_panel=PROJECT)
 def seeds(
     count: Annotated[int, typer.Argument(min=1, max=100, help="How many seeds each configuration shall have, from 0.")],
     targets: Targets = None,
@@ -60,7 +60,7 @@ def seeds(
     print(f"{registry_file}: {len(added)} runs added.", file=sys.stderr)
 
 
-@commands.command("add-data")
+@commands.command("add-data", rich_help_panel=PROJECT)
 def add_data(
     path: Annotated[Path, typer.Argument(help="An .npz file, or a folder with train/CLASS/ and test/CLASS/.")],
     name: Annotated[str, typer.Option(help="What the data set shall be called.")],
@@ -105,7 +105,7 @@ def _generate_if_ours(registry_file: Path) -> None:
         generate()
 
 
-@commands.command()
+@commands.command(rich_help_panel=PROJECT)
 def unlock() -> None:
     """Release the lock that a killed Snakemake left in this folder; refused while its process lives."""
     from eps_resnet.operations import working_folder
@@ -113,7 +113,7 @@ def unlock() -> None:
     print(working_folder.unlock(), file=sys.stderr)
 
 
-@commands.command()
+@commands.command(rich_help_panel=PROJECT)
 def attest() -> None:
     """Compare the present code with the former one by short trainings; if they agree, former results stay current."""
     from eps_resnet.operations.attest import attest
@@ -126,7 +126,7 @@ def attest() -> None:
         print("The code that makes results is the attested one.", file=sys.stderr)
 
 
-@commands.command()
+@commands.command(rich_help_panel=PROJECT)
 def generate() -> None:
     """Write what is generated from the registry: dvc.yaml, Snakemake's JSON schema, what git ignores of results."""
     from eps_resnet.files.atomic import write_text

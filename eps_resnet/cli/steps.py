@@ -9,18 +9,22 @@ from rich import box
 from rich.table import Column, Table
 
 from eps_resnet.cli.options import (
+    CHECK,
     EXPERIMENTS,
     HERE,
+    STEP,
     AsJson,
     RegistryFile,
     Root,
+    RunKey,
     Sharing,
     Threads,
     Workers,
     chosen,
     load,
+    targets_beginning,
 )
-from eps_resnet.cli.printing import plain_console, print_json
+from eps_resnet.cli.printing import coloured, plain_console, print_json
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.files.errors import UserError
 
@@ -31,9 +35,9 @@ if TYPE_CHECKING:
 commands = typer.Typer()
 
 
-@commands.command()
+@commands.command(rich_help_panel=STEP)
 def fetch(
-    dataset: str,
+    dataset: Annotated[str, typer.Argument(help="A data set's name.", autocompletion=targets_beginning)],
     source: Annotated[str | None, typer.Option("--from", help="URL, archive or unpacked folder to read.")] = None,
     root: Root = HERE,
     registry_file: RegistryFile = EXPERIMENTS,
@@ -51,9 +55,9 @@ def fetch(
     )
 
 
-@commands.command()
+@commands.command(rich_help_panel=STEP)
 def train(
-    run: str,
+    run: RunKey,
     threads: Threads = 1,
     workers: Workers = None,
     sharing: Sharing = 1,
@@ -85,8 +89,8 @@ def train(
         train(experiment, device.choose(experiment, sharing), threads, workers)
 
 
-@commands.command()
-def prune(run: str, root: Root = HERE, registry_file: RegistryFile = EXPERIMENTS) -> None:
+@commands.command(rich_help_panel=STEP)
+def prune(run: RunKey, root: Root = HERE, registry_file: RegistryFile = EXPERIMENTS) -> None:
     """Cut a trained run's discarded blocks out."""
     experiment = chosen(registry_file, run, root)
     from eps_resnet.runs.networks import prune_run
@@ -94,9 +98,9 @@ def prune(run: str, root: Root = HERE, registry_file: RegistryFile = EXPERIMENTS
     prune_run(experiment)
 
 
-@commands.command()
+@commands.command(rich_help_panel=STEP)
 def evaluate(
-    run: str,
+    run: RunKey,
     threads: Threads = 1,
     workers: Workers = None,
     sharing: Sharing = 1,
@@ -117,8 +121,8 @@ def evaluate(
     evaluate(experiment, where, workers)
 
 
-@commands.command()
-def export(run: str, file: Path, root: Root = HERE, registry_file: RegistryFile = EXPERIMENTS) -> None:
+@commands.command(rich_help_panel=STEP)
+def export(run: RunKey, file: Path, root: Root = HERE, registry_file: RegistryFile = EXPERIMENTS) -> None:
     """Write a run's pruned network as ONNX (FILE.onnx) or for torch.export (FILE.pt2), checked on its test images.
 
     The program takes raw images, uint8 (N, C, H, W), any number of them, and returns logits.
@@ -128,9 +132,11 @@ def export(run: str, file: Path, root: Root = HERE, registry_file: RegistryFile 
     print(f"{file}: {export(chosen(registry_file, run, root), file)}.", file=sys.stderr)
 
 
-@commands.command()
+@commands.command(rich_help_panel=CHECK)
 def check(
-    runs: Annotated[list[str] | None, typer.Argument(help="Runs whose pruned network is here.")] = None,
+    runs: Annotated[
+        list[str] | None, typer.Argument(help="Runs whose pruned network is here.", autocompletion=targets_beginning)
+    ] = None,
     every: Annotated[bool, typer.Option("--all", help="All runs whose pruned network git has.")] = False,
     source: Annotated[str | None, typer.Option("--from", help="URL, archive or folder to read images from.")] = None,
     as_json: AsJson = False,
@@ -185,13 +191,15 @@ def _print_checks(checks: "list[Check]") -> None:
         if is_one or not one.agrees:
             view = Table("", "recorded", "measured here", "verdict", box=box.SIMPLE_HEAD, show_edge=False)
             for finding in one.findings:
-                view.add_row(finding.what, finding.recorded, finding.measured, finding.verdict)
+                view.add_row(finding.what, finding.recorded, finding.measured, coloured(finding.verdict))
             console.print(one.key, view, "", sep="\n")
     if not is_one:
         view = Table(Column("run", no_wrap=True), "wrong", "", box=box.SIMPLE_HEAD, show_edge=False)
         for one in checks:
             wrong = {finding.what: finding.measured for finding in one.findings}.get("wrong", "–")
-            view.add_row(one.key, wrong, "agrees" if one.agrees else f"not as recorded: {', '.join(one.differing)}")
+            view.add_row(
+                one.key, wrong, coloured("agrees") if one.agrees else f"not as recorded: {', '.join(one.differing)}"
+            )
         console.print(view, "", sep="\n")
     for line in _conclusions(checks):
         console.print(line)

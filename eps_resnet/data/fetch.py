@@ -102,7 +102,13 @@ def _obtain(name: str, data: DataSet, layout: Layout, source: str | None) -> tup
             f"`eps-resnet fetch {name} --from PATH`, or `snakemake ... --config {name}=PATH`."
         )
     failures = []
-    for addresses in _alternatives(data, source):
+    alternatives = _alternatives(data, source)
+    if not alternatives:
+        raise UserError(
+            f"The registry has no address to download {name} from. Say where it is: `eps-resnet fetch {name} --from "
+            f"PATH_OR_URL`, or `snakemake ... --config {name}=PATH_OR_URL`."
+        )
+    for addresses in alternatives:
         try:
             return _download(name, data.archives, layout, addresses)
         except UserError as error:

@@ -135,8 +135,8 @@ def _whole_bytes(dataset: str, depth: int, with_side_head: bool = False) -> int:
     return _bytes(dataset, blocks, SIDE_HEAD[depth] if with_side_head else None)
 
 
-def _agree(pairs: Iterable[tuple[str, Number, Number]]) -> Outcome:
-    """Whether both numbers of each pair can be the same; the words name those that cannot.
+def _agree(pairs: Iterable[tuple[str, Number, Number]], of_shares: bool = False) -> Outcome:
+    """Whether both numbers of each pair can be the same; the words name those that cannot, shares in per cent.
 
     Raises ValueError if there is no pair.
     """
@@ -145,12 +145,20 @@ def _agree(pairs: Iterable[tuple[str, Number, Number]]) -> Outcome:
         difference = abs(first.value - second.value)
         largest, count = max(largest, difference), count + 1
         if difference > first.uncertainty + second.uncertainty + ROUNDING:
-            apart.append(f"{where} {first.value:.4g} against {second.value:.4g}")
+            apart.append(f"{where} {_against(first, second, of_shares)}")
     if not count:
         raise ValueError("there is nothing to compare")
     if apart:
         return False, f"{len(apart)} of {count} differ: {'; '.join(apart)}"
-    return True, f"all {count} agree, largest difference {largest:.2g}"
+    most = f"{100 * largest:.2g} points" if of_shares else f"{largest:.2g}"
+    return True, f"all {count} agree, largest difference {most}"
+
+
+def _against(first: Number, second: Number, of_shares: bool = True) -> str:
+    return " against ".join(f"{number.value:{'.2%' if of_shares else '.4g'}}" for number in (first, second))
+
+
+_shares_agree = partial(_agree, of_shares=True)
 
 
 def _bars_follow(shares: Iterable[tuple[str, int, float, Number]], table: pd.DataFrame) -> Outcome:
@@ -219,7 +227,7 @@ def _figure_7c_is_svhn(table: pd.DataFrame) -> Outcome:
 
 def _whole_numbers(points: Iterable[tuple[str, Number, int]]) -> Outcome:
     """Whether each share is a whole number of parts, of which each point gives the count."""
-    return _agree((where, share, Number(round(share.value * parts) / parts)) for where, share, parts in points)
+    return _shares_agree((where, share, Number(round(share.value * parts) / parts)) for where, share, parts in points)
 
 
 def _ratios_count_blocks(table: pd.DataFrame) -> Outcome:
@@ -247,7 +255,9 @@ def _imagenet_ratios_count_blocks(table: pd.DataFrame) -> Outcome:
 
 
 def _kept_counts_match_the_ratio(name: str, table: pd.DataFrame) -> Outcome:
-    same, words = _agree((f"depth {d}", _kept_discards(table, name, d), _ratio(table, name, d)) for d in DEPTHS[name])
+    same, words = _shares_agree(
+        (f"depth {d}", _kept_discards(table, name, d), _ratio(table, name, d)) for d in DEPTHS[name]
+    )
     counts = ", ".join(
         f"{3 * _blocks(d) - sum(_kept(table, name, d))} against {_ratio(table, name, d).value * 3 * _blocks(d):.1f}"
         for d in DEPTHS[name]
@@ -256,7 +266,7 @@ def _kept_counts_match_the_ratio(name: str, table: pd.DataFrame) -> Outcome:
 
 
 def _figure_9_ends_at_figure_6(table: pd.DataFrame) -> Outcome:
-    return _agree((name, _gated(table, "9", name, 752, epoch=1000), _ratio(table, name, 752)) for name in KEPT)
+    return _shares_agree((name, _gated(table, "9", name, 752, epoch=1000), _ratio(table, name, 752)) for name in KEPT)
 
 
 def _figure_9_labels(table: pd.DataFrame) -> Outcome:
@@ -276,7 +286,9 @@ def _figure_5_labels(_: pd.DataFrame) -> Outcome:
 
 
 def _text_matches_figure_6h(table: pd.DataFrame) -> Outcome:
-    return _agree((f"{d} ε {e:g}", _ratio(table, "ImageNet", d, e), _text_ratio(table, d, e)) for d, e in IMAGENET)
+    return _shares_agree(
+        (f"{d} ε {e:g}", _ratio(table, "ImageNet", d, e), _text_ratio(table, d, e)) for d, e in IMAGENET
+    )
 
 
 def _figure_3(table: pd.DataFrame, depth: int, source: str) -> Number:
@@ -284,21 +296,21 @@ def _figure_3(table: pd.DataFrame, depth: int, source: str) -> Number:
 
 
 def _text_matches_figure_3(table: pd.DataFrame) -> Outcome:
-    return _agree((f"{d}", _figure_3(table, d, "text"), _figure_3(table, d, "digitised")) for d in (200, 254))
+    return _shares_agree((f"{d}", _figure_3(table, d, "text"), _figure_3(table, d, "digitised")) for d in (200, 254))
 
 
 def _figure_3_matches_6a(table: pd.DataFrame) -> Outcome:
-    return _agree(
+    return _shares_agree(
         (f"{d}", _figure_3(table, d, "digitised"), _number(table, "6a", "CIFAR-10", d, "standard")) for d in (110, 200)
     )
 
 
 def _figure_8_errors_match_6(table: pd.DataFrame) -> Outcome:
-    return _agree((n, _gated(table, "8a", n, 200), _gated(table, ERRORS[n], n, 200)) for n in KEPT)
+    return _shares_agree((n, _gated(table, "8a", n, 200), _gated(table, ERRORS[n], n, 200)) for n in KEPT)
 
 
 def _figure_8_ratios_match_6(table: pd.DataFrame) -> Outcome:
-    return _agree((n, _gated(table, "8b", n, 200), _ratio(table, n, 200)) for n in KEPT)
+    return _shares_agree((n, _gated(table, "8b", n, 200), _ratio(table, n, 200)) for n in KEPT)
 
 
 def _no_degradation(baseline: str, table: pd.DataFrame) -> Outcome:
@@ -308,7 +320,7 @@ def _no_degradation(baseline: str, table: pd.DataFrame) -> Outcome:
         for depth in DEPTHS[name]:
             gated, plain = _gated(table, figure, name, depth), _number(table, figure, name, depth, baseline)
             if gated.value - plain.value > gated.uncertainty + plain.uncertainty:
-                worse.append(f"{name} {depth} {gated.value:.4g} against {plain.value:.4g}")
+                worse.append(f"{name} {depth} {_against(gated, plain)}")
     count = sum(map(len, DEPTHS.values()))
     words = f"{len(worse)} of {count} points are worse"
     return not worse, f"{words}: {'; '.join(worse)}" if worse else words
@@ -358,21 +370,23 @@ def _readme_matches_6a(table: pd.DataFrame) -> Outcome:
         return _number(table, figure, "CIFAR-10", 110, method)
 
     methods = ("standard", "standard_side", "epsilon_side")
-    return _agree((method, error("README cifar10-val-error.png", method), error("6a", method)) for method in methods)
+    return _shares_agree(
+        (method, error("README cifar10-val-error.png", method), error("6a", method)) for method in methods
+    )
 
 
 def _readme_matches_6h(table: pd.DataFrame) -> Outcome:
     rows = _rows(table, figure="README comment", metric="discarded_ratio")
     drawn = _ratio(table, "ImageNet", 101, 2.0)
     nearest = min(rows["value"], key=lambda value: abs(value - drawn.value))
-    return _agree([("nearest share of blocks", Number(float(nearest)), drawn)])
+    return _shares_agree([("nearest share of blocks", Number(float(nearest)), drawn)])
 
 
 def _figure_1_matches_10b(table: pd.DataFrame) -> Outcome:
     def kept(figure: str, group: int) -> Number:
         return _gated(table, figure, "CIFAR-100", 752, metric="kept_fraction", group=group)
 
-    return _agree((f"stage {group}", kept("1", group), kept("10b", group)) for group in (1, 2, 3))
+    return _shares_agree((f"stage {group}", kept("1", group), kept("10b", group)) for group in (1, 2, 3))
 
 
 _BARS = [(name, depth, EPSILON[name]) for name in KEPT for depth in DEPTHS[name]]

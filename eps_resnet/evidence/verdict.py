@@ -19,10 +19,18 @@ ENOUGH_SEEDS = 5  # with three, an identical process would be shown to be equiva
 
 @dataclass(frozen=True)
 class Scale:
-    """What a difference is measured by. `margin`: the largest that still counts as close. `step`: a value's grain."""
+    """What a difference is measured by. `margin`: the largest that still counts as close. `step`: a value's grain.
+
+    `of_shares`: whether values are fractions, whose differences are percentage points; else they are sizes in MiB.
+    """
 
     margin: float
     step: float
+    of_shares: bool = True
+
+    def in_words(self, difference: float, sign: str = "") -> str:
+        """A difference as people read it."""
+        return f"{100 * difference:{sign}.3g} points" if self.of_shares else f"{difference:{sign}.3g} MiB"
 
 
 def error_scale(published: float, images: int) -> Scale:
@@ -37,7 +45,7 @@ def error_scale(published: float, images: int) -> Scale:
 
 def share_scale(blocks: int, whole: float = 1) -> Scale:
     """The margin of a share of `blocks` blocks, or of a size that is such a share of `whole`."""
-    return Scale(whole * max(SHARE_MARGIN, 1 / blocks), whole / blocks)
+    return Scale(whole * max(SHARE_MARGIN, 1 / blocks), whole / blocks, of_shares=whole == 1)
 
 
 def judge(
@@ -56,10 +64,11 @@ def judge(
     """
     seeds, difference = len(ours), fmean(ours) - published
     bound, spread = scale.margin + uncertainty, spread or Spread.of([ours])
-    words = f"{seeds} seed{'s' if seeds > 1 else ''}, difference {difference:+.3g}, bound ±{bound:.3g}"
+    apart = f"difference {scale.in_words(difference, '+')}, bound ±{scale.in_words(bound)}"
+    words = f"{seeds} seed{'s' if seeds > 1 else ''}, {apart}"
     hidden = None if spread is None else possible_difference(spread, seeds) + scale.step / 2
-    if spread is not None:
-        words += f", up to {hidden:.3g} more by chance ({chances(spread, bound, scale.step)})"
+    if spread is not None and hidden is not None:
+        words += f", up to {scale.in_words(hidden)} more by chance ({chances(spread, bound, scale.step)})"
     if abs(difference) > bound:
         return "off", words
     if seeds < ENOUGH_SEEDS or hidden is None:

@@ -1,6 +1,8 @@
 """What would be redone for a run, step by step, and because of what."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 
 from eps_resnet.data.manifest import data_digest
@@ -29,27 +31,35 @@ class Step:
 
 def why(registry: Registry, layout: Layout, key: str) -> list[Step]:
     """The steps of a run in the order in which they are done: data, training, evaluation and each figure."""
-    experiment = registry.experiment(key, layout)
-    data = _data(experiment)
-    training = _training(experiment)
-    evaluation = _evaluation(experiment, is_trained=not training)
-    steps = [
-        # Images are needed for what is redone, and else not looked for.
-        Step(f"fetch {experiment.run.dataset}", data if training or evaluation else ()),
-        Step("train", training, _rests_on(experiment, experiment.files.manifest, "training", training)),
-        Step("prune, evaluate", evaluation, _rests_on(experiment, experiment.files.metrics, "evaluation", evaluation)),
-    ]
-    for name in registry.figures:
-        if key in registry.runs_of(name):
-            steps.append(Step(name, _figure(registry, layout, name, follows=bool(training or evaluation))))
-    return steps
+    return why_each(registry, layout, [key])[key]
 
 
-def _data(experiment: Experiment) -> tuple[str, ...]:
-    layout, name = experiment.layout, experiment.run.dataset
+def why_each(registry: Registry, layout: Layout, keys: Iterable[str]) -> dict[str, list[Step]]:
+    """The same of several runs, by key; what they share, images and figures, is looked at once."""
+    data, figure = cache(partial(_data, registry, layout)), cache(partial(_figure, registry, layout))
+    shown = {name: registry.runs_of(name) for name in registry.figures}
+    found = {}
+    for key in keys:
+        experiment = registry.experiment(key, layout)
+        name = experiment.run.dataset
+        training = _training(experiment)
+        evaluation = _evaluation(experiment, is_trained=not training)
+        manifest, metrics = experiment.files.manifest, experiment.files.metrics
+        is_due = bool(training or evaluation)
+        found[key] = [
+            # Images are needed for what is redone, and else not looked for.
+            Step(f"fetch {name}", data(name) if is_due else ()),
+            Step("train", training, _rests_on(experiment, manifest, "training", training)),
+            Step("prune, evaluate", evaluation, _rests_on(experiment, metrics, "evaluation", evaluation)),
+            *(Step(f, figure(f, follows=is_due)) for f in registry.figures if key in shown[f]),
+        ]
+    return found
+
+
+def _data(registry: Registry, layout: Layout, name: str) -> tuple[str, ...]:
     if not layout.store(name).exists():
         return ("the images are not here",)
-    if not state.is_fetched(layout, name, experiment.data):
+    if not state.is_fetched(layout, name, registry.datasets[name]):
         return ("data/ holds a copy that the registry does not accept",)
     if sha256(layout.store(name)) != data_digest(layout, name):
         return ("the images were altered",)

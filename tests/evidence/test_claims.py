@@ -1,7 +1,7 @@
 """The paper's claims: what supports or contradicts them or leaves them open, from results as a run writes them."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from eps_resnet.evidence.claims import Claim, claims, errors
 from eps_resnet.evidence.claims.errors import depth_of_size
 from eps_resnet.evidence.claims.lives import e_folds_since_loss
-from eps_resnet.evidence.claims.results import Result
-from eps_resnet.evidence.claims.shares import judge_rows, stage_rises
+from eps_resnet.evidence.claims.results import Leaning, Result, leaning
+from eps_resnet.evidence.claims.shares import judge_rows, stage_rises, trend
 from eps_resnet.evidence.inference import LEAST_SEEDS
 from eps_resnet.experiments import registry
 from eps_resnet.experiments.experiment import Experiment
@@ -165,6 +165,32 @@ def test_claim_1_allows_for_three_percent_of_the_baselines_error(bench: Bench, g
     assert (claim.verdict, claim.runs) == (verdict, tuple(keys))
     assert "power if there is none" in claim.evidence
     assert bench.claim(1, against="side head").verdict == "not run"  # no standard_side to compare with
+
+
+@pytest.mark.parametrize(
+    ("gated", "way", "count"),
+    [((0.0616, 0.0616), "for", 2), ((0.061, 0.0624), "for", 1), ((0.0621, 0.0617), "against", 1)],
+)
+def test_an_undecided_claim_1_says_which_way_its_mean_points_and_at_how_many_depths(
+    bench: Bench, gated: tuple[float, float], way: Literal["for", "against"], count: int
+) -> None:
+    for depth, error in zip((110, 200), gated, strict=True):
+        bench.finish_seeds("cifar10", depth, "epsilon_side", None, 2.5, errors=around(error))
+        bench.finish_seeds("cifar10", depth, "standard", errors=around(0.06))
+    assert (bench.claim(1).verdict, bench.claim(1).leaning) == ("undecided", Leaning(way, count, 2, "places"))
+
+
+def test_a_claim_that_is_decided_leans_nowhere(bench: Bench) -> None:
+    bench.finish_seeds("cifar10", 110, "epsilon_side", None, 2.5, errors=around(0.04))
+    bench.finish_seeds("cifar10", 110, "standard", errors=around(0.06))
+    assert bench.claim(1).leaning is None
+
+
+def test_runs_that_differ_and_rows_that_rise_or_fall_say_which_way_they_point() -> None:
+    assert str(leaning(0.2, [0.3, -0.1], "runs")) == "1 of 2 runs for"
+    assert leaning(0, [1, -1], "runs") is None
+    assert trend([[0.1, 0.2], [0.2, 0.1], [0.3, 0.4]], "seeds") == Leaning("for", 2, 3, "seeds")
+    assert trend([[0.1, 0.2], [0.2, 0.1], [0.4, 0.3]], "seeds") == Leaning("against", 2, 3, "seeds")
 
 
 def test_claim_1_is_one_estimate_over_all_depths(bench: Bench) -> None:

@@ -1,6 +1,7 @@
 """The workflow by real Snakemake and real DVC: plans, refusals, one table, real images."""
 
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -148,3 +149,28 @@ def test_dvc_repro_of_a_cifar_table_is_refused_without_a_gpu(project: Path) -> N
     assert process.returncode != 0
     assert "No GPU here" in process.stdout + process.stderr
     assert not (project / "data").exists()
+
+
+@pytest.mark.slow
+def test_the_drawing_of_the_rules_is_the_one_that_snakemake_makes(tmp_path: Path) -> None:
+    call = ("snakemake", "all", "--rulegraph", "mermaid-js", "--config", f"root={tmp_path}")
+    made = run(PROJECT, *call)
+    names = dict(re.findall(r"^\s*(id\d+)\[(\w+)\]$", made, re.M))
+    edges = {(names[a], names[b]) for a, b in re.findall(r"^\s*(id\d+) --> (id\d+)$", made, re.M)}
+    assert edges
+    drawn = (PROJECT / "docs/workflow.md").read_text().split("```mermaid")[1].split("```")[0]
+    assert set(re.findall(r"(\w+) --> (\w+)", drawn)) == edges
+
+
+@pytest.mark.slow
+def test_a_wrong_path_is_reported_once(tmp_path: Path) -> None:
+    archive = tmp_path / "archive.tar.gz"
+    archive.write_bytes(b"another file")
+    for path, message in (
+        (tmp_path / "missing", "there is no archive"),
+        (archive, "is not an accepted copy of cifar10"),
+    ):
+        call = ("snakemake", "--cores", "1", "--config", f"root={tmp_path}", f"cifar10={path}", "--")
+        output = run(PROJECT, *call, f"{tmp_path}/data/cifar10.json", expect=1, EPS_RESNET_ALLOW_CPU="1")
+        assert output.count(message) == 1
+        assert "Trying to restart" not in output

@@ -50,12 +50,13 @@ def awaited(step):
 def refuse():
     """Stops before anything is fetched, trained or submitted that could not end well."""
     checked(steps.refuse_arrays, workflow.executor_settings)
+    due = [(job.rule.name, job.wildcards) for job in workflow.dag.needrun_jobs()]
+    datasets = [wildcards.dataset for rule, wildcards in due if rule == "fetch"]
+    checked(eps.refuse_missing_sources, datasets)
     if not workflow.local_exec:
         checked(steps.refuse_what_a_clusters_shell_misreads, workflow.config_settings.config_args)
         return
-    due = [(job.rule.name, job.wildcards) for job in workflow.dag.needrun_jobs()]
     trainings = [wildcards.run for rule, wildcards in due if rule == "train"]
-    datasets = [wildcards.dataset for rule, wildcards in due if rule == "fetch"]
     checked(eps.refuse_without_gpu, trainings, datasets)
 
 

@@ -2,7 +2,8 @@ localrules:
     fetch,
 
 
-# The manifest is git's: update() gives it back where fetching fails.
+# The manifest is git's: update() gives it back where fetching fails. Downloads go on by themselves where they broke off,
+# so that what fails here is a mistake, such as a wrong path: said once, whatever a cluster's profile says of retries.
 rule fetch:
     input:
         lambda w: awaited(eps.fetching(w.dataset)),
@@ -11,7 +12,7 @@ rule fetch:
         manifest=update(str(layout.data_manifest("{dataset}"))),
     log:
         layout.log("fetch", "{dataset}"),
-    retries: 1
+    retries: 0
     conda:
         "../../environment.yml"
     resources:

@@ -27,6 +27,7 @@ rule figure:
         manifest=layout.table_manifest("{figure}"),
     log:
         layout.log("figures", "{figure}"),
+    retries: 0
     conda:
         "../../environment.yml"
     resources:

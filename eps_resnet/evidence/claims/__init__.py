@@ -3,10 +3,11 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 from eps_resnet.evidence import published
 from eps_resnet.evidence.claims import errors, lives, shares
-from eps_resnet.evidence.claims.results import Finding, Result, Verdict
+from eps_resnet.evidence.claims.results import Finding, Leaning, Result, Verdict
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.experiments.models import DataSet, Method
 from eps_resnet.experiments.registry import Registry
@@ -24,7 +25,8 @@ class Claim:
     """One claim on one data set.
 
     `place`: where paper or authors make it. `evidence`: why, in words with numbers. `runs`: the keys of the runs it
-    rests on. `remark`: what must be said beside it, such as how a recipe was chosen.
+    rests on. `remark`: what must be said beside it, such as how a recipe was chosen. `short`: the statement in a few
+    words. `leaning`: which way the evidence points, where it is undecided.
     """
 
     number: int
@@ -35,9 +37,18 @@ class Claim:
     evidence: str
     runs: tuple[str, ...]
     remark: str | None
+    short: str
+    leaning: Leaning | None
 
 
-Rule = tuple[int, str, str, Callable[[list[Result]], Finding]]  # number, statement, place, what judges it
+class Rule(NamedTuple):
+    """A claim on some data set, as said in full and in a few words, where it is made, and what judges it."""
+
+    number: int
+    short: str
+    statement: str
+    place: str
+    judge: Callable[[list[Result]], Finding]
 
 
 def claims(registry: Registry, layout: Layout) -> list[Claim]:
@@ -45,12 +56,25 @@ def claims(registry: Registry, layout: Layout) -> list[Claim]:
     found = []
     for dataset in registry.datasets:
         results = finished(registry, layout, dataset)
-        for number, statement, place, rule in rules(registry, dataset):
-            judged, evidence, used = rule(results)
-            keys = tuple(dict.fromkeys(result.key for result in used))
-            remark = _remark(registry.datasets[dataset], [result for result in results if result.key in keys])
-            found.append(Claim(number, statement, place, dataset, judged, evidence, keys, remark))
+        found += [_judged(registry, dataset, rule, results) for rule in rules(registry, dataset)]
     return found
+
+
+def _judged(registry: Registry, dataset: str, rule: Rule, results: list[Result]) -> Claim:
+    finding = rule.judge(results)
+    keys = tuple(dict.fromkeys(result.key for result in finding.used))
+    return Claim(
+        number=rule.number,
+        statement=rule.statement,
+        place=rule.place,
+        dataset=dataset,
+        verdict=finding.verdict,
+        evidence=finding.evidence,
+        runs=keys,
+        remark=_remark(registry.datasets[dataset], [result for result in results if result.key in keys]),
+        short=rule.short,
+        leaning=finding.leaning if finding.verdict == "undecided" else None,
+    )
 
 
 def finished(registry: Registry, layout: Layout, dataset: str) -> list[Result]:
@@ -66,52 +90,83 @@ def finished(registry: Registry, layout: Layout, dataset: str) -> list[Result]:
 
 
 def rules(registry: Registry, dataset: str) -> list[Rule]:
-    """The claims, the paper's first: number, statement, place, and what judges it from a data set's finished runs."""
+    """The claims, the paper's first, and what judges each from a data set's finished runs."""
     data = registry.datasets[dataset]
     return [
         *_claim_1(registry, dataset),
-        (2, "deeper networks discard a larger share of their blocks", "Fig. 6", partial(shares.rises, "depth")),
-        (3, "a larger ε discards a larger share of the blocks", "Fig. 8", partial(shares.rises, "epsilon")),
-        (
+        Rule(
+            2,
+            "deeper: a larger share discarded",
+            "deeper networks discard a larger share of their blocks",
+            "Fig. 6",
+            partial(shares.rises, "depth"),
+        ),
+        Rule(
+            3,
+            "larger ε: a larger share discarded",
+            "a larger ε discards a larger share of the blocks",
+            "Fig. 8",
+            partial(shares.rises, "epsilon"),
+        ),
+        Rule(
             4,
+            "later stages discard more",
             "the closer a stage is to the output, the larger the share it discards",
             "Fig. 10",
             shares.rises_along_stages,
         ),
-        (5, "the weights of discarded blocks collapse to 0", "Fig. 5", lives.weights_collapse),
-        (6, "the discarded share rises, then saturates", "Fig. 9", lives.saturates),
-        (
+        Rule(
+            5,
+            "discarded weights go to 0",
+            "the weights of discarded blocks collapse to 0",
+            "Fig. 5",
+            lives.weights_collapse,
+        ),
+        Rule(
+            6,
+            "the share rises, then saturates",
+            "the discarded share rises, then saturates",
+            "Fig. 9",
+            lives.saturates,
+        ),
+        Rule(
             7,
+            "80 % fewer parameters, no loss",
             "about 80 % fewer parameters in some instance, without loss",
             "abstract",
             partial(errors.shrinks, registry, dataset),
         ),
-        (
+        Rule(
             8,
+            "pruned errs no more than gated",
             "the pruned network errs no more than the gated one",
             "the text: discarded layers are removed",
             errors.pruned_errs_no_more,
         ),
-        (
+        Rule(
             9,
+            "pruned errs no more than shallow",
             "the pruned network errs no more than one of its size that is shallow from the start",
             "not the paper's: what a reader asks",
             partial(errors.errs_no_more_than_shallow, data),
         ),
-        (
+        Rule(
             10,
+            "without adaptive rate, errs more",
             "without the adaptive rate the network errs more",
             "the authors' scripts/README.md: it is required on CIFAR and SVHN",
             partial(errors.errs_more_without_restarts, data),
         ),
-        (
+        Rule(
             11,
+            "a side head lowers the error",
             "a side head lowers the standard network's error",
             "Fig. 6, whose second baseline has one",
             errors.side_head_helps,
         ),
-        (
+        Rule(
             12,
+            "discarding ends in time",
             "discarding comes to an end, and the rate to rest, before the training ends",
             "Fig. 9",
             lives.comes_to_rest,
@@ -127,7 +182,9 @@ def _claim_1(registry: Registry, dataset: str) -> Iterator[Rule]:
         ways = dict.fromkeys(r.variant for r in registry.runs.values() if (r.dataset, r.method) == (dataset, method))
         for way in ways or [None]:
             statement = f"ε-ResNet errs no more than {name}, but for 3 % of its error{_protocol(data, way)}"
-            yield 1, statement, place, partial(errors.errs_no_more, data, method, way)
+            longer = "" if way is None else f", {data.variants[way].title}"
+            short = f"errs no more than {method}{longer}"
+            yield Rule(1, short, statement, place, partial(errors.errs_no_more, data, method, way))
 
 
 def _protocol(data: DataSet, variant: str | None) -> str:

@@ -8,6 +8,7 @@ from eps_resnet.evidence import published
 from eps_resnet.evidence.claims.results import (
     NOT_ENOUGH,
     Finding,
+    Leaning,
     Result,
     Verdict,
     decay,
@@ -17,6 +18,7 @@ from eps_resnet.evidence.claims.results import (
     gated,
     grouped,
     have_spread,
+    leaning,
     not_run,
 )
 from eps_resnet.evidence.inference import LEVEL, Contrast, contrast, holm, sign_flip
@@ -59,22 +61,30 @@ def judge_excess(found: Contrast) -> Verdict:
     return "supported" if high < 0 else "contradicted" if low > 0 else "undecided"
 
 
+def lower_errors(pairings: Sequence[Pairing], margin: float = MARGIN) -> Leaning | None:
+    """Whether gated networks err less than baselines and the margin on average over the places, and at how many."""
+    less = [(1 + margin) * errors_of(p.baseline, "").mean - errors_of(p.gated, "").mean for p in pairings]
+    return leaning(sum(less), less, "places" if len(pairings) > 1 else "place")
+
+
 def errs_no_more(data: DataSet, method: Method, variant: str | None, results: list[Result]) -> Finding:
     """Claim 1: one estimate over all depths, against baselines of the decay chosen beforehand. Single depths: Holm."""
     pairings = _by_depth(data, method, variant, results)
     if not pairings:
         return not_run(f"no finished epsilon_side and {method} of the same depth")
     used = [result for pairing in pairings for result in (*pairing.gated, *pairing.baseline)]
+    points = lower_errors(pairings)
     if not all(pairing.is_complete for pairing in pairings):
         means = "; ".join(_means(pairing) for pairing in pairings)
-        return "undecided", f"{means}. {NOT_ENOUGH}", used
+        return Finding("undecided", f"{means}. {NOT_ENOUGH}", used, points)
     whole = excess(pairings)
     singles = [excess([pairing]) for pairing in pairings]
     lines = [
         f"{_means(pairing)}, p {p:.2g}"
         for pairing, p in zip(pairings, holm([single.p_below() for single in singles]), strict=True)
     ]
-    return judge_excess(whole), f"{_in_words(pairings, whole)}. Single depths (p by Holm): {'; '.join(lines)}", used
+    words = f"{_in_words(pairings, whole)}. Single depths (p by Holm): {'; '.join(lines)}"
+    return Finding(judge_excess(whole), words, used, points)
 
 
 def _by_depth(data: DataSet, method: Method, variant: str | None, results: list[Result]) -> list[Pairing]:
@@ -125,19 +135,20 @@ def shrinks(registry: Registry, dataset: str, results: list[Result]) -> Finding:
         f"margin {p:.2g}"
         for pairing, p in zip(small, ps, strict=True)
     ]
+    points = lower_errors(small) if small else None
     most = max(pairings, key=_removed)
     evidence = "; ".join(lines) or f"at most {_removed(most):.1%} of the parameters ({most.where})"
     if any(p < LEVEL for p in ps):
-        return "supported", evidence, used
+        return Finding("supported", evidence, used)
     if any(not pairing.is_complete for pairing in pairings):
-        return "undecided", f"{evidence}; {NOT_ENOUGH}", used
+        return Finding("undecided", f"{evidence}; {NOT_ENOUGH}", used, points)
     planned = [key for key, run in registry.runs.items() if run.dataset == dataset and run.method == "epsilon_side"]
     is_finished = len([result for result in results if result.is_gated]) == len(planned)
     if not _paper_has_one(registry, data) or not is_finished:
         why = "the paper shows no such instance here" if is_finished else "not all runs are finished"
-        return "undecided", f"{evidence}; {why}", used
+        return Finding("undecided", f"{evidence}; {why}", used, points)
     lost = not small or all(judge_excess(excess([pairing])) == "contradicted" for pairing in small)
-    return ("contradicted" if lost else "undecided"), evidence, used
+    return Finding("contradicted" if lost else "undecided", evidence, used, points)
 
 
 def _removed(pairing: Pairing) -> float:
@@ -174,8 +185,10 @@ def pruned_errs_no_more(results: list[Result]) -> Finding:
     )
     evidence = "; ".join([f"no more wrong images in {fine} of {len(ours)} runs", *lines, premise])
     if not lines:
-        return "supported", evidence, ours
-    return ("contradicted" if min(adjusted) < LEVEL else "undecided"), evidence, ours
+        return Finding("supported", evidence, ours)
+    judged: Verdict = "contradicted" if min(adjusted) < LEVEL else "undecided"
+    sums = [-sum(differences) for differences in more]
+    return Finding(judged, evidence, ours, leaning(sum(sums), sums, "runs"))
 
 
 def _more_wrong(result: Result) -> list[int]:
@@ -206,14 +219,14 @@ def errs_no_more_than_shallow(data: DataSet, results: list[Result]) -> Finding:
         else:
             missing.append(where)
     if not pairings:
-        why = f"not run: {'; '.join(missing)}" if missing else "no pruned network is as small as a shallower one"
-        return not_run(why)
+        why = "no pruned network is as small as a shallower one"
+        return not_run(f"the shallower one is not trained: {'; '.join(missing)}" if missing else why)
     used = [result for pairing in pairings for result in (*pairing.gated, *pairing.baseline)]
     judged, evidence = _judge_each(pairings)
     if missing:
         evidence = f"{evidence}; not run: {'; '.join(missing)}"
         judged = "undecided" if judged == "supported" else judged
-    return judged, evidence, used
+    return Finding(judged, evidence, used, lower_errors(pairings, margin=0.0))
 
 
 def _is_baseline(result: Result, at: int, epochs: int, wanted: float | None) -> bool:
@@ -277,4 +290,5 @@ def _compared(pairings: list[Pairing], why_not: str) -> Finding:
     if not pairings:
         return not_run(why_not)
     judged, evidence = _judge_each(pairings)
-    return judged, evidence, [result for pairing in pairings for result in (*pairing.gated, *pairing.baseline)]
+    used = [result for pairing in pairings for result in (*pairing.gated, *pairing.baseline)]
+    return Finding(judged, evidence, used, lower_errors(pairings, margin=0.0))

@@ -7,7 +7,7 @@ import pandas as pd
 
 from eps_resnet.data.manifest import read as read_manifest
 from eps_resnet.evidence import verdict
-from eps_resnet.evidence.claims.results import Finding, Result, Verdict, gated, not_run
+from eps_resnet.evidence.claims.results import Finding, Leaning, Result, Verdict, gated, leaning, not_run
 from eps_resnet.method.history import read_blocks, read_history
 from eps_resnet.method.schedule import weight_decay
 
@@ -21,6 +21,11 @@ LAST_EPOCHS = 0.2  # share of a training in which a saturated number of discarde
 def _shared(verdicts: list[Verdict]) -> Verdict:
     """The verdict that all runs share; undecided where they differ."""
     return verdicts[0] if len(set(verdicts)) == 1 else "undecided"
+
+
+def _leaning(verdicts: list[Verdict]) -> Leaning | None:
+    signs = [(verdict == "supported") - (verdict == "contradicted") for verdict in verdicts]
+    return leaning(sum(signs), signs, "runs")
 
 
 def _counted(verdicts: list[Verdict]) -> str:
@@ -46,7 +51,8 @@ def weights_collapse(results: list[Result]) -> Finding:
     if not used:
         return not_run("no finished run discards a block long enough before its end")
     words = f"largest weight below {COLLAPSED:.0%} of the first epoch's, of the blocks with {E_FOLDS:.1f} e-foldings: "
-    return _shared(verdicts), f"{_counted(verdicts)}; {words}{'; '.join(evidence)}", used
+    evidence[0] = words + evidence[0]
+    return Finding(_shared(verdicts), "; ".join([_counted(verdicts), *evidence]), used, _leaning(verdicts))
 
 
 def _left_of_weights(result: Result) -> pd.Series:
@@ -107,7 +113,7 @@ def saturates(results: list[Result]) -> Finding:
         used.append(result)
     if not used:
         return not_run("no finished run discards more blocks than the tolerance")
-    return _shared(verdicts), "; ".join([_counted(verdicts), *evidence]), used
+    return Finding(_shared(verdicts), "; ".join([_counted(verdicts), *evidence]), used, _leaning(verdicts))
 
 
 def comes_to_rest(results: list[Result]) -> Finding:
@@ -122,4 +128,5 @@ def comes_to_rest(results: list[Result]) -> Finding:
         at_rest = int((rates[::-1] <= 0.0101 * result.recipe.rate).cumprod().sum())
         verdicts.append("supported" if at_rest else "contradicted")
         evidence.append(f"{result.key} {at_rest}")
-    return _shared(verdicts), f"{_counted(verdicts)}; last epochs at the lowest rate: {'; '.join(evidence)}", used
+    words = f"{_counted(verdicts)}; last epochs at the lowest rate: {'; '.join(evidence)}"
+    return Finding(_shared(verdicts), words, used, _leaning(verdicts))

@@ -1,8 +1,8 @@
 """Finished runs as the claims see them, grouped into arms: runs that differ in their seed alone."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from eps_resnet.evidence.inference import LEAST_SEEDS, Arm
 from eps_resnet.experiments.experiment import Experiment
@@ -60,13 +60,42 @@ class Result:
         return self.metrics.error.pruned
 
 
-Finding = tuple[Verdict, str, list[Result]]  # verdict, evidence, the runs it rests on
+@dataclass(frozen=True)
+class Leaning:
+    """Which way evidence points that decides nothing: in `count` of `of` comparisons, such as depths or runs."""
+
+    way: Literal["for", "against"]
+    count: int
+    of: int
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.count} of {self.of} {self.what} {self.way}"
+
+
+class Finding(NamedTuple):
+    """What a rule finds: verdict, evidence in words, the runs it rests on, and which way the evidence points."""
+
+    verdict: Verdict
+    evidence: str
+    used: list[Result]
+    leaning: Leaning | None = None
+
+
+def leaning(whole: float, parts: Sequence[float], what: str) -> Leaning | None:
+    """The way of the whole, and how many parts go the same way; positive is for the claim. None if it goes nowhere."""
+    if whole == 0:
+        return None
+    sign = 1 if whole > 0 else -1
+    return Leaning("for" if whole > 0 else "against", sum(sign * part > 0 for part in parts), len(parts), what)
+
+
 NOT_ENOUGH = f"a verdict needs {LEAST_SEEDS} seeds of each network"
 
 
 def not_run(why: str) -> Finding:
     """Nothing to judge, and why."""
-    return "not run", why, []
+    return Finding("not run", why, [])
 
 
 def gated(results: Iterable[Result]) -> list[Result]:

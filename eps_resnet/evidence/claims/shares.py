@@ -7,6 +7,7 @@ from typing import Literal
 from eps_resnet.evidence.claims.results import (
     NOT_ENOUGH,
     Finding,
+    Leaning,
     Result,
     Verdict,
     decay,
@@ -14,6 +15,7 @@ from eps_resnet.evidence.claims.results import (
     epsilon,
     gated,
     grouped,
+    leaning,
     not_run,
 )
 from eps_resnet.evidence.inference import LEAST_SEEDS, LEVEL, page
@@ -37,7 +39,7 @@ def rises(along: Literal["depth", "epsilon"], results: list[Result]) -> Finding:
     if not rows:
         return not_run(f"no two finished runs that differ in {along} alone")
     judged, p = judge_rows(rows)
-    return judged, f"{'; '.join(words)}; {p}", used
+    return Finding(judged, f"{'; '.join(words)}; {p}", used, trend(rows, "seeds"))
 
 
 def _place(along: str, place: tuple[float, float]) -> str:
@@ -58,6 +60,16 @@ def judge_rows(rows: Sequence[Sequence[float]]) -> tuple[Verdict, str]:
     return ("supported" if rising < LEVEL else "contradicted" if falling < LEVEL else "undecided"), words
 
 
+def trend(rows: Sequence[Sequence[float]], what: str) -> Leaning | None:
+    """Which way the rows' trend goes, and how many rows go that way by themselves."""
+
+    def rise(some: Sequence[Sequence[float]]) -> float:
+        rising, falling = page(some)
+        return falling - rising
+
+    return leaning(rise(rows), [rise([row]) for row in rows], what)
+
+
 def stage_rises(kept: Sequence[int], blocks: Sequence[int]) -> list[float]:
     """Rise of the discarded share from each stage to the next, given the blocks kept in each and all of them."""
     discarded = stage_shares(kept, blocks)
@@ -74,12 +86,13 @@ def rises_along_stages(results: list[Result]) -> Finding:
     used = gated(results)
     if not used:
         return not_run("no finished run of epsilon_side")
-    judged, p = judge_rows([stage_shares(result.metrics.kept, result.metrics.blocks) for result in used])
+    rows = [stage_shares(result.metrics.kept, result.metrics.blocks) for result in used]
+    judged, p = judge_rows(rows)
     means = [
         f"depth {at[0]}, ε {at[1]:g}, decay {at[2]:g}: {' '.join(f'{share:.0%}' for share in _mean_shares(group))}"
         for at, group in grouped(used, depth, epsilon, decay).items()
     ]
-    return judged, f"mean share by stage: {'; '.join(means)}; {p}", used
+    return Finding(judged, f"mean share by stage: {'; '.join(means)}; {p}", used, trend(rows, "runs"))
 
 
 def _mean_shares(group: list[Result]) -> list[float]:
