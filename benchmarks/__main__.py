@@ -45,14 +45,14 @@ def main() -> None:
     lines.sort(key=lambda line: int(line.item.split()[0]))
     table.write(lines, _machine())
     minutes, missed = (time.monotonic() - started) / 60, sum(line.met is False for line in lines)
-    Console(width=200).print(Markdown(table.markdown(json.loads(table.RESULTS.read_text()))))
+    Console(width=200).print(Markdown(table.markdown(json.loads(table.RESULTS.read_text(encoding="utf-8")))))
     print(f"{len(lines)} figures in {minutes:.0f} minutes, {missed} miss their goal; written to {table.RESULTS}.")
 
 
 def _measured(section: str, cores: int) -> list[Line]:
     print(f"{section}, {cores} core{'s' * (cores > 1)}", file=sys.stderr)
     command = [sys.executable, "-m", "benchmarks", section, str(cores)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+    done = subprocess.run(command, stdout=subprocess.PIPE, encoding="utf-8")
     if done.returncode:
         raise SystemExit(f"The benchmark of {section} failed; its message is above. Nothing was written.")
     return [Line(**entry) for entry in json.loads(done.stdout.splitlines()[-1])]
@@ -80,7 +80,7 @@ def _machine() -> dict[str, object]:
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "date": time.strftime("%Y-%m-%d"),
+        "date": time.strftime("%Y-%m-%d", time.gmtime()),
     }
 
 

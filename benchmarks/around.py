@@ -38,7 +38,7 @@ def _demo(folder: Path, cores: int) -> list[Line]:
     command = ["make", "--silent", "demo-runs", f"CORES={cores}", f"DEMO={folder}"]
     subprocess.run(command, check=True, stdout=sys.stderr, stderr=subprocess.DEVNULL)
     minutes, processor = (time.perf_counter() - started) / 60, _processor_seconds() - before
-    manifests = [json.loads(path.read_text()) for path in folder.glob("results/*/manifest.json")]
+    manifests = [json.loads(path.read_text(encoding="utf-8")) for path in folder.glob("results/*/manifest.json")]
     trainings = sum(manifest["seconds"]["training"] for manifest in manifests)  # of one thread each, on a core each
     share = trainings * _share_of_steps(folder) / processor
     what = f"the demo ({len(manifests)} trainings, tables, drawings, report)"
@@ -68,7 +68,7 @@ def _share_of_steps(folder: Path) -> float:
     for path in Layout(folder).run(SMALL).folder.iterdir():
         path.unlink()
     command = [sys.executable, "-m", "benchmarks.around", str(folder)]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, encoding="utf-8")
     return float(done.stdout)
 
 

@@ -1,6 +1,6 @@
-"""How much of a whole training certificates save: measured on the demo's digits, reckoned for 752 layers.
+"""How much of a whole training certificates save: measured on the demo's digits, computed for 752 layers.
 
-The reckoning takes the share of discarded blocks over the epochs of the paper's Figure 9 and the project's own rate
+The computation takes the share of discarded blocks over the epochs of the paper's Figure 9 and the project's own rate
 schedule. A block costs three units a step while it is open (forward one, backward two), one while it is closed, none
 once it is certified. When that is follows from the decay of its bound since it closed; the bound at closing is taken to
 be that of freshly drawn weights.
@@ -31,9 +31,9 @@ STEPS = 390  # an epoch of CIFAR
 
 
 def lines(cores: int) -> list[Line]:
-    """The demo's training with and without certificates, and the two of Figure 9 reckoned."""
+    """The demo's training with and without certificates, and the two of Figure 9 computed."""
     torch.set_num_threads(1)  # as trainings are
-    return [_demo(cores), *(_reckoned(dataset, cores) for dataset in ("cifar10", "cifar100"))]
+    return [_demo(cores), *(_computed(dataset, cores) for dataset in ("cifar10", "cifar100"))]
 
 
 def _demo(cores: int) -> Line:
@@ -57,7 +57,7 @@ def _train(certifies: bool) -> tuple[Training, float]:
     return training, time.perf_counter() - started
 
 
-def _reckoned(dataset: str, cores: int) -> Line:
+def _computed(dataset: str, cores: int) -> Line:
     run = REGISTRY.run(f"{dataset}-{PAPER}")
     experiment = experiment_of(run)
     data, recipe, epochs, blocks = experiment.data, experiment.recipe, experiment.epochs, sum(experiment.blocks)
@@ -75,7 +75,7 @@ def _reckoned(dataset: str, cores: int) -> Line:
     saved = CLOSED * sum(max(0, epochs - epoch) for epoch in certified)
     waits = [int(late - epoch) for late, epoch in zip(certified, closing, strict=True) if late <= epochs]
     note = (
-        f"reckoned, not run; {len(waits)} of {len(closing)} discarded blocks are certified, "
+        f"computed, not run; {len(waits)} of {len(closing)} discarded blocks are certified, "
         f"{statistics.median(waits):.0f} epochs after they closed (median); closed gates alone: "
         f"{OPEN * blocks * epochs / without:.2f} times as fast as all open"
     )
@@ -86,7 +86,7 @@ def _reckoned(dataset: str, cores: int) -> Line:
 
 def _discarded(name: str, epochs: int, blocks: int) -> np.ndarray[Any, np.dtype[np.int64]]:
     """How many blocks are discarded after each epoch, from 0 on: Figure 9, straight lines in between."""
-    with published_csv().open() as file:
+    with published_csv().open(encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if row["figure"] == "9" and row["dataset"] == name]
     points = sorted((float(row["epoch"]), float(row["value"])) for row in rows)
     share = np.interp(np.arange(epochs + 1), [epoch for epoch, _ in points], [value for _, value in points])

@@ -11,7 +11,9 @@ from importlib import import_module
 def elsewhere(expression: str, cores: int) -> Iterator[Callable[[], object]]:
     """A call that waits for one call of `module.function(number)`'s result, made in a process with so many threads."""
     command = [sys.executable, "-m", "benchmarks.elsewhere", expression, str(cores)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1) as process:
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8", bufsize=1
+    ) as process:
         assert process.stdin
         assert process.stdout
         ask, answer = process.stdin, process.stdout

@@ -52,7 +52,7 @@ def _training(state: str, depth: int = DEPTH) -> Training:
 def peak_mib(state: str, depth: int) -> float:
     """Peak memory of a process that makes two steps, less what it had before the first."""
     command = [sys.executable, "-m", "benchmarks.gates", state, str(depth)]
-    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    return float(subprocess.run(command, check=True, capture_output=True, encoding="utf-8").stdout)
 
 
 def _own_peak(step: Callable[[], object]) -> float:
@@ -63,7 +63,7 @@ def _own_peak(step: Callable[[], object]) -> float:
 
 def _status(name: str) -> int:
     """A line of the kernel's account of this process, in KiB."""
-    with open("/proc/self/status") as lines_of_it:  # noqa: PTH123
+    with open("/proc/self/status", encoding="utf-8") as lines_of_it:  # noqa: PTH123
         return next(int(text.split()[1]) for text in lines_of_it if text.startswith(name))
 
 

@@ -182,7 +182,7 @@ def _time_to_error() -> Line:
     """The demo's training and the same recipe in a plain loop, until both have the error the demo ends with."""
     experiment = experiment_of(REGISTRY.run(DEMO))
     run, last = experiment.run, experiment.epochs
-    target = json.loads(experiment.files.metrics.read_text())["error"]["settled"]
+    target = json.loads(experiment.files.metrics.read_text(encoding="utf-8"))["error"]["settled"]
     images = digits.read(experiment.data.archives[0])
     ours, theirs = (_reached(work(images), target, last) for work in (_our_epochs, _peers_epochs))
     ratio = theirs.seconds / ours.seconds

@@ -89,7 +89,7 @@ def _speed_up(batch: int, cores: int) -> Line:
 
 def _own_process(step: int, cores: int) -> str:
     command = [sys.executable, "-m", "benchmarks.pruned", str(step), str(cores)]
-    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, encoding="utf-8").stdout
 
 
 def _memory(cores: int) -> list[Line]:
@@ -110,14 +110,15 @@ def _peak_of_a_forward(step: int) -> int:
         made(inputs(2))  # loads code and compiles kernels
         images = inputs(128)
         # getrusage's maximum would not do: a process inherits that of the one that started it.
-        Path("/proc/self/clear_refs").write_text("5")  # VmHWM, the maximum, is set to what is held now
+        # VmHWM, the maximum, is set to what is held now.
+        Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
         before = _held("VmRSS")
         made(images)
     return _held("VmHWM") - before
 
 
 def _held(name: str) -> int:
-    status = Path("/proc/self/status").read_text()
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
     return 1024 * int(status.split(f"{name}:")[1].split()[0])
 
 

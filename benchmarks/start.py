@@ -32,7 +32,7 @@ def _command_line(argument: str, cores: int) -> Line:
 def _workflow(cores: int) -> Line:
     command = (COMMANDS / "snakemake", "-n", "all")
     with tempfile.TemporaryDirectory() as folder:
-        Path(folder, "Snakefile").write_text(ONE_RULE)
+        Path(folder, "Snakefile").write_text(ONE_RULE, encoding="utf-8")
         ratio = in_turns(_run(*command), _run(*command, folder=folder), PAIRS)
     return line(ITEM, "snakemake -n all / snakemake -n of one rule", ratio, cores, at_most=3)
 

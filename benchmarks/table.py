@@ -17,7 +17,7 @@ def write(lines: Sequence[Line], machine: dict[str, Any]) -> None:
     """Writes the results, and puts their table into the page."""
     entries = [{**vars(line), "goal": line.goal, "met": line.met} for line in lines]
     write_text(RESULTS, json.dumps({"machine": machine, "lines": entries}, indent=1) + "\n")
-    write_text(PAGE, page(PAGE.read_text(), json.loads(RESULTS.read_text())))
+    write_text(PAGE, page(PAGE.read_text(encoding="utf-8"), json.loads(RESULTS.read_text(encoding="utf-8"))))
 
 
 def page(text: str, results: dict[str, Any]) -> str:

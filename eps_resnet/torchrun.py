@@ -5,7 +5,9 @@ torchrun itself prints a traceback of its own.
 """
 
 import logging
+import socket
 import sys
+from argparse import Namespace
 from signal import SIGTERM
 
 from torch.distributed import DistError, run
@@ -21,7 +23,7 @@ def main() -> None:
     """
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
     try:
-        run.run(run.parse_args(sys.argv[1:]))  # type: ignore[no-untyped-call]
+        run.run(with_address(run.parse_args(sys.argv[1:])))  # type: ignore[no-untyped-call]
     except SignalException as stop:
         _end(f"stopped by {stop.sigval.name}; the same command goes on from the last checkpoint", 128 + stop.sigval)
     except (RendezvousError, DistError) as error:
@@ -29,6 +31,26 @@ def main() -> None:
     except ChildFailedError as error:
         index, failure = first_failure(error.failures)
         _end(in_words(index, failure), 128 - failure.exitcode if failure.exitcode < 0 else failure.exitcode)
+
+
+def with_address(options: Namespace) -> Namespace:
+    """torchrun's options with an address at which this machine's processes find each other.
+
+    By itself torchrun takes the host's name, and where that does not resolve it waits for minutes, again and again.
+    """
+    if options.local_addr is None and (options.standalone or options.nnodes in ("1", "1:1")):
+        options.local_addr = "127.0.0.1"
+    if options.local_addr is None:
+        name = socket.getfqdn()
+        try:
+            socket.getaddrinfo(name, None)
+        except OSError as error:
+            _end(
+                f"this machine's name, {name}, does not resolve ({error.strerror}), so no other process would find it; "
+                "give its address on the network of all nodes: --local-addr ADDRESS",
+                1,
+            )
+    return options
 
 
 def first_failure(failures: dict[int, ProcessFailure]) -> tuple[int, ProcessFailure]:

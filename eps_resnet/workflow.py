@@ -16,7 +16,7 @@ from eps_resnet.data.manifest import data_digest
 from eps_resnet.evidence.figures.current import is_drawn, result_files
 from eps_resnet.exchange.further_runs import configuration
 from eps_resnet.experiments.experiment import Experiment
-from eps_resnet.experiments.layout import Layout
+from eps_resnet.experiments.layout import Layout, expanded
 from eps_resnet.experiments.registry import Registry, load
 from eps_resnet.files.atomic import read_json
 from eps_resnet.files.digests import Digests
@@ -95,6 +95,7 @@ class Workflow:
         """The workflow that --config asks for. Raises UserError for what it cannot mean."""
         file = text_given(config, written, "registry", "config/experiments.yaml") or ""
         root = text_given(config, written, "root", ".") or ""
+        file = str(expanded(Path(file)))
         registry = load(Path(file))
         found = {name: text_given(config, written, name) for name in registry.datasets if name in config}
         sources = {name: source for name, source in found.items() if source is not None}
@@ -103,7 +104,7 @@ class Workflow:
         hours = count_given(config, "max_hours", "hours that a cluster gives a job at most", FOREVER)
         if gpus > 1 and sharing > 1:  # a training of several cards would wait for cards that others hold in part
             raise UserError("--config takes gpus=N or sharing=N, not both: start two calls, one after the other.")
-        return cls(file, registry, Layout(Path(root)), sources, gpus, sharing, hours)
+        return cls(file, registry, Layout(expanded(Path(root))), sources, gpus, sharing, hours)
 
     @property
     def options(self) -> str:
@@ -276,7 +277,8 @@ class Workflow:
         data = self.registry.datasets[shown.dataset]
         configurations = [configuration(run) for run in runs.values()]
         return {
-            "number": shown.figure,
+            "title": f"{shown.title} {'of the paper' if shown.is_papers else '(not in the paper)'}",
+            "is_papers": shown.is_papers,
             "dataset": data.title,
             "remark": data.remark,
             "runs": list(runs),

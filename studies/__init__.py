@@ -1,1 +1,1 @@
-"""Experiments beside the paper's, each for a question of docs/cifar10-cpu-recipe.md; none enters a table."""
+"""Experiments beside the paper's, each for a question of docs/cifar10-cpu.md; none enters a table."""

@@ -1,4 +1,4 @@
-"""pytorchcv's pre-activation ResNet-20 in a plain loop on the images of cifar10-cpu, for docs/cifar10-cpu-recipe.md.
+"""pytorchcv's pre-activation ResNet-20 in a plain loop on the images of cifar10-cpu, for docs/cifar10-cpu.md.
 
     python -m studies.independent      under an hour on one core, after `snakemake --cores 2 cifar10-cpu`
 
@@ -35,7 +35,8 @@ DATASET, DEPTH, WEIGHT_DECAY = "cifar10-cpu", 20, 0.001
 OURS = [
     run
     for run in REGISTRY.runs.values()
-    if (run.dataset, run.depth, run.method, run.weight_decay) == (DATASET, DEPTH, "standard", WEIGHT_DECAY)
+    if (run.dataset, run.depth, run.method, run.weight_decay, run.variant)
+    == (DATASET, DEPTH, "standard", WEIGHT_DECAY, None)
 ]
 TIMED = 3  # epochs of ours and theirs, in turns
 RESULTS = Path(__file__).parent / "results" / "independent.json"

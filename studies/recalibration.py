@@ -5,7 +5,7 @@
 In training, a block whose gate is now open and now closed gives the layers after it two kinds of inputs, and their
 running statistics are a mixture of both; pruned, the block is always there. So the test error is measured again after
 the statistics have been taken anew on one epoch of training images: no weight changes, and no test image is looked at.
-This is not the paper's method and enters no table; docs/cifar10-cpu-recipe.md says what came out.
+This is not the paper's method and enters no table (docs/cifar10-cpu.md).
 """
 
 import json

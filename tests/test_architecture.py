@@ -1,4 +1,4 @@
-"""The house: imports run downwards only, and a layer of code is its folders."""
+"""The house: imports run downwards only, a layer of code is its folders, and texts are UTF-8 in every locale."""
 
 import ast
 from collections.abc import Iterator
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from eps_resnet.experiments.models import FIGURES
 from eps_resnet.provenance.code import BELOW, LAYERS, Layer, layer_files
 from tests.conftest import PROJECT
 
@@ -64,7 +65,7 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
 
 def files_of(layer: Layer) -> set[Path]:
     """The modules of a layer; of the tables' those of all figures."""
-    return {path for figure in ("1", "3", "5", "6", "7", "8", "9", "10") for path in layer_files(layer, figure)}
+    return {path for figure in FIGURES for path in layer_files(layer, figure)}
 
 
 @pytest.mark.parametrize("layer", LAYERS)
@@ -87,3 +88,66 @@ def test_every_exception_is_still_imported_and_has_its_reason(layer: Layer) -> N
     for place, reason in BELOW[layer].items():
         assert any(f"{imported}.".startswith(f"{place}.") for imported in found), f"{place} is not imported"
         assert len(reason) > 20
+
+
+TEXTS = {"read_text", "write_text"}  # without an encoding: in the locale's
+OPENING = {"open", "fdopen"}
+BINARY = {"os", "tarfile", "gzip", "Image"}  # whose `open` reads bytes
+
+
+def without_encoding(source: str) -> list[int]:
+    """The lines that open a text, or a process that prints one, in whatever encoding the locale has."""
+    return [
+        node.lineno
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Call)
+        and "encoding" not in {keyword.arg for keyword in node.keywords}
+        and (_is_of_text(node) or any(keyword.arg in ("text", "universal_newlines") for keyword in node.keywords))
+    ]
+
+
+def _is_of_text(call: ast.Call) -> bool:
+    of = call.func.value if isinstance(call.func, ast.Attribute) else None
+    name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+    if name not in OPENING:
+        return of is not None and name in TEXTS  # `write_text` of files/atomic.py names it itself
+    place = 1 if of is None or name == "fdopen" else 0  # of the mode: after what is opened
+    modes = [*call.args[place:][:1], *(word.value for word in call.keywords if word.arg == "mode")]
+    is_binary = any(isinstance(mode, ast.Constant) and "b" in str(mode.value) for mode in modes)
+    return not is_binary and (name == "fdopen" or getattr(of, "id", "") not in BINARY)
+
+
+def test_every_text_is_read_and_written_in_a_named_encoding() -> None:
+    files = [*modules().values(), *(PROJECT / "benchmarks").glob("*.py")]
+    found = [
+        f"{path.relative_to(PROJECT)}:{line}: name the encoding, else it is the locale's"
+        for path in files
+        for line in without_encoding(path.read_text(encoding="utf-8"))
+    ]
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "p.read_text()",
+        "p.write_text(t)",
+        "p.open()",
+        "open(p)",
+        "p.open('a+')",
+        "open(p, mode='w')",
+        "run(c, text=True)",
+    ],
+)
+def test_what_would_be_in_the_locales_encoding_is_noticed(code: str) -> None:
+    assert without_encoding(code) == [1]
+    assert without_encoding(f"{code[:-1]}, encoding='utf-8')".replace("(, ", "(")) == []
+
+
+def test_bytes_need_no_encoding() -> None:
+    assert (
+        without_encoding(
+            "p.open('rb')\nopen(p, 'ab')\nos.open(p, os.O_RDONLY)\nos.fdopen(f, 'wb')\ngzip.open(p)\nrun(c)"
+        )
+        == []
+    )

@@ -4,7 +4,6 @@ torch takes seconds to import and pydantic, for the registry, as long as all the
 neither, since each command imports itself what it needs.
 """
 
-import errno
 import os
 import sys
 from typing import Annotated
@@ -12,7 +11,8 @@ from typing import Annotated
 import typer
 
 from eps_resnet.cli import claims, compare, evidence, look, plan, project, steps
-from eps_resnet.files.errors import UserError
+from eps_resnet.cli.printing import speak_utf8
+from eps_resnet.files.errors import UserError, explained
 from eps_resnet.files.interruption import Interrupted
 
 app = typer.Typer(
@@ -25,8 +25,6 @@ app = typer.Typer(
 # In this order their groups stand in the help.
 for module in (claims, compare, look, steps, evidence, plan, project):
     app.registered_commands += module.commands.registered_commands
-
-UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 
 
 def _print_version(is_asked: bool) -> None:
@@ -51,6 +49,7 @@ def main() -> None:
 
     A training that a signal stopped ends with 128 + its number, as a shell says of a process that a signal ended.
     """
+    speak_utf8()
     try:
         app()
     except UserError as error:
@@ -60,11 +59,7 @@ def main() -> None:
     except RuntimeError as error:
         _fail_of_card(error)
     except OSError as error:
-        _fail(
-            f"{error.filename or 'A file'} cannot be {'written' if error.errno in UNWRITABLE else 'read or written'}: "
-            f"{error.strerror}. Free some space or choose a folder you may write to with --root; what was finished "
-            "before is kept, and an interrupted training resumes."
-        )
+        _fail(f"{explained(error)} What was finished before is kept, and an interrupted training resumes.")
 
 
 def _fail_of_card(error: RuntimeError) -> None:
@@ -80,6 +75,6 @@ def _fail_of_card(error: RuntimeError) -> None:
 
 
 def _fail(message: str, code: int = 1) -> None:
-    process = f", process {os.environ['RANK']}" if "RANK" in os.environ else ""  # of those that torchrun started
+    process = f", process {os.environ['RANK']}" if os.environ.get("RANK") else ""  # of those that torchrun started
     print(f"eps-resnet{process}: {message}", file=sys.stderr)
     raise SystemExit(code)

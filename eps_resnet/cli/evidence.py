@@ -31,13 +31,13 @@ if TYPE_CHECKING:
 
 commands = typer.Typer()
 
-# Columns of a figure's rows of runs that `print` shows; the run's key says what the others say first.
-PRINTED = (
-    *("run", "stage", "epoch", "error, pruned", "error", "gated", "best baseline", "discarded", "share kept"),
-    *("kept per stage", "kept", "MiB, all blocks", "MiB, by share of blocks", "MiB, true", "pattern", "closed, mean"),
-    *("published", "published share", "block", "discarded from epoch", "weights, epoch 1", "last epoch", "just before"),
+# Of a figure's rows of runs: what `print` shows first, and what it leaves to table.md, as the run's key says it or as it
+# is a detail.
+PRINTED = ("run", "stage", "epoch", "error, pruned", "error", "gated", "best baseline", "discarded", "share kept")
+HIDDEN = (
+    *("depth", "ε", "decay", "variant", "state", "95 % interval", "final", "best", "latest", "flickered", "±"),
+    "pruned = gated",
 )
-
 LAST = ("gated", "pruned = gated")  # of the means
 INTERVAL = r"(\S+)% \((\S+)% to (\S+)%\)"
 
@@ -102,8 +102,9 @@ def _method(method: str, epsilon: str) -> str:
 
 
 def _single(rows: "pd.DataFrame") -> "pd.DataFrame":
-    shown = rows[[name for name in PRINTED if name in rows and not _is_empty(rows, name)]].astype(str)
-    return shown.apply(lambda column: column.str.strip("`"))
+    names = [*(name for name in PRINTED if name in rows), *(name for name in rows if name not in (*PRINTED, *HIDDEN))]
+    shown = rows[[name for name in names if not _is_empty(rows, name)]].astype(str)
+    return shown.assign(**{name: shown[name].str.strip("`") for name in shown})
 
 
 def _is_empty(rows: "pd.DataFrame", name: str) -> bool:

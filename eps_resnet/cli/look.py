@@ -163,11 +163,18 @@ def verify(as_json: AsJson = False, root: Root = HERE, registry_file: RegistryFi
             )
         for problem in found.problems:
             print(f"{problem.path} {problem.problem}.\n  {problem.remedy}")
+        if found.line_ends:
+            print(
+                f"{len(found.line_ends)} files, {found.line_ends[0]} the first of them, are right but for the ends of "
+                "their lines, which are CRLF instead of LF: git's core.autocrlf wrote them so.\n  Commit or keep aside "
+                "what is your own, then `git rm -rq --cached .` and `git reset --hard` write what was committed."
+            )
         print(
-            f"{len(found.verified)} files are what their records say, {len(found.problems)} are not; "
+            f"{len(found.verified)} files are what their records say, {len(found.problems) + len(found.line_ends)} are "
+            "not; "
             f"{len(found.absent)} are not here (networks and images, made where they are needed)."
         )
-    if found.problems:
+    if found.problems or found.line_ends:
         raise SystemExit(1)
 
 

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from eps_resnet.experiments.layout import expanded
+
 if TYPE_CHECKING:
     from eps_resnet.experiments.experiment import Experiment
     from eps_resnet.experiments.registry import Registry
@@ -27,8 +29,10 @@ def targets_beginning(incomplete: str) -> list[str]:
     return [name for name in names if name.startswith(incomplete)]
 
 
-Root = Annotated[Path, typer.Option("--root", help="Folder of the results: the project itself, or demo.")]
-RegistryFile = Annotated[Path, typer.Option("--registry", help="Lists data sets, runs and figures.")]
+Root = Annotated[
+    Path, typer.Option("--root", help="Folder of the results: the project itself, or demo.", callback=expanded)
+]
+RegistryFile = Annotated[Path, typer.Option("--registry", help="Lists data sets, runs and figures.", callback=expanded)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 All = Annotated[bool, typer.Option("--all", help="Print every row, also those that have nothing to say.")]
 Threads = Annotated[int, typer.Option(min=1, help="CPU threads; results are only equal at equal numbers.")]

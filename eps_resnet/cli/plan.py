@@ -108,7 +108,7 @@ def _print_explanation(whole: "Total", explanation: str) -> None:
         "Epochs, hours and disk are those still to spend; hours with all gates open. Disk: "
         f"{_bytes(whole.results_bytes)} of networks, {_bytes(whole.data_bytes)} of data sets to fetch (ImageNet's own "
         f"files not counted); beside that, up to {_bytes(whole.checkpoint_bytes)} of checkpoints for each training "
-        f"under way. Memory: the most that one training takes on its device. {explanation} How all this is reckoned: "
+        f"under way. Memory: the most that one training takes on its device. {explanation} How all this is computed: "
         "docs/cost.md."
     )
 

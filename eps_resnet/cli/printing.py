@@ -1,7 +1,7 @@
 """How commands print: tables for 80 columns or wider, verdicts in colour on a terminal, numbers, JSON."""
 
+import io
 import json
-import os
 import re
 import sys
 from collections.abc import Iterable, Sequence
@@ -40,15 +40,23 @@ FACTS = {
 FRACTIONS = ("error_gated", "error_pruned", "agreement")
 
 
+def speak_utf8() -> None:
+    """Prints UTF-8 whatever the locale. What has no letters, as a file's name in another encoding, is escaped."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+
+
 def print_json(document: Any) -> None:
     """Prints one JSON document; instances of dataclasses are objects in it."""
     print(json.dumps(document, indent=2, allow_nan=False, default=asdict))
 
 
 def plain_console() -> Console:
-    """A console that takes text as it is, wide where neither a terminal nor COLUMNS says how wide it is."""
-    is_told = sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdigit()
-    return Console(width=None if is_told else WIDE, markup=False, emoji=False, highlight=False)
+    """A console that takes text as it is; where there is no terminal, wide and plain whatever the environment says."""
+    is_terminal = sys.stdout.isatty()
+    width = None if is_terminal else WIDE
+    return Console(width=width, force_terminal=is_terminal, markup=False, emoji=False, highlight=False)
 
 
 def plain_table(*columns: Column | str, headings: bool = True, gap: int = GAP) -> Table:

@@ -1,5 +1,6 @@
 """The project itself: seeds, imports, generated files, locks, the lineage of its code."""
 
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -8,6 +9,7 @@ import typer
 
 from eps_resnet.cli.options import EXPERIMENTS, HERE, PROJECT, AsJson, RegistryFile, Root, Targets, load
 from eps_resnet.cli.printing import print_json
+from eps_resnet.data.own import LARGEST, SMALLEST
 from eps_resnet.experiments.layout import Layout
 
 commands = typer.Typer()
@@ -58,6 +60,45 @@ def seeds(
     print(f"{registry_file}: {len(added)} runs added.", file=sys.stderr)
 
 
+@commands.command("add-data", rich_help_panel=PROJECT)
+def add_data(
+    path: Annotated[Path, typer.Argument(help="An .npz file, or a folder with train/CLASS/ and test/CLASS/.")],
+    name: Annotated[str, typer.Option(help="What the data set shall be called.")],
+    size: Annotated[
+        int | None,
+        typer.Option(min=SMALLEST, max=LARGEST, help="Height and width to shrink images to; else theirs, at most 32."),
+    ] = None,
+    root: Root = HERE,
+    registry_file: RegistryFile = EXPERIMENTS,
+) -> None:
+    """Add your own images to the registry, with a recipe scaled to their number, six runs and two figures."""
+    from eps_resnet.operations.add_data import add_data
+    from eps_resnet.operations.plan import plan
+    from eps_resnet.operations.speed import read_timings
+
+    layout = Layout(root)
+    added = add_data(registry_file, layout, path, name, size)
+    _generate_if_ours(registry_file)
+    look, runs = added.look, [added.registry.experiment(key, layout) for key in added.runs]
+    hours = sum(item.hours for item in plan(runs, read_timings(layout)[0]))
+    print(
+        f"{name}: {look.train_images:,} training and {look.test_images:,} test images of {len(look.classes)} classes, "
+        f"{added.size}x{added.size} pixels."
+    )
+    print(
+        f"{registry_file} has {len(runs)} runs on it and their recipe, with reasons; change there what you know better."
+    )
+    print(f"Next: snakemake --cores 2 {_options(root, registry_file)}{name}")
+    print(f"About {hours:.1f} core-hours at an assumed speed; `eps-resnet plan {name} --calibrate` measures it here.")
+
+
+def _options(root: Path, registry_file: Path) -> str:
+    """What a call of Snakemake must be told of another root and another registry."""
+    given = {"root": (root, HERE), "registry": (registry_file, EXPERIMENTS)}
+    words = [shlex.quote(f"{option}={path}") for option, (path, usual) in given.items() if path != usual]
+    return f"--config {' '.join(words)} -- " if words else ""
+
+
 def _generate_if_ours(registry_file: Path) -> None:
     """Keeps the generated files in step with the project's own registry."""
     if registry_file.resolve() == EXPERIMENTS.resolve():
@@ -79,17 +120,19 @@ def attest() -> None:
 
     added = attest()
     for entry in added:
-        print(f"{entry.layer}: {len(entry.probes or {})} probes are the same; added to the lineage.", file=sys.stderr)
+        found = f"{len(entry.probes)} probes agree" if entry.probes else "all results here were made by this code"
+        print(f"{entry.layer}: {found}; added to the lineage.", file=sys.stderr)
     if not added:
         print("The code that makes results is the attested one.", file=sys.stderr)
 
 
 @commands.command(rich_help_panel=PROJECT)
 def generate() -> None:
-    """Write what is generated from the registry: dvc.yaml and Snakemake's JSON schema."""
+    """Write what is generated from the registry: dvc.yaml, Snakemake's JSON schema, what git ignores of results."""
+    from eps_resnet.files.atomic import write_text
     from eps_resnet.operations.generated import FILES
 
     experiments = load(EXPERIMENTS)
     for path, content in FILES.items():
-        path.write_text(content(experiments))
+        write_text(path, content(experiments))
         print(path, file=sys.stderr)

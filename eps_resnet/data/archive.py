@@ -40,7 +40,7 @@ def _reading(path: Path, what: str) -> Iterator[None]:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         reason = str(error)[:SHOWN] or type(error).__name__
-        raise UserError(f"{path} is damaged or not {what}: {reason}. Delete it and get it anew.") from None
+        raise UserError(f"{path} is damaged or not {what}: {reason}. Get it anew.") from None
 
 
 def contents(path: Path, names: tuple[str, ...], most: int, what: str) -> dict[str, bytes]:

@@ -33,8 +33,12 @@ class Member(NamedTuple):
 
 @dataclass
 class Skipped:
-    """What lies among the images and is none: names that begin with a dot, such as macOS leaves, and other files."""
+    """What lies among the images and is none: names that begin with a dot, such as macOS leaves, and other files.
 
+    `image` is how those that count are called.
+    """
+
+    image: str = SUFFIX
     dots: int = 0
     others: list[str] = field(default_factory=list)
 
@@ -42,7 +46,7 @@ class Skipped:
         parts = [f"{self.dots} whose name begins with a dot"] if self.dots else []
         if self.others:
             parts.append(
-                f"{len(self.others)} that {'is' if len(self.others) == 1 else 'are'} no {SUFFIX} in a class's "
+                f"{len(self.others)} that {'is' if len(self.others) == 1 else 'are'} no {self.image} in a class's "
                 f"folder, the first of them {self.others[0]}"
             )
         return " and ".join(parts)
@@ -59,23 +63,24 @@ def members_of(folder: Path) -> tuple[dict[str, list[Member]], Skipped]:
 
 
 def _split_members(folder: Path, split: str, skipped: Skipped) -> Iterator[Member]:
-    entries = _visible(folder / split, skipped)
+    entries = visible(folder / split, skipped)
     groups = [entry for entry in entries if entry.is_dir()]
     others = [f"{split}/{entry.name}" for entry in entries if not entry.is_dir()]
     if not groups:
         raise UserError(_without_classes(folder, split, others))
     skipped.others += others
     for group in groups:
-        _require_printable(group)
-        for file in _visible(Path(group), skipped):
+        require_printable(group)
+        for file in visible(Path(group), skipped):
             if file.name.endswith(SUFFIX):
-                _require_printable(file)
-                yield Member(group.name, file.name, _size(file), 0)
+                require_printable(file)
+                yield Member(group.name, file.name, bytes_of(file), 0)
             else:
                 skipped.others.append(f"{split}/{group.name}/{file.name}")
 
 
-def _visible(folder: Path, skipped: Skipped) -> list[os.DirEntry[str]]:
+def visible(folder: Path, skipped: Skipped) -> list[os.DirEntry[str]]:
+    """What lies in a folder, sorted by name; names that begin with a dot are skipped and counted."""
     with os.scandir(folder) as entries:
         found = sorted(entries, key=lambda entry: entry.name)
     visible = [entry for entry in found if not entry.name.startswith(".")]
@@ -97,8 +102,8 @@ def _without_classes(folder: Path, split: str, files: list[str]) -> str:
     return f"{folder} has no folders of classes in {split}, but {there}; {expected}."
 
 
-def _size(file: os.DirEntry[str]) -> int:
-    """The size of an image's file. Raises UserError if it is no plain file of a reasonable size."""
+def bytes_of(file: os.DirEntry[str]) -> int:
+    """The size of an image's file, in bytes. Raises UserError if it is no plain file of a reasonable size."""
     try:
         found = file.stat()
     except OSError as error:
@@ -113,7 +118,8 @@ def _size(file: os.DirEntry[str]) -> int:
     return found.st_size
 
 
-def _require_printable(entry: os.DirEntry[str]) -> None:
+def require_printable(entry: os.DirEntry[str]) -> None:
+    """Raises UserError if a name cannot stand in a line of text."""
     if not entry.name.isprintable():  # no listing could hold it
         raise UserError(f"{entry.path!a} has control characters or broken UTF-8 in its name. {REMEDY}.")
 

@@ -13,13 +13,16 @@ import urllib3
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from eps_resnet.files.errors import UserError
+from eps_resnet.files.errors import UserError, explained
 
 LARGEST = 2 << 30  # bytes of a file; SVHN's extra images, the largest there is, have 1.3 GB
 TIMEOUT = (10, 60)  # seconds to connect, and without a byte
 PAUSES = (1, 2, 4, 8)  # seconds before a connection that broke is made anew
 REDIRECTS = 5
 CHUNK = 64 << 10  # bytes asked for at a time: as many may be lost where a connection breaks
+PROXY_PASSWORD = (
+    "the proxy wants a name and a password: https_proxy=http://NAME:PASSWORD@HOST:PORT, or http_proxy for http://"
+)
 BROKEN = (requests.ConnectionError, requests.Timeout, urllib3.exceptions.HTTPError)
 
 
@@ -44,6 +47,10 @@ def download(url: str, target: Path) -> bool:
                 time.sleep(pause)
             except (requests.RequestException, ValueError) as error:
                 raise UserError(f"no file can be had from this address ({error})") from None
+            except OSError as error:
+                if error.errno is not None:
+                    raise
+                raise UserError(f"{error} (REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE names it)") from None
     part.replace(target)
     _source(part).unlink(missing_ok=True)
     return start > 0
@@ -55,6 +62,8 @@ def _receive(session: requests.Session, url: str, part: Path) -> int:
     headers = {"Range": f"bytes={start}-"} if start else {}
     headers["Accept-Encoding"] = "identity"  # sizes and ranges are those of the file as it lies there
     with session.get(url, headers=headers, stream=True, timeout=TIMEOUT) as answer:
+        if answer.status_code == 407:
+            raise UserError(PROXY_PASSWORD)
         if answer.status_code not in ((200, 206, 416) if start else (200,)):
             raise UserError(f"the server answers {answer.status_code} {answer.reason}")
         total, held = _total(answer), answer.headers.get("Content-Range")
@@ -68,7 +77,7 @@ def _receive(session: requests.Session, url: str, part: Path) -> int:
         if answer.status_code == 200:
             start = 0
             part.unlink(missing_ok=True)  # before the word on where it comes from changes
-            _source(part).write_text(url)
+            _source(part).write_text(url, encoding="utf-8")
         _store(answer, part, start, total)
     return start
 
@@ -94,10 +103,11 @@ def _store(answer: requests.Response, part: Path, start: int, total: int | None)
     except UserError:
         part.unlink()
         raise
-    except OSError as error:  # no space, most likely; what the network raises is none
+    except OSError as error:  # of the disk: what the network raises is none
+        error.filename = str(part)
         raise UserError(
-            f"{part} cannot be written: {error.strerror}. {part.stat().st_size} bytes of it are kept"
-            f"{'' if total is None else f', {total} are needed'}: free some space and fetch again, it goes on there"
+            f"{explained(error)} {part.stat().st_size} bytes of it are kept"
+            f"{'' if total is None else f', {total} are needed'}; fetch again, it goes on there"
         ) from None
     if total is not None and received < total:
         raise urllib3.exceptions.IncompleteRead(received - start, total - received)
@@ -109,7 +119,7 @@ def _source(part: Path) -> Path:
 
 def _begun(part: Path, url: str) -> int:
     """The bytes there are of this address."""
-    is_of_this = part.exists() and _source(part).exists() and _source(part).read_text() == url
+    is_of_this = part.exists() and _source(part).exists() and _source(part).read_text(encoding="utf-8") == url
     return part.stat().st_size if is_of_this else 0
 
 
@@ -118,10 +128,42 @@ def _too_long(size: int) -> str:
 
 
 def _broken(part: Path, error: Exception) -> str:
+    if isinstance(error, requests.exceptions.SSLError):
+        return _encryption_failed(error)
+    if isinstance(error, requests.exceptions.ProxyError):
+        return _proxy_failed(error)
     if not part.exists():
-        return f"the server cannot be reached or does not answer ({type(error).__name__})"
+        return f"the server cannot be reached or does not answer ({_innermost(error)})"
     size = part.stat().st_size
     return f"the connection broke {len(PAUSES) + 1} times; {size} bytes are kept: fetch again, it goes on there"
+
+
+def _encryption_failed(error: Exception) -> str:
+    reason = _innermost(error)
+    if "ertificate" not in reason:
+        return f"the encrypted connection failed ({reason})"
+    return (
+        f"the server's certificate is not accepted ({reason}). Where a network or a mirror signs with a certificate of "
+        "its own, REQUESTS_CA_BUNDLE=FILE names the certificates to accept (SSL_CERT_FILE is not read)"
+    )
+
+
+def _proxy_failed(error: Exception) -> str:
+    reason = _innermost(error)
+    if "407" in reason:
+        return PROXY_PASSWORD
+    return f"the proxy that http_proxy, https_proxy or all_proxy names does not let it pass ({reason})"
+
+
+def _innermost(error: BaseException) -> str:
+    """What the innermost of nested errors of requests and urllib3 says."""
+    while True:
+        inner = getattr(error, "reason", None) or getattr(error, "original_error", None) or next(iter(error.args), None)
+        if not isinstance(inner, BaseException):
+            break
+        error = inner
+    words = getattr(error, "verify_message", "") or str(error).split(": ", 1)[-1] or type(error).__name__
+    return f"{words:.200}"
 
 
 @contextmanager

@@ -6,9 +6,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
-from eps_resnet.data import cifar, digits, imagenet, manifest, store, subset, svhn
+from eps_resnet.data import cifar, digits, folder, imagenet, manifest, npz, store, subset, svhn
 from eps_resnet.data.download import download
 from eps_resnet.data.manifest import DataManifest
+from eps_resnet.data.source import is_address, kind_of_file, kind_of_folder, located
 from eps_resnet.data.store import Images
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.experiments.models import Archive, DataSet
@@ -22,6 +23,7 @@ READERS: dict[str, Callable[[Path], Images]] = {
     "cifar100": partial(cifar.read, cifar.CIFAR100),
     "svhn": svhn.read,
 }
+OWN: dict[str, Callable[[Path, int], Images]] = {"npz": npz.read, "folder": folder.read}  # in the registry's size
 
 
 def fetch(registry: Registry, layout: Layout, name: str, source: str | None = None) -> DataManifest:
@@ -32,6 +34,7 @@ def fetch(registry: Registry, layout: Layout, name: str, source: str | None = No
     acceptable can be had, naming what was expected and what was found; whatever was stored before stays.
     """
     data = registry.dataset(name)
+    source = None if source is None else located(source)
     folder = layout.store(name).parent
     with lock.held(folder / f".{name}.lock", f"Data set {name}"):
         for remains in folder.glob(f".{name}.*.part"):  # of processes that were killed while they wrote
@@ -60,10 +63,11 @@ def _fetch(layout: Layout, name: str, data: DataSet, source: str | None) -> Data
         images = digits.read(archive)
     else:
         path, archive = _obtain(name, data, layout, source)
-        images = READERS[data.format](path)
+        images = _own(name, data, path) if data.format in OWN else READERS[data.format](path)
     version: dict[str, Any] = {}
     if data.format in subset.FILES:
         images = subset.taken(name, data, archive, images)
+    if data.format in subset.FILES or data.format in OWN:
         version = {"size": data.size, "validation": data.validation}
     for split, labels, expected in (
         ("training", images.train_labels, archive.train_images),
@@ -74,9 +78,29 @@ def _fetch(layout: Layout, name: str, data: DataSet, source: str | None) -> Data
     return store.save(layout, name, vars(images), archive, **version)
 
 
+def _own(name: str, data: DataSet, path: Path) -> Images:
+    """The images of a user's own data. Raises UserError if they have other channels or classes than the registry."""
+    images = OWN[data.format](path, data.size)
+    found = {"channels": images.train_images.shape[1], "classes": int(images.train_labels.max()) + 1}
+    expected = {"channels": data.channels, "classes": data.classes}
+    if differing := [
+        f"{found[key]} {key}, the registry has {expected[key]}" for key in found if found[key] != expected[key]
+    ]:
+        raise UserError(f"{path} has {' and '.join(differing)}; correct that in the entry of {name}.")
+    return images
+
+
 def _obtain(name: str, data: DataSet, layout: Layout, source: str | None) -> tuple[Path, Archive]:
-    if source is not None and not source.startswith(("http://", "https://")):
+    if source is not None and not is_address(source):
+        if data.format in OWN:
+            return _verify_own(name, data, Path(source))
         return _verify_local(name, data.archives, Path(source))
+    if data.format == "folder" or (source is None and not any(archive.urls for archive in data.archives)):
+        kind = "folder" if data.format == "folder" else "file"
+        raise UserError(
+            f"Data set {name} has no address to be downloaded from; give its {kind} on this machine: "
+            f"`eps-resnet fetch {name} --from PATH`, or `snakemake ... --config {name}=PATH`."
+        )
     failures = []
     alternatives = _alternatives(data, source)
     if not alternatives:
@@ -134,15 +158,34 @@ def _download_verified(url: str, path: Path, wanted: list[str]) -> None:
         download(url, path)
         found = sha256(path)
     if found not in wanted:
-        size = path.stat().st_size
+        size, kind = path.stat().st_size, kind_of_file(path)
         path.unlink()
         raise UserError(
-            f"{path.name} has SHA-256 {found}, expected {' or '.join(wanted)}; its {size} bytes were deleted again"
+            f"{path.name} has SHA-256 {found}, expected {' or '.join(wanted)}; its {size} bytes were deleted "
+            f"again.{kind}"
         )
 
 
 def _wanted(accepted: tuple[Archive, ...], file: str) -> list[str]:
     return [archive.files[file] for archive in accepted if file in archive.files]
+
+
+def _verify_own(name: str, data: DataSet, path: Path) -> tuple[Path, Archive]:
+    """A user's own data, told by its bytes; of a folder, by names and bytes of its images."""
+    if data.format == "npz" and not path.is_file():
+        raise UserError(f"There is no file at {path}; data set {name} was to be read from it.")
+    found = folder.digest(path) if data.format == "folder" else sha256(path)
+    for archive in data.archives:
+        if archive.sha256 == found:
+            return path, archive
+    of, wanted = (
+        "names and images" if data.format == "folder" else "file",
+        [archive.sha256 for archive in data.archives],
+    )
+    raise UserError(
+        f"{path} is not the data that was added as {name}: the SHA-256 of its {of} is {found}, expected "
+        f"{' or '.join(map(str, wanted))}. Give it as it was, or add it under another name."
+    )
 
 
 def _verify_local(name: str, accepted: tuple[Archive, ...], path: Path) -> tuple[Path, Archive]:
@@ -152,17 +195,36 @@ def _verify_local(name: str, accepted: tuple[Archive, ...], path: Path) -> tuple
         raise UserError(f"There is no archive or folder at {path}; data set {name} was to be read from it.")
     archives = [archive for archive in accepted if archive.sha256]
     if not archives:
-        listed = ", ".join(sorted({file for archive in accepted for file in archive.files}))
-        raise UserError(f"{path} is a file; data set {name} is read from a folder with {listed}.")
+        raise UserError(f"{path} is a file; data set {name} is read from a folder with {_listed(accepted)}.")
     found = sha256(path)
     for archive in archives:
         if archive.sha256 == found:
             return path, archive
     wanted = ", ".join(f"{archive.sha256} ({archive.name})" for archive in archives)
     raise UserError(
-        f"{path} is not an accepted copy of {name}: SHA-256 {found} ({path.stat().st_size} bytes), expected {wanted}. "
-        f"It may be truncated or altered; delete it and fetch it again."
+        f"{path} is not an accepted copy of {name}: SHA-256 {found} ({path.stat().st_size} bytes), expected {wanted}."
+        f"{kind_of_file(path) or ' It may be truncated, altered or another file.'} {_needed(accepted)} It was left as "
+        "it is."
     )
+
+
+def _archives(accepted: tuple[Archive, ...]) -> list[str]:
+    """What the accepted archives are called where they are published."""
+    return [_file_name(url) for archive in accepted for url in archive.urls if archive.sha256]
+
+
+def _needed(accepted: tuple[Archive, ...]) -> str:
+    needed = _archives(accepted)
+    unpacked = (
+        ", as an archive or unpacked"
+        if all(archive.files for archive in accepted if archive.urls)
+        else ", not unpacked"
+    )
+    return f"Needed is {' or '.join(needed)}{unpacked}." if needed else f"Needed is {_listed(accepted)}."
+
+
+def _listed(accepted: tuple[Archive, ...]) -> str:
+    return ", ".join(sorted({file for archive in accepted for file in archive.files}))
 
 
 def _verify_folder(name: str, accepted: tuple[Archive, ...], path: Path) -> tuple[Path, Archive]:
@@ -172,7 +234,10 @@ def _verify_folder(name: str, accepted: tuple[Archive, ...], path: Path) -> tupl
     missing = sorted(file for file in names if not (path / file).is_file())
     if missing or not names:
         lacks = ", ".join(missing) or "known files"
-        raise UserError(f"Folder {path} is not an unpacked copy of {name}: it has no {lacks}.{only}")
+        kind = kind_of_folder(path, names, _archives(accepted))
+        raise UserError(
+            f"Folder {path} is not an unpacked copy of {name}: it has no {lacks}.{kind} {_needed(accepted)}{only}"
+        )
     found = {file: sha256(path / file) for file in names}
     for archive in accepted:
         if archive.files and archive.files == found:

@@ -13,7 +13,7 @@ class DataManifest:
 
     Written only where they mean something: `sample_sha256`, digest of a sample of the images, where they stay outside
     the store (ImageNet); `size` in pixels and `validation` (the test images are training images), where a registry may
-    take a smaller version of a copy (`data/subset.py`).
+    take a smaller version of a copy (`data/subset.py`, or a user's own data).
     """
 
     dataset: str

@@ -166,6 +166,7 @@ def beside(registry: Registry, layout: Layout) -> list[Comparison]:
         for row in published.of_data(table, data).to_dict("records") if data.reduced else []:
             row = {k: None if _is_empty(v) else v for k, v in row.items()} | {"dataset": name}
             is_shown = (row["depth"], row["method"], row["epsilon"]) in networks and row["epoch"] is None
+            is_shown = is_shown and row["metric"] != "training_hours"
             if is_shown and (row["metric"], row["method"]) != ("param_size_mb", "standard"):
                 found.append(replace(_compare_row(registry, layout, done, row), verdict="not comparable"))
     return found

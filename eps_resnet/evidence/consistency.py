@@ -122,7 +122,7 @@ def _blocks(depth: int) -> int:
 
 @cache
 def _bytes(dataset: str, blocks: tuple[int, ...], side_after: tuple[int, int] | None = None) -> int:
-    """Exact size of a network with so many blocks per stage, 4 bytes a parameter."""
+    """Exact size of a network with these blocks per stage, 4 bytes a parameter."""
     family: Literal["cifar", "imagenet"] = "imagenet" if dataset == "ImageNet" else "cifar"
     kept = tuple(tuple(range(n)) for n in blocks)
     # Parameters do not depend on the images' size; a small one is quick.
@@ -150,8 +150,8 @@ def _agree(pairs: Iterable[tuple[str, Number, Number]], of_shares: bool = False)
         raise ValueError("there is nothing to compare")
     if apart:
         return False, f"{len(apart)} of {count} differ: {'; '.join(apart)}"
-    difference = f"{100 * largest:.2g} points" if of_shares else f"{largest:.2g}"
-    return True, f"all {count} agree, largest difference {difference}"
+    most = f"{100 * largest:.2g} points" if of_shares else f"{largest:.2g}"
+    return True, f"all {count} agree, largest difference {most}"
 
 
 def _against(first: Number, second: Number, of_shares: bool = True) -> str:
@@ -226,7 +226,7 @@ def _figure_7c_is_svhn(table: pd.DataFrame) -> Outcome:
 
 
 def _whole_numbers(points: Iterable[tuple[str, Number, int]]) -> Outcome:
-    """Whether each share is a whole number of so many parts."""
+    """Whether each share is a whole number of parts, of which each point gives the count."""
     return _shares_agree((where, share, Number(round(share.value * parts) / parts)) for where, share, parts in points)
 
 

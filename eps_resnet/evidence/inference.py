@@ -159,7 +159,7 @@ class Spread:
 
 
 def possible_difference(spread: Spread, seeds: int) -> float:
-    """How far, at most, a mean over so many seeds is off one other run's true value, at 95 % on either side.
+    """How far, at most, a mean over `seeds` seeds is off one other run's true value, at 95 % on either side.
 
     Half of the interval of two one-sided tests: equivalence is shown where the difference and this make up no more
     than the bound.

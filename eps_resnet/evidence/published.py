@@ -129,7 +129,7 @@ def recipe_differences(data: DataSet, recipe: Recipe, run: Run) -> dict[str, str
     found = {**data.model_dump(include=set(images)), **taken, **_found(recipe, run)}
     found["discard_window"] = min(recipe.discard_window, steps)  # it ends with the epoch
     return {
-        key: f"{key} {found[key]!r} instead of {' or '.join(map(repr, values))}"
+        key: f"{key} {in_words(found[key])} instead of {' or '.join(map(in_words, values))}"
         for key, values in accepted.items()
         if found[key] not in values
     }
@@ -155,11 +155,25 @@ def recipe_choices(data: DataSet, recipe: Recipe, run: Run) -> str | None:
     """The accepted values of a run's recipe that are not the project's default, in words; None if there are none."""
     found, accepted = _found(recipe, run), _accepted(data, run)
     choices = [
-        f"{key} {found[key]!r} (default {values[0]!r})"
+        f"{key} {in_words(found[key])} (default {in_words(values[0])})"
         for key, values in accepted.items()
         if found[key] in values and found[key] != values[0]
     ]
     return "; ".join(choices) or None
+
+
+def in_words(value: Any) -> str:
+    """A value of a recipe as people write it: none, yes, `82, 123`, `pad 4, flip`."""
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, dict):
+        parts = (key if part is True else f"{key} {in_words(part)}" for key, part in value.items())
+        return ", ".join(parts) or "none"
+    if isinstance(value, tuple | list):
+        return ", ".join(map(in_words, value)) or "none"
+    return str(value)
 
 
 def _found(recipe: Recipe, run: Run) -> dict[str, Any]:

@@ -29,7 +29,7 @@ def possible_interval(values: Sequence[float], most: float = 1.0) -> tuple[float
 
 
 def binomial_deviation(error: float, images: int) -> float:
-    """Standard deviation of an error measured on so many images drawn at random."""
+    """Standard deviation of an error measured on `images` images drawn at random."""
     return math.sqrt(error * (1 - error) / images)
 
 
@@ -39,7 +39,7 @@ def normal_quantile() -> float:
 
 
 def student_quantile(runs: int) -> float:
-    """The same where the standard deviation is estimated from so many runs. Raises ValueError for fewer than two."""
+    """The same where the standard deviation is estimated from `runs` runs. Raises ValueError for fewer than two."""
     if runs < 2:
         raise ValueError(f"a spread needs two runs or more, found {runs}")
     return float(t.ppf(1 - (1 - CONFIDENCE) / 2, runs - 1))

@@ -34,7 +34,7 @@ class Scale:
 
 
 def error_scale(published: float, images: int) -> Scale:
-    """The margin of an error: what two errors on test sets of so many images differ by, at 95 %, by chance.
+    """The margin of an error: what two errors on test sets of `images` images differ by, at 95 %, by chance.
 
     Both are in fact measured on the same images, which brings them closer together: the margin is wide, and can be
     wider than the differences between methods that the paper draws. A paired margin would need the images on which
@@ -44,7 +44,7 @@ def error_scale(published: float, images: int) -> Scale:
 
 
 def share_scale(blocks: int, whole: float = 1) -> Scale:
-    """The margin of a share of so many blocks, or of a size that is such a share of `whole`."""
+    """The margin of a share of `blocks` blocks, or of a size that is such a share of `whole`."""
     return Scale(whole * max(SHARE_MARGIN, 1 / blocks), whole / blocks, of_shares=whole == 1)
 
 
@@ -67,7 +67,7 @@ def judge(
     apart = f"difference {scale.in_words(difference, '+')}, bound ±{scale.in_words(bound)}"
     words = f"{seeds} seed{'s' if seeds > 1 else ''}, {apart}"
     hidden = None if spread is None else possible_difference(spread, seeds) + scale.step / 2
-    if spread is not None:
+    if spread is not None and hidden is not None:
         words += f", up to {scale.in_words(hidden)} more by chance ({chances(spread, bound, scale.step)})"
     if abs(difference) > bound:
         return "off", words

@@ -61,7 +61,7 @@ def import_results(registry_file: Path, layout: Layout, source: Path) -> list[Im
     if the registry's file cannot be added to: then nothing is taken over.
     """
     registry, there = load(registry_file), Layout(source)
-    folders = sorted(there.results.iterdir()) if there.results.is_dir() else []
+    folders = there.result_folders()
     if not folders or source.resolve() == layout.root.resolve():
         raise UserError(f"{source} is no other project with results: expected {there.results}/RUN/manifest.json.")
     outcomes: dict[str, Imported] = {}

@@ -80,10 +80,22 @@ def contradictions(experiment: Experiment, there: RunFiles, metrics: Metrics) ->
     row, flickered = history.iloc[metrics.epoch - 1], metrics.agreement.flickered_in_training
     if (row["discarded"], row["flickered"]) != (len(metrics.discarded_blocks), flickered):
         found.append(f"history.csv has other gates at epoch {metrics.epoch} than metrics.json")
+    found += _contradicts_latest(metrics, history)
     rows = gates[gates["epoch"] == metrics.epoch]
     if len(rows) and rows["block"][rows["closed"] == rows["window"]].tolist() != metrics.discarded_blocks:
         found.append(f"blocks.parquet has other gates at epoch {metrics.epoch} than metrics.json")
     return found + _miscounts(metrics, data)
+
+
+def _contradicts_latest(metrics: Metrics, history: pd.DataFrame) -> list[str]:
+    """Whether what is recorded of the last epoch at the lowest rate can be that of another epoch."""
+    latest, lowest = metrics.latest, history.loc[history["rate"] <= history["rate"].iloc[metrics.epoch - 1], "epoch"]
+    row = history[history["epoch"] == lowest.iloc[-1]].iloc[0]
+    if (latest.epoch, latest.discarded, latest.flickered) != (row["epoch"], row["discarded"], row["flickered"]):
+        return [f"metrics.json has another last epoch at the lowest rate ({latest.epoch}) than history.csv"]
+    if latest.epoch == metrics.epoch and (latest.gated, latest.pruned) != (metrics.error.gated, metrics.error.pruned):
+        return ["metrics.json has two errors for one epoch"]
+    return []
 
 
 def _history(path: Path, epochs: int) -> pd.DataFrame:

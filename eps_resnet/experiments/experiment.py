@@ -36,5 +36,5 @@ class Experiment:
 
 
 def blocks_of(depth: int, recipe: Recipe) -> tuple[int, ...]:
-    """Residual blocks per stage of a network of so many layers (Sec. 4): 6n+2 for CIFAR-style networks."""
+    """Residual blocks per stage of a network of `depth` layers (Sec. 4): 6n+2 for CIFAR-style networks."""
     return IMAGENET_BLOCKS[depth] if recipe.network == "imagenet" else ((depth - 2) // 6,) * 3

@@ -4,6 +4,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 
+def expanded(path: Path) -> Path:
+    """The path with the home folder for `~`, which a shell leaves as it is in --option=~/FOLDER."""
+    try:
+        return path.expanduser()
+    except RuntimeError:  # of a user who is not known here
+        return path
+
+
 @dataclass(frozen=True)
 class RunFiles:
     """The files of one run's results, in a folder of their own."""
@@ -17,7 +25,7 @@ class RunFiles:
 
     @property
     def pruned(self) -> Path:
-        """The plain network that pruning leaves (DVC tracks it)."""
+        """The plain network that pruning leaves (DVC tracks it, or git: `targets.kept_in_git`)."""
         return self.folder / "pruned.safetensors"
 
     @property
@@ -69,6 +77,11 @@ class Layout:
         """The folder of all results, one folder for each run."""
         return self.root / "results"
 
+    def result_folders(self) -> list[Path]:
+        """The folders in it, sorted; not what file managers and editors leave there."""
+        found = self.results.iterdir() if self.results.is_dir() else ()
+        return sorted(path for path in found if path.is_dir() and not path.name.startswith("."))
+
     def run(self, key: str) -> RunFiles:
         """The files of a run."""
         return RunFiles(self.results / key)
@@ -80,6 +93,11 @@ class Layout:
     def training_lock(self, fingerprint: str) -> Path:
         """Held by the process that trains."""
         return self.root / "work" / f"{fingerprint}.lock"
+
+    @property
+    def checks(self) -> "Layout":
+        """A root of its own for images that are fetched to check numbers by: those of the project stay as they are."""
+        return Layout(self.root / "work" / "checks")
 
     @property
     def digests(self) -> Path:
@@ -97,7 +115,7 @@ class Layout:
 
     def figure_files(self, figure: str) -> list[Path]:
         """What a figure's table and drawing consist of."""
-        names = ("table.csv", "table.md", "figure.svg", "figure.png")
+        names = ("table.csv", "table.md", "figure.svg", "figure.png", "figure.pdf")
         return [*(self.tables(figure) / name for name in names), self.summary(figure)]
 
     def summary(self, figure: str) -> Path:

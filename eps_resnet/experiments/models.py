@@ -15,15 +15,33 @@ Method = Literal["standard", "standard_side", "epsilon_side"]
 METHODS: tuple[Method, ...] = get_args(Method)
 
 
+# Layouts of files. The last two are for a user's own data.
+Format = Literal["digits", "cifar10", "cifar100", "svhn", "imagenet", "npz", "folder"]
+
+
 PublishedName = Literal["CIFAR-10", "CIFAR-100", "SVHN", "ImageNet"]
+
+
+# Figures by their numbers in the paper, and those of this suite's own by their names.
+FigureNumber = Literal["1", "3", "5", "6", "7", "8", "9", "10", "life", "tradeoff"]
+
+
+FIGURES: tuple[FigureNumber, ...] = get_args(FigureNumber)
+
+
+# Figures that the paper has not, and what they are called where people read.
+OWN_FIGURES: dict[str, str] = {"life": "Gate life", "tradeoff": "Error against cost"}
 
 
 # Sec. 4, "ImageNet": blocks per stage. 14 layers are the smallest such network, for tests and first looks.
 IMAGENET_BLOCKS = {14: (1, 1, 1, 1), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 
 
-# Snakemake's --config and its targets have these names of their own beside those of data sets.
-RESERVED = ("root", "registry", "gpus", "sharing", "max_hours", "all", "demo")
+# Snakemake's --config, its targets and its rules have these names of their own beside those of data sets.
+RESERVED = (
+    *("root", "registry", "gpus", "sharing", "max_hours"),
+    *("all", "demo", "fetch", "train", "prune", "evaluate", "figure"),
+)
 
 
 def _is_not_reserved(name: str) -> str:
@@ -248,7 +266,11 @@ class Archive(Strict):
         description="Addresses of the archive, tried in order, or without `sha256` one of each of `files`. "
         "Empty: to be given by the user.",
     )
-    sha256: Sha256 | None = Field(None, description="Digest of the archive. null: embedded or a set of files.")
+    sha256: Sha256 | None = Field(
+        None,
+        description="Digest of the archive; in format `folder`, of the names and bytes of its images. null: embedded "
+        "or a set of files.",
+    )
     files: dict[FileName, Sha256] = Field({}, description="Digests of the files inside, for an unpacked folder.")
     md5: dict[FileName, Md5] = Field({}, description="MD5 of the archives, where their publisher gives no SHA-256.")
     sample_sha256: Sha256 | None = Field(
@@ -283,9 +305,7 @@ class DataSet(Strict):
         False,
         description="The test images are the training images that follow those trained on: for choosing a recipe.",
     )
-    format: Literal["digits", "cifar10", "cifar100", "svhn", "imagenet"] = Field(
-        description="Layout of its files: which module of eps_resnet/data reads them."
-    )
+    format: Format = Field(description="Layout of its files: which module of eps_resnet/data reads them.")
     published_name: PublishedName | None = Field(
         None, description="Name in paper_tables/published. null: not in the paper."
     )
@@ -399,9 +419,29 @@ class Select(Strict):
         )
 
 
-class Figure(Strict):
-    """One figure of the paper, on one data set."""
+def stem_of(figure: str) -> str:
+    """What names begin with that belong to a figure, such as `figure6`; one of this suite's own has its name alone."""
+    return figure if figure in OWN_FIGURES else f"figure{figure}"
 
-    figure: Literal["1", "3", "5", "6", "7", "8", "9", "10"] = Field(description="Its number in the paper.")
+
+class Figure(Strict):
+    """One figure of the paper, or one of this suite's own, on one data set."""
+
+    figure: FigureNumber = Field(description="Its number in the paper, or the name of one that the paper has not.")
     dataset: str
     select: Select
+
+    @property
+    def name(self) -> str:
+        """What it is called in the registry, such as `figure6-cifar10` or `life-digits`."""
+        return f"{stem_of(self.figure)}-{self.dataset}"
+
+    @property
+    def is_papers(self) -> bool:
+        """Whether the paper has it."""
+        return self.figure not in OWN_FIGURES
+
+    @property
+    def title(self) -> str:
+        """What it is called where people read."""
+        return OWN_FIGURES.get(self.figure, f"Figure {self.figure}")

@@ -78,8 +78,8 @@ class Registry(Strict):
         for name, figure in self.figures.items():
             if figure.dataset not in self.datasets:
                 raise ValueError(f"figures.{name}.dataset: {figure.dataset!r} is not one of {sorted(self.datasets)}")
-            if name != f"figure{figure.figure}-{figure.dataset}":
-                raise ValueError(f"figures.{name}: it is called 'figure{figure.figure}-{figure.dataset}'")
+            if name != figure.name:
+                raise ValueError(f"figures.{name}: it is called {figure.name!r}")
             if not self.runs_of(name):
                 raise ValueError(f"figures.{name}.select: no run matches")
         return self

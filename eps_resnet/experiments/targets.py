@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+from eps_resnet.experiments.models import Run
 from eps_resnet.experiments.registry import Registry
 from eps_resnet.files.errors import UserError
 
@@ -19,6 +20,21 @@ def runs_of(registry: Registry, targets: Iterable[str]) -> list[str]:
     for target in targets:
         needed |= set(_runs_of(registry, target))
     return [key for key in registry.runs if key in needed]
+
+
+def kept_in_git(registry: Registry) -> list[str]:
+    """The runs whose pruned network lies in git beside its record, so that whoever has a clone can measure it again.
+
+    The gated ones with the first seed, trained on a CPU as their data set's recipe says. With more a clone would be too
+    large: a network that lost no block has up to 7 MB (docs/workflow.md, "Size").
+    """
+    return [key for key, run in registry.runs.items() if _is_kept_in_git(registry, run)]
+
+
+def _is_kept_in_git(registry: Registry, run: Run) -> bool:
+    is_first = run.method == "epsilon_side" and run.seed == 0
+    changes_recipe = run.variant is not None or run.weight_decay is not None
+    return is_first and not changes_recipe and registry.datasets[run.dataset].recipe.device == "cpu"
 
 
 def _runs_of(registry: Registry, target: str) -> Iterable[str]:

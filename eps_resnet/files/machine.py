@@ -23,7 +23,7 @@ def machine(device: torch.device, threads: int, processes: int) -> dict[str, Any
 def processor() -> str:
     """The model of the processor, where the system tells it, else its family."""
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         lines = []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]

@@ -21,7 +21,7 @@ Reach = tuple[Tensor, Tensor]  # the largest positive and negative part that eac
 def certify(training: Training, discarded: list[bool], image_size: int) -> None:
     """After an epoch: certifies those of its discarded blocks that cannot reopen in the epochs that are left.
 
-    For square images of so many pixels. A certificate is never withdrawn.
+    `image_size`: height and width in pixels. A certificate is never withdrawn.
     """
     recipe, coasting = training.recipe, coasting_of(training)
     if coasting is None or training.run.epsilon is None or not training.certifies:
@@ -61,7 +61,7 @@ def largest_possible_response(training: Training, block: Block, coasting: float,
 
 
 def response_bound(scale: Tensor, shift: Tensor, weight: Reach, elements: int) -> float:
-    """max |F| of a convolution of relu(scale x + shift), x being normalised over so many elements per channel.
+    """max |F| of a convolution of relu(scale x + shift), x being normalised over `elements` values per channel.
 
     `scale` and `shift` (C,): largest absolute value and largest positive part. `weight`: (O, C, kernel, kernel), the
     largest positive and negative part of each weight. By Cauchy-Schwarz over a kernel's taps, as sum x^2 <= elements.

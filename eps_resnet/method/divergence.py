@@ -18,7 +18,7 @@ def require_finite_loss(loss: Tensor, network: ResNet, inputs: Tensor, step: int
 
 
 def require_finite_weights(network: ResNet, step: int) -> None:
-    """Raises DivergenceError if a weight or a running statistic is not finite after so many steps."""
+    """Raises DivergenceError if a weight or a running statistic is not finite; `step` says after how many steps."""
     for name, tensor in network.state_dict().items():
         if not torch.isfinite(tensor).all():
             raise DivergenceError(

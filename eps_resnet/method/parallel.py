@@ -33,7 +33,7 @@ class Share:
 def share_of(recipe: Recipe) -> Share:
     """This process's share, from what torchrun set in the environment; the whole without it.
 
-    Raises UserError where the recipe's slices cannot be dealt out evenly to so many processes.
+    Raises UserError where the recipe's slices cannot be divided evenly among the processes.
     """
     share = Share(int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1)))
     if recipe.slices % share.of:

@@ -23,10 +23,11 @@ import torch
 
 from eps_resnet.experiments.layout import Layout, RunFiles
 from eps_resnet.experiments.registry import load
+from eps_resnet.files.atomic import read_json
 from eps_resnet.files.errors import UserError
 from eps_resnet.files.machine import machine
 from eps_resnet.provenance.changes import Change, changes
-from eps_resnet.provenance.code import LAYERS, PACKAGE, Layer, code_digest, layer_files, modules
+from eps_resnet.provenance.code import LAYERS, PACKAGE, Layer, code_digest, git, layer_digest, layer_files, modules
 from eps_resnet.provenance.lineage import Entry, append, entries
 
 ATTESTED: tuple[Layer, ...] = ("training", "evaluation")  # tables are drawn anew in seconds
@@ -54,10 +55,13 @@ class Code:
 def attest(probes: Path = PROBES, is_fast: bool = False) -> list[Entry]:
     """Adds an entry to the lineage for each layer that changed since the last one, and returns them.
 
+    Where all results here were made by the present code, nothing is to be compared: the lineage begins anew with it.
     `is_fast`: without the two committed runs. Raises UserError, and adds nothing, if the code is not committed, a byte
     differs, or the probes do not speak for a change.
     """
     before, after = entries()[-1].commits[1], _committed()
+    if begun := [_begin(layer, after) for layer in ATTESTED if is_made_anew(layer, Layout())]:
+        return begun
     with TemporaryDirectory() as folder:
         old, new = Code(Path(folder, "old"), Path(folder, "old-results")), Code(PACKAGE.parent, Path(folder, "results"))
         _extract(before, old.folder)
@@ -78,13 +82,27 @@ def attest(probes: Path = PROBES, is_fast: bool = False) -> list[Entry]:
     return made
 
 
+def is_made_anew(layer: Layer, layout: Layout) -> bool:
+    """Whether all results there were made by the present code, of which the lineage says nothing yet."""
+    name = {"training": "manifest.json", "evaluation": "metrics.json"}[layer]
+    documents = [read_json(path) for path in layout.results.glob(f"*/{name}")]
+    now = layer_digest(layer)
+    is_known = any(now in (entry.before, entry.after) for entry in entries() if entry.layer == layer)
+    return bool(documents) and not is_known and all(found["made_from"]["code"] == now for found in documents)
+
+
+def _begin(layer: Layer, commit: str) -> Entry:
+    now, places = layer_digest(layer), tuple(f"{PACKAGE.name}/{place}" for place in LAYERS[layer])
+    entry = Entry(layer, now, now, (commit, commit), "made anew", places)
+    append(entry)
+    return entry
+
+
 def _git(*arguments: str) -> bytes:
-    command = ["git", "-C", str(PACKAGE.parent), *arguments]
     try:
-        return subprocess.run(command, check=True, capture_output=True).stdout
-    except (OSError, subprocess.CalledProcessError) as error:
-        reason = error.stderr.decode().strip() if isinstance(error, subprocess.CalledProcessError) else str(error)
-        raise UserError(f"The former code is read from git, which answers: {reason}. Attest in a clone.") from None
+        return git(*arguments)
+    except UserError as error:
+        raise UserError(f"The former code is read from git. {error}. Attest in a clone.") from None
 
 
 def _committed() -> str:
@@ -219,8 +237,14 @@ def _start(code: Code, *commands: list[str], launcher: list[str] = []) -> None: 
         return
     command, environment = _command(code, commands, launcher)
     process = subprocess.run(
-        command, cwd=PACKAGE.parent, env=environment, capture_output=True, text=True, check=False
-    )  # fmt: skip
+        command,
+        cwd=PACKAGE.parent,
+        env=environment,
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        check=False,
+    )
     if process.returncode:
         which = "present" if code.folder == PACKAGE.parent else "former"
         raise UserError(f"A probe failed by the {which} code:\n{process.stderr[-2000:]}")
@@ -229,7 +253,9 @@ def _start(code: Code, *commands: list[str], launcher: list[str] = []) -> None: 
 def _interrupt(code: Code, command: list[str]) -> None:
     """Trains for an epoch, then asks the training to stop."""
     words, environment = _command(code, (command,), [])
-    with subprocess.Popen(words, cwd=PACKAGE.parent, env=environment, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        words, cwd=PACKAGE.parent, env=environment, stderr=subprocess.PIPE, encoding="utf-8", errors="replace"
+    ) as process:
         assert process.stderr is not None
         for line in process.stderr:
             if "epoch 1/" in line:

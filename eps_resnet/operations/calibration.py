@@ -116,14 +116,14 @@ def what_is_timed(experiment: Experiment, where: torch.device) -> tuple[tuple[in
         return ((experiment.run.depth, recipe.batch),)
     shallow, middle = STAND_INS[recipe.network]
     stand_in, batch = of_depth(experiment, middle), recipe.batch
-    while not _fits(stand_in, batch, where) and batch % (2 * recipe.slices) == 0:
-        batch //= 2
+    while not _fits(stand_in, batch, where) and batch > recipe.slices:
+        batch = max(recipe.slices, batch // 2 // recipe.slices * recipe.slices)
     return (shallow, batch), (middle, batch)
 
 
 def _fits(experiment: Experiment, batch: int, where: torch.device) -> bool:
     is_cpu = where.type == "cpu"
-    assumed = CPU_MULTIPLY_ADDS_PER_SECOND if is_cpu else GPU_MULTIPLY_ADDS_PER_SECOND
+    assumed = CPU_MULTIPLY_ADDS_PER_SECOND if is_cpu else GPU_MULTIPLY_ADDS_PER_SECOND[experiment.recipe.network]
     room = CPU_ROOM if is_cpu else GPU_ROOM * torch.cuda.mem_get_info(where)[0]
     is_short = step_multiply_adds(experiment, batch) / assumed <= STEP_SECONDS
     return is_short and memory_bytes(experiment, batch) <= room

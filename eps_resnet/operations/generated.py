@@ -1,4 +1,4 @@
-"""Files generated from registry and code, kept in step by a test: the demo's registry, dvc.yaml, digests, a drawing."""
+"""Files generated from registry and code, kept in step by a test: registry of the demo, dvc.yaml, digests ..."""
 
 import json
 import textwrap
@@ -10,8 +10,9 @@ import yaml
 
 from eps_resnet.evidence.figures.current import TABLE_KEYS, published_files, result_files
 from eps_resnet.experiments.layout import Layout
-from eps_resnet.experiments.models import Run
+from eps_resnet.experiments.models import FIGURES, Run, stem_of
 from eps_resnet.experiments.registry import Registry, as_yaml, json_schema
+from eps_resnet.experiments.targets import kept_in_git
 from eps_resnet.provenance.code import layer_digest
 
 HEADER = "# Generated from config/experiments.yaml by `eps-resnet generate`. Do not edit.\n"
@@ -34,11 +35,15 @@ RUN = """\
     - snakemake --cores all -- results/${run}/pruned.safetensors results/${run}/metrics.json
     deps:
     - data/${data}.safetensors
+"""
+WATCHED = """\
     params:
     - config/experiments.yaml:
       - runs.${run}
       - datasets.${data}.recipe
-    - config/code.json: [training, evaluation]
+"""
+CODE = "    - config/code.json: [training, evaluation]\n"
+OUTS = """\
     outs:
     - results/${run}/model.safetensors: {persist: true}
     - results/${run}/pruned.safetensors: {persist: true}
@@ -46,6 +51,7 @@ RUN = """\
     - results/${run}/blocks.parquet: {cache: false, persist: true}
     - results/${run}/metrics.json: {cache: false, persist: true}
 """
+IN_GIT = OUTS.replace("pruned.safetensors: {", "pruned.safetensors: {cache: false, ")
 FIGURE = """\
     cmd: snakemake --cores all -- ${figure}
     outs:
@@ -53,6 +59,7 @@ FIGURE = """\
     - paper_tables/${figure}/table.md: {cache: false, persist: true}
     - paper_tables/${figure}/figure.svg: {cache: false, persist: true}
     - paper_tables/${figure}/figure.png: {cache: false, persist: true}
+    - paper_tables/${figure}/figure.pdf: {cache: false, persist: true}
     metrics:
     - paper_tables/${figure}/summary.json: {cache: false, persist: true}
 """
@@ -82,30 +89,29 @@ def _alike(kind: str, template: str, variables: dict[str, str]) -> str:
 
 
 def _runs(registry: Registry) -> str:
-    """The runs' stages. Those of a variant, or of a depth with a recipe of its own, watch that as well."""
-    lines: list[str] = []
-    watched: dict[str, str] = {}
+    """The runs' stages: the first of each kind is written out, and the others refer to it.
+
+    Of a kind are those that watch the same variant, or depth with a recipe of its own, and whose pruned networks are
+    both kept by git or both by DVC.
+    """
+    text, in_git = "", set(kept_in_git(registry))
+    kinds: dict[tuple[str, bool], str] = {}
     for key, run in registry.runs.items():
         values = f"vars: [{{run: {key}, data: {run.dataset}}}]"
         own = _own_recipe(registry, run)
-        if not lines:
-            lines += [f"  {key}: &run", f"    {values}", RUN.rstrip("\n")]
-        elif not own:
-            lines.append(f"  {key}: {{<<: *run, {values}}}")
-        elif (place := own[0]) in watched:
-            lines.append(f"  {key}: {{<<: *{watched[place]}, {values}}}")
-        else:
-            watched[place] = key
-            keys = [f"      - {name}" for name in ("runs.${run}", "datasets.${data}.recipe", *own)]
-            lines += [
-                f"  {key}: &{key}",
-                "    <<: *run",
-                f"    {values}",
-                "    params:",
-                "    - config/experiments.yaml:",
-            ]
-            lines += [*keys, "    - config/code.json: [training, evaluation]"]
-    return "\n".join(lines) + "\n"
+        kind = own[0] if own else "", key in in_git
+        if kind in kinds:
+            text += f"  {key}: {{<<: *{kinds[kind]}, {values}}}\n"
+            continue
+        is_first = not kinds
+        other_outs = bool(kinds) and kind[1] != next(iter(kinds))[1]
+        kinds[kind] = "run" if is_first else key
+        text += f"  {key}: &{kinds[kind]}\n    {values}\n" + (RUN if is_first else "    <<: *run\n")
+        if own or is_first:
+            text += WATCHED + "".join(f"      - {place}\n" for place in own) + CODE
+        if is_first or other_outs:
+            text += IN_GIT if kind[1] else OUTS
+    return text
 
 
 def _own_recipe(registry: Registry, run: Run) -> list[str]:
@@ -134,7 +140,7 @@ def _figures(registry: Registry) -> str:
             f"    deps:{deps}\n"
             f"    params:\n"
             f"    - config/experiments.yaml: [{watched}]\n"
-            f"    - config/code.json: [figure{figure.figure}]\n"
+            f"    - config/code.json: [{stem_of(figure.figure)}]\n"
         )
     return text
 
@@ -147,6 +153,12 @@ def _plots(registry: Registry) -> list[dict[str, Any]]:
         {column: {"x": "epoch", "y": dict.fromkeys(gated, column), "title": title}}
         for column, title in (("test_error", "test error, gates on"), ("discarded", "blocks discarded"))
     ]
+
+
+def ignore_text(registry: Registry) -> str:
+    """results/.gitignore: the pruned networks that git keeps, of those that the project's .gitignore leaves out."""
+    lines = [f"!/{key}/{LAYOUT.run(key).pruned.name}\n" for key in kept_in_git(registry)]
+    return HEADER + "# Pruned networks that git keeps: `eps-resnet check` measures them again.\n" + "".join(lines)
 
 
 def demo_text(registry: Registry) -> str:
@@ -163,11 +175,11 @@ def demo_text(registry: Registry) -> str:
 
 def code_text(registry: Registry) -> str:
     """config/code.json: the digest of each layer of the code, through which DVC sees a change of it."""
-    figures = sorted({figure.figure for figure in registry.figures.values()}, key=int)
+    figures = sorted({figure.figure for figure in registry.figures.values()}, key=FIGURES.index)
     document = {
         "training": layer_digest("training"),
         "evaluation": layer_digest("evaluation"),
-        **{f"figure{number}": layer_digest("tables", number) for number in figures},
+        **{stem_of(figure): layer_digest("tables", figure) for figure in figures},
     }
     return json.dumps(document, indent=2) + "\n"
 
@@ -184,5 +196,6 @@ FILES: dict[Path, Callable[[Registry], str]] = {
     Path("config/demo.yaml"): demo_text,
     Path("docs/images/figure4c.svg"): gate_svg,
     Path("dvc.yaml"): dvc_text,
+    Path("results/.gitignore"): ignore_text,
     Path("workflow/schemas/experiments.schema.json"): schema_text,
 }

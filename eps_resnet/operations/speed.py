@@ -1,7 +1,4 @@
-"""How fast networks train: timed on this machine by `eps-resnet plan --calibrate`, else assumed.
-
-The paper publishes no training times, so there is nothing between the two.
-"""
+"""How fast networks train: timed on this machine by `eps-resnet plan --calibrate`, else as the authors' did."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -10,16 +7,22 @@ from eps_resnet.experiments.experiment import Experiment
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.experiments.models import Run
 from eps_resnet.files.atomic import read_json
-from eps_resnet.runs.cost import CPU_MULTIPLY_ADDS_PER_SECOND, GPU_MULTIPLY_ADDS_PER_SECOND, step_multiply_adds
+from eps_resnet.runs.cost import (
+    CPU_MULTIPLY_ADDS_PER_SECOND,
+    FASTER_CARDS,
+    GPU_MULTIPLY_ADDS_PER_SECOND,
+    step_multiply_adds,
+)
 
 THREADS = 1  # as Snakemake trains
 
 Device = Literal["gpu", "cpu"]
-Source = Literal["measured", "scaled", "assumed"]
+Source = Literal["measured", "scaled", "published", "assumed"]
 EXPLANATION = (
-    "Speed: measured (this network, on this machine), scaled (smaller ones were) or assumed (multiply-adds a second: "
-    f"{GPU_MULTIPLY_ADDS_PER_SECOND:.2g} on a GPU, {CPU_MULTIPLY_ADDS_PER_SECOND:.2g} on a core); the paper publishes "
-    "no times. `eps-resnet plan --calibrate` measures."
+    "Speed: measured (this network, on this machine), scaled (smaller ones were), published (of the authors' cards: "
+    f"{GPU_MULTIPLY_ADDS_PER_SECOND['cifar']:.2g} multiply-adds a second, on ImageNet "
+    f"{GPU_MULTIPLY_ADDS_PER_SECOND['imagenet']:.2g}; a recent card may be {FASTER_CARDS} times as fast) or assumed "
+    f"({CPU_MULTIPLY_ADDS_PER_SECOND:.2g} on a core). `eps-resnet plan --calibrate` measures."
 )
 
 
@@ -27,7 +30,8 @@ EXPLANATION = (
 class Speed:
     """Multiply-adds a second in training one network, where, and how that is known.
 
-    `measured`: this network was timed on this machine. `scaled`: smaller ones were. `assumed`: none was.
+    `measured`: this network was timed on this machine. `scaled`: smaller ones were. `published`: that of the authors'
+    cards. `assumed`: a core's.
     """
 
     multiply_adds_per_second: float
@@ -61,12 +65,12 @@ def here() -> dict[str, Any]:
 
 
 def speed_of(experiment: Experiment, timings: dict[str, Timing]) -> Speed:
-    """The speed of a run's network: from its timing, or else the one assumed for the device that its recipe names."""
+    """The speed of a run's network: from its timing, or else the one of the device that its recipe names."""
     timing = timings.get(network_name(experiment.run))
     if timing is not None and timing.multiply_adds == step_multiply_adds(experiment):
         return Speed(timing.multiply_adds / timing.seconds, timing.device, "scaled" if timing.timed[1:] else "measured")
     if experiment.recipe.device == "gpu":
-        return Speed(GPU_MULTIPLY_ADDS_PER_SECOND, "gpu", "assumed")
+        return Speed(GPU_MULTIPLY_ADDS_PER_SECOND[experiment.recipe.network], "gpu", "published")
     return Speed(CPU_MULTIPLY_ADDS_PER_SECOND, "cpu", "assumed")
 
 

@@ -1,5 +1,6 @@
 """Compares everything there is with what its manifest says: what is stale, altered, damaged or lost."""
 
+import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from eps_resnet.files.errors import UserError
 from eps_resnet.provenance import fingerprints, lineage, state
 from eps_resnet.provenance.code import Layer
 
+TEXTS = {".csv", ".json", ".md", ".svg"}  # files that git may write with other line ends
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -27,11 +30,12 @@ class Problem:
 
 @dataclass
 class Verification:
-    """What was found: files that are as they should be, files that are not here, and problems."""
+    """What was found: files that are as they should be, files that are not here, and what is wrong."""
 
     verified: list[str] = field(default_factory=list)
     absent: list[str] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+    line_ends: list[str] = field(default_factory=list)  # files that differ from their records in CRLF for LF alone
     by_lineage: list[str] = field(default_factory=list)  # records made by other code, which the lineage leads on from
 
     def expect(self, path: Path, expected: str | None, remedy: str, may_be_absent: bool = False) -> None:
@@ -40,14 +44,21 @@ class Verification:
             self.absent.append(str(path))
         elif not path.exists():
             self.add(path, "is missing", remedy)
-        elif sha256(path) != expected:
-            self.add(path, "was altered: it has not the SHA-256 that is on record", remedy)
-        else:
+        elif sha256(path) == expected:
             self.verified.append(str(path))
+        elif path.suffix in TEXTS and _with_lf(path) == expected:
+            self.line_ends.append(str(path))
+        else:
+            self.add(path, "was altered: it has not the SHA-256 that is on record", remedy)
 
     def add(self, path: Path, problem: str, remedy: str) -> None:
         """Adds a problem."""
         self.problems.append(Problem(str(path), problem, remedy))
+
+
+def _with_lf(path: Path) -> str:
+    """The SHA-256 that a file would have if its lines ended in LF instead of CRLF."""
+    return hashlib.sha256(path.read_bytes().replace(b"\r\n", b"\n")).hexdigest()
 
 
 def verify(registry: Registry, layout: Layout) -> Verification:
@@ -64,9 +75,9 @@ def verify(registry: Registry, layout: Layout) -> Verification:
         if layout.run(key).folder.exists():
             _verify_training(found, registry.experiment(key, layout))
             _verify_evaluation(found, registry.experiment(key, layout))
-    strangers = {path.name for path in layout.results.glob("*")} - set(registry.runs)
-    for path in (layout.results / name for name in sorted(strangers)):
-        found.add(path, "belongs to no run of the registry", "add the run to the registry, or move the folder away")
+    for path in layout.result_folders():
+        if path.name not in registry.runs:
+            found.add(path, "belongs to no run of the registry", "add the run to the registry, or move the folder away")
     for name in registry.figures:
         if layout.tables(name).exists():
             _verify_figure(found, registry, layout, name)
@@ -116,7 +127,8 @@ def _verify_evaluation(found: Verification, experiment: Experiment) -> None:
     _compare(found, path, metrics, now, "evaluation", remedy)
     if metrics.get("model_sha256") != (read_json(files.manifest) or {}).get("model_sha256"):
         found.add(path, "was measured on another network than manifest.json names", remedy)
-    found.expect(files.pruned, metrics.get("pruned_sha256"), f"delete it, then `eps-resnet prune {key}`", True)
+    remedy = f"`git checkout` it if git has it, or delete it, then `eps-resnet prune {key}`"
+    found.expect(files.pruned, metrics.get("pruned_sha256"), remedy, may_be_absent=True)
 
 
 def _verify_figure(found: Verification, registry: Registry, layout: Layout, name: str) -> None:
@@ -124,7 +136,8 @@ def _verify_figure(found: Verification, registry: Registry, layout: Layout, name
     manifest = _sealed(found, path, remedy)
     if manifest is None:
         return
-    _compare(found, path, manifest, current.table_parts(registry, layout, name), "tables", remedy)
+    if not found.line_ends:  # with them every table is of other bytes than it was made from
+        _compare(found, path, manifest, current.table_parts(registry, layout, name), "tables", remedy)
     digests = manifest.get("files", {})
     for file in layout.figure_files(name):
         found.expect(file, digests.get(file.name), remedy)

@@ -41,15 +41,15 @@ def why_each(registry: Registry, layout: Layout, keys: Iterable[str]) -> dict[st
     found = {}
     for key in keys:
         experiment = registry.experiment(key, layout)
-        name = experiment.run.dataset
+        name, files = experiment.run.dataset, experiment.files
         training = _training(experiment)
         evaluation = _evaluation(experiment, is_trained=not training)
         is_due = bool(training or evaluation)
         found[key] = [
             # Images are needed for what is redone, and else not looked for.
             Step(f"fetch {name}", data(name) if is_due else ()),
-            Step("train", training, _rests_on(experiment.files.manifest, "training", training)),
-            Step("prune, evaluate", evaluation, _rests_on(experiment.files.metrics, "evaluation", evaluation)),
+            Step("train", training, _rests_on(experiment, files.manifest, "training", training)),
+            Step("prune, evaluate", evaluation, _rests_on(experiment, files.metrics, "evaluation", evaluation)),
             *(Step(f, figure(f, follows=is_due)) for f in registry.figures if key in shown[f]),
         ]
     return found
@@ -65,11 +65,11 @@ def _data(registry: Registry, layout: Layout, name: str) -> tuple[str, ...]:
     return ()
 
 
-def _rests_on(path: Path, layer: Layer, reasons: tuple[str, ...]) -> str:
+def _rests_on(experiment: Experiment, path: Path, layer: Layer, reasons: tuple[str, ...]) -> str:
     if reasons:
         return ""
-    document = read_json(path)
-    return in_words(path_between(layer, document["made_from"]["code"], layer_digest(layer)) or ())
+    code, device = read_json(path)["made_from"]["code"], state.device_of(read_json(experiment.files.manifest))
+    return in_words(path_between(layer, code, layer_digest(layer), device) or ())
 
 
 def _training(experiment: Experiment) -> tuple[str, ...]:

@@ -51,7 +51,11 @@ def unlock() -> str:
     require_no_owner()
     former = lock.owner_of(LOCK)
     process = subprocess.run(
-        [sys.executable, "-m", "snakemake", "--unlock"], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "snakemake", "--unlock"],
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        check=False,
     )
     if process.returncode or _is_locked():
         raise UserError(f"`snakemake --unlock` failed:\n{process.stdout}{process.stderr}")
@@ -69,4 +73,4 @@ def _claim() -> IO[str]:
 
 
 def _is_locked() -> bool:
-    return SNAKEMAKES.is_dir() and any(SNAKEMAKES.iterdir())
+    return any(SNAKEMAKES.glob("*.lock"))

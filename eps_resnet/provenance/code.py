@@ -5,13 +5,17 @@ of a definition and the words of an error do not count.
 """
 
 import ast
+import os
 import subprocess
+import sys
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Literal
 
+from eps_resnet.experiments.models import OWN_FIGURES, stem_of
 from eps_resnet.files.digests import digest
+from eps_resnet.files.errors import UserError
 
 PACKAGE = Path(__file__).parent.parent
 Layer = Literal["training", "evaluation", "tables"]
@@ -42,14 +46,19 @@ BELOW: dict[Layer, dict[str, str]] = {
         "experiments": "every value that a table takes from it stands in made_from",
     },
 }
+OUTSIDE = "not a git repository"  # as git words it
 STATEMENTS = ("body", "orelse", "finalbody", "handlers", "cases")  # the fields of a node that hold statements
 
 
 def layer_files(layer: Layer, figure: str | None = None, package: Path = PACKAGE) -> list[Path]:
-    """The modules of a layer; of the tables' layer those of one figure of the paper, not the others' own modules."""
+    """The modules of a layer; of the tables' layer those of one figure, not the others' own modules."""
     files = modules(package / place for place in LAYERS[layer])
-    others = {file for file in files if file.stem.removeprefix("figure").isdigit() and file.stem != f"figure{figure}"}
-    return [file for file in files if file not in others]
+    own = None if figure is None else stem_of(figure)
+    return [file for file in files if file.stem == own or not _makes_one_figure(file)]
+
+
+def _makes_one_figure(file: Path) -> bool:
+    return file.stem in OWN_FIGURES or file.stem.removeprefix("figure").isdigit()
 
 
 def modules(places: Iterable[Path]) -> list[Path]:
@@ -115,14 +124,27 @@ def _is_own(module: str | None) -> bool:
 
 
 def git_commit() -> str | None:
-    """The commit of the code that runs, with "+dirty" if it was changed since; None outside a git repository."""
+    """The commit of the code that runs, with "+dirty" if it was changed since; None outside a git repository.
+
+    None as well, and a word about it, where git does not tell.
+    """
     try:
-        commit = _git("rev-parse", "HEAD")
-        return commit + ("+dirty" if _git("status", "--porcelain", "--", PACKAGE.name, "config") else "")
-    except (OSError, subprocess.CalledProcessError):
+        commit = git("rev-parse", "HEAD").decode().strip()
+        return commit + ("+dirty" if git("status", "--porcelain", "--", PACKAGE.name, "config") else "")
+    except UserError as error:
+        if OUTSIDE not in str(error):
+            print(f"The manifest will name no commit of the code: {error}", file=sys.stderr)
         return None
 
 
-def _git(*arguments: str) -> str:
-    command = ["git", "-C", str(PACKAGE.parent), *arguments]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+def git(*arguments: str) -> bytes:
+    """What git answers about this code's repository. Raises UserError, with git's reason, where it does not."""
+    # git answers none but a repository's owner, out of care for programs that its settings name. Who calls this runs
+    # the owner's code anyway.
+    command = ["git", "-C", str(PACKAGE.parent), "-c", "safe.directory=*", *arguments]
+    try:
+        return subprocess.run(command, check=True, capture_output=True, env={**os.environ, "LC_ALL": "C"}).stdout
+    except OSError as error:
+        raise UserError(f"git cannot be run ({error.strerror})") from None
+    except subprocess.CalledProcessError as error:
+        raise UserError(f"git answers: {error.stderr.decode(errors='replace').strip()}") from None

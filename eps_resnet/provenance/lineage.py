@@ -23,14 +23,16 @@ class Entry:
 
     `places`: the modules and folders that the later digest is of. `same source`: both digests are of one commit.
     `probes`: short trainings by both codes wrote the same bytes on this `machine`; `probes` has their SHA-256 by name.
-    Such an entry speaks for results of that kind of device, a CPU, alone. `seal` covers all of it and the seal before.
+    Such an entry speaks for results of that kind of device, a CPU, alone. `made anew`: numbers were changed on purpose
+    and all results made again; `before` is `after`, and the next change is held against this code. `seal` covers all of
+    it and the seal before.
     """
 
     layer: Layer
     before: str
     after: str
     commits: tuple[str, str]
-    evidence: Literal["same source", "probes"]
+    evidence: Literal["same source", "probes", "made anew"]
     places: tuple[str, ...]
     machine: dict[str, Any] | None = None
     probes: dict[str, str] | None = None

@@ -1,6 +1,6 @@
 """What a training costs: multiply-adds, memory, disk; and the speeds that are assumed where none is measured.
 
-How each is reckoned, and what is left out: docs/cost.md. No torch in here: a plan is asked for often.
+How each is computed, and what is left out: docs/cost.md. No torch in here: a plan is asked for often.
 """
 
 from collections.abc import Iterator
@@ -17,8 +17,11 @@ from eps_resnet.method.networks.architecture import Architecture, ConvShape, arc
 FORWARD_AND_BACKWARD = 3  # the backward pass computes two products per forward product
 # Measured on one core (docs/cost.md): a training step of ResNet-20, 32x32 pixels, batch 128, all gates open.
 CPU_MULTIPLY_ADDS_PER_SECOND = 3.9e10
-# An assumption, not a measurement: 32-bit convolutions of 16 to 64 channels on a recent data-centre card.
-GPU_MULTIPLY_ADDS_PER_SECOND = 2.5e12
+# Of the authors' cards, by family of networks: what is counted here for four trainings, over the times that they give
+# for them (published.csv, training_hours; docs/cost.md). 110 layers, CIFAR-10: 8.3e11 and 8.2e11. 101 and 152 layers,
+# ImageNet, V100: 2.7e12 and 2.3e12.
+GPU_MULTIPLY_ADDS_PER_SECOND = {"cifar": 8.2e11, "imagenet": 2.5e12}
+FASTER_CARDS = 4  # peak float32 of an H200 over that of a V100: 67 / 15.7 TFLOPS
 SECONDS_PER_HOUR, SECONDS_PER_DAY = 3_600, 86_400
 FLOAT_BYTES = 4
 COUNTER_BYTES = 8  # of the mini-batches that a batch norm has seen
@@ -146,7 +149,7 @@ def step_multiply_adds(experiment: Experiment, batch: int | None = None) -> int:
 
 
 def training_multiply_adds(experiment: Experiment, epochs: int | None = None) -> float:
-    """Multiply-adds of so many epochs (None: of the whole training), with evaluations as often as the recipe tests.
+    """Multiply-adds of `epochs` epochs (None: of the whole training), with evaluations as often as the recipe tests.
 
     An upper bound for gated networks: all gates are taken to be open, and closed ones skip their backward pass.
     """

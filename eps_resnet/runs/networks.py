@@ -74,11 +74,14 @@ def prune_run(experiment: Experiment) -> None:
     tensors.write(experiment.files.pruned, pruned.state_dict(), origin)
 
 
-def load_pruned(experiment: Experiment) -> ResNet:
-    """A run's pruned network. Raises UserError if the file is missing, damaged, or made from another training."""
+def load_pruned(experiment: Experiment, model_sha256: str | None = None) -> ResNet:
+    """A run's pruned network. Raises UserError if the file is missing, damaged, or made from another training.
+
+    `model_sha256`: of the trained network that it must be made from; None for the one that is here.
+    """
     command = f"run `eps-resnet prune {experiment.key}`"
     weights, facts = tensors.read(experiment.files.pruned, command)
-    if facts["model_sha256"] != sha256(experiment.files.model):
+    if facts["model_sha256"] != (model_sha256 or sha256(experiment.files.model)):
         raise UserError(f"{experiment.files.pruned} is of another training; {command} again.")
     kept = tuple(tuple(stage) for stage in facts["kept"])
     network = ResNet(replace(architecture_of(experiment).plain(), kept=kept))

@@ -3,13 +3,17 @@
 import hashlib
 import pickle
 import resource
+import shutil
 import signal
+import ssl
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -218,6 +222,73 @@ def test_an_address_that_cannot_be_reached_is_told_so(target: Path) -> None:
         download("http://127.0.0.1:9/file", target)
 
 
+class Proxy(BaseHTTPRequestHandler):
+    """Wants a password."""
+
+    def do_GET(self) -> None:
+        self.send_response(407)
+        self.send_header("Proxy-Authenticate", "Basic")
+        self.end_headers()
+
+    do_CONNECT = do_GET  # noqa: N815
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+
+@pytest.fixture
+def server() -> Iterator[ThreadingHTTPServer]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Proxy) as served:
+        Thread(target=served.serve_forever, daemon=True).start()
+        yield served
+        served.shutdown()
+
+
+@pytest.fixture(autouse=True)
+def _no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_proxy_that_wants_a_password_is_told_with_where_to_give_it(
+    scheme: str, target: Path, server: ThreadingHTTPServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"{scheme}_proxy", f"http://127.0.0.1:{server.server_port}")
+    with pytest.raises(UserError, match="the proxy wants a name and a password: https_proxy=http://NAME:PASSWORD@"):
+        download(f"{scheme}://mirror.example/file", target)
+
+
+def test_a_proxy_that_is_down_is_told_from_a_server_that_is(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    with pytest.raises(UserError, match=r"the proxy that http_proxy, .* names .*Connection refused"):
+        download("http://mirror.example/file", target)
+
+
+def test_a_certificate_of_ones_own_is_told_with_the_variable_that_is_read(
+    target: Path, server: ThreadingHTTPServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not there to make a certificate")
+    own, key = tmp_path / "own.pem", tmp_path / "key.pem"
+    words = f"openssl req -x509 -newkey rsa:2048 -nodes -keyout {key} -out {own} -days 2 -subj /CN=localhost"
+    command = [*words.split(), "-addext", "subjectAltName=IP:127.0.0.1"]
+    subprocess.run(command, capture_output=True, check=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(own, key)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    address = f"https://127.0.0.1:{server.server_port}/file"
+    with pytest.raises(UserError, match=r"not accepted \(self-signed certificate\).*REQUESTS_CA_BUNDLE=FILE"):
+        download(address, target)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(own))
+    with pytest.raises(UserError, match="the proxy wants"):  # what this server answers to everything
+        download(address, target)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "gone.pem"))
+    with pytest.raises(UserError, match=r"invalid path: .*gone\.pem \(REQUESTS_CA_BUNDLE"):
+        download(address, target)
+
+
 def test_a_part_of_another_address_is_not_continued(site: Site, target: Path) -> None:
     site.answers = [cut_at(CUT), status(500)]
     with pytest.raises(UserError):
@@ -240,7 +311,7 @@ def test_where_no_space_is_left_the_part_is_kept_and_continued(site: Site, targe
     resource.setrlimit(resource.RLIMIT_FSIZE, (CUT, former[1]))
     try:
         with pytest.raises(
-            UserError, match=r"cannot be written: File too large\. \d+ bytes .* 300000 are needed.*free"
+            UserError, match=r"cannot be written: File too large\. A limit.* \d+ bytes .* 300000 are needed"
         ):
             download(f"{site.address}/file", target)
     finally:

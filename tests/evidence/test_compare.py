@@ -340,7 +340,7 @@ def test_a_recipe_of_our_own_is_not_comparable_and_its_key_and_values_are_named(
     difference = published.recipe_difference(data, recipe, experiments.runs[DEEPEST])
     assert difference is not None
     found = 10 if key == "epochs" else value
-    assert difference.startswith(f"{key} {found!r} instead of ")
+    assert difference.startswith(f"{key} {published.in_words(found)} instead of ")
     assert published.recipe_choices(data, recipe, experiments.runs[DEEPEST]) is None
 
 
@@ -381,13 +381,13 @@ def test_an_accepted_choice_stands_in_the_reason_of_each_number(experiments: Reg
     finish(registry, layout, DEEPEST, [36, 22, 6], 0.0522)
     rows = [row for row in compare.compare(registry, layout) if row.runs]
     assert rows
-    assert all("restart_on 'running_average' (default 'discarded')" in row.reason for row in rows)
+    assert all("restart_on running_average (default discarded)" in row.reason for row in rows)
 
 
 def test_other_images_under_a_name_of_the_paper_are_not_comparable(experiments: Registry) -> None:
     data = experiments.datasets["cifar10"].model_copy(update={"format": "svhn"})
     difference = published.recipe_difference(data, data.recipe, experiments.runs[DEEPEST])
-    assert difference == "format 'svhn' instead of 'cifar10'"
+    assert difference == "format svhn instead of cifar10"
 
 
 @pytest.mark.parametrize("images", ["train_images", "test_images"])
@@ -645,8 +645,8 @@ def test_the_registry_gives_a_reason_for_each_difference_of_a_smaller_version_an
     experiments: Registry,
 ) -> None:
     for name, data in experiments.datasets.items():
-        runs = [run for run in experiments.runs.values() if run.dataset == name and run.weight_decay is None]
-        differ = {key for run in runs for key in published.recipe_differences(data, data.recipe, run)}
+        runs = [r for r in experiments.runs.values() if (r.dataset, r.weight_decay, r.variant) == (name, None, None)]
+        differ = {key for run in runs for key in published.recipe_differences(data, data.recipe_of(run), run)}
         assert differ == set(data.reduced)
         reasons = published.reasons(data, runs)
         assert {reason.split()[0] for reason in reasons} == differ

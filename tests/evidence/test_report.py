@@ -1,5 +1,6 @@
 """The report, as a reader meets it: in headless Chromium, on the committed digits results and on nothing at all."""
 
+import html
 import json
 import re
 import shutil
@@ -9,6 +10,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
+from typing import Any
 from urllib.parse import unquote
 from xml.etree import ElementTree
 
@@ -18,17 +20,19 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, sync_playwright
 from typer.testing import CliRunner
 
 from eps_resnet.cli import app
 from eps_resnet.evidence import figures
+from eps_resnet.evidence.claims import claims
 from eps_resnet.evidence.compare import compare
 from eps_resnet.evidence.figures import drawing
-from eps_resnet.evidence.report import VERDICTS, charts, markdown, numbers, render, report_path, write_report
+from eps_resnet.evidence.report import charts, markdown, numbers, render, report_path, write_report
 from eps_resnet.experiments import registry
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.experiments.registry import Registry
+from eps_resnet.files.atomic import read_json
 from eps_resnet.files.digests import SEAL, write_sealed
 from eps_resnet.provenance import state
 from tests.conftest import PROJECT, small_registry
@@ -104,74 +108,144 @@ def page(browser: Browser) -> Iterator[Page]:
     page.close()
 
 
-def column(page: Page, heading: str) -> list[str]:
-    """What a column of the verdict table shows, in the order shown: what it sorts by, or its text."""
+def column(page: Page, heading: str, table: str = "waiting-table") -> list[str]:
+    """What a column of a table of numbers shows, in the order shown: what it sorts by, or its text."""
     return page.evaluate(  # type: ignore[no-any-return]
-        """heading => {
-            const table = document.getElementById("verdict-table");
-            const cell = [...table.tHead.rows[0].cells].find(cell => cell.innerText.startsWith(heading));
+        """([heading, id]) => {
+            const table = document.getElementById(id);
+            const cell = [...table.tHead.rows[0].cells].find(cell => cell.textContent.startsWith(heading));
             return [...table.tBodies[0].rows].filter(row => !row.hidden)
-                .map(row => row.cells[cell.cellIndex]).map(cell => cell.dataset.value ?? cell.innerText.trim());
+                .map(row => row.cells[cell.cellIndex]).map(cell => cell.dataset.value ?? cell.textContent.trim());
         }""",
-        heading,
+        [heading, table],
     )
+
+
+def shown(page: Page, heading: str) -> list[str]:
+    """A column of both tables of numbers."""
+    return column(page, heading, "verdict-table") + column(page, heading)
 
 
 def direction(page: Page, heading: str) -> str | None:
-    """How the verdict table says that a column is sorted."""
-    return page.locator("#verdict-table th", has_text=heading).get_attribute("aria-sort")
+    """How the table of numbers that wait for their runs says that a column is sorted."""
+    return page.locator("#waiting-table th", has_text=heading).get_attribute("aria-sort")
 
 
-def test_the_counts_shown_are_those_of_compare(experiments: Registry, done: Layout, page: Page) -> None:
+def button(page: Page, heading: str) -> Locator:
+    """What sorts that table by a column."""
+    return page.locator("#waiting-table").get_by_role("button", name=heading)
+
+
+def waiting(page: Page, report: Path) -> None:
+    """Opens the report and, in it, the numbers that wait for their runs."""
+    page.goto(report.as_uri())
+    page.locator("#waiting-numbers > summary").click()
+
+
+def words_of(report: Path) -> str:
+    """All words of a report, without its script, style and images."""
+    page = re.sub(r"<(script|style)\b.*?</\1>", "", report.read_text(), flags=re.DOTALL)
+    return re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]*>", " ", page)))
+
+
+def cards_of(report: Path) -> dict[str, Any]:
+    """What the page's script makes cards of."""
+    found = re.search(r'<script type="application/json" id="cards">(.*?)</script>', report.read_text(), re.DOTALL)
+    assert found
+    return json.loads(found[1])  # type: ignore[no-any-return]
+
+
+def test_the_answer_comes_first_with_its_counts_its_day_and_its_commit(experiments: Registry, done: Layout) -> None:
     comparisons = compare(experiments, done)
-    verdicts = Counter(comparison.verdict for comparison in comparisons)
-    page.goto(report_path(done).as_uri())
-    line = page.inner_text("#state-line")
-    paper = [key for key, run in experiments.runs.items() if experiments.datasets[run.dataset].is_papers]
-    on_a_cpu = [key for key, run in experiments.runs.items() if run.dataset == "cifar10-cpu"]
-    ready, ready_on_a_cpu = (
-        sum(state.state(experiments.experiment(key, done)) == "done" for key in keys) for keys in (paper, on_a_cpu)
-    )
-    assert line.startswith(
-        f"{ready} of {len(paper)} runs of the paper are done, 55 of 55 on digits, "
-        f"{ready_on_a_cpu} of {len(on_a_cpu)} on CIFAR-10 on a CPU. "
-        f"Of {len(comparisons)}"
-    )
+    found = Counter(comparison.verdict for comparison in comparisons)
     exact = sum(c.verdict == "reproduced" and c.n_seeds == 0 for c in comparisons)
-    trained, counted = verdicts["reproduced"] - exact, exact
-    assert f" {trained} are reproduced by training and {counted} by counting parameters;" in line
-    counts = re.findall(r"(\d+) ([a-z ]+)[,.]", line.split(";")[1])
-    others = {verdict: verdicts[verdict] for verdict in VERDICTS if verdict != "reproduced"}
-    assert {words: int(count) for count, words in counts} == others
-    cells = page.eval_on_selector_all("#state tbody td", "cells => cells.map(cell => Number(cell.innerText) || 0)")
-    assert sum(cells) == len(comparisons)
-    shown = page.eval_on_selector_all("#verdict-table tbody tr", "rows => rows.map(row => row.dataset.verdict)")
-    assert Counter(shown) == verdicts
-    assert shown == column_texts(page, 0)
+    text = words_of(report_path(done))
+    judged = [claim.verdict for claim in claims(experiments, done) if claim.verdict != "not run"]
+    if judged:
+        assert f"supported in {judged.count('supported')} of {len(judged)} cases, " in text
+        ready = [key for key in experiments.runs if state.state(experiments.experiment(key, done)) == "done"]
+        day = max(read_json(done.run(key).manifest)["finished"] for key in ready)[:10]
+        assert f"As of {day}, by the code of commit" in text
+    else:
+        assert "Nothing has been trained here yet" in text
+    assert (
+        f"Of {len(comparisons)} published numbers {found['reproduced'] - exact} are reproduced by training and {exact} "
+        f"by counting parameters, {found['not run']} wait for their runs, and the paper contradicts itself in 22 of 28"
+    ) in text
 
 
-def column_texts(page: Page, index: int) -> list[str]:
-    script = f"rows => rows.map(row => row.cells[{index}].innerText.trim())"
-    return page.eval_on_selector_all("#verdict-table tbody tr", script)  # type: ignore[no-any-return]
+def test_every_number_is_in_one_of_two_tables(experiments: Registry, report: Path) -> None:
+    page = report.read_text()
+    tables = dict(re.findall(r'<table class="sortable filtered" id="([\w-]+)">(.*?)</table>', page, re.DOTALL))
+    counts = {name: table.count("<tr data-figure=") for name, table in tables.items()}
+    assert sum(counts.values()) == 257
+    assert f"{counts['waiting-table']} numbers whose runs are not done" in words_of(report)
+    assert "not run" not in tables["verdict-table"]
+
+
+def test_published_errors_are_counts_of_images_as_the_paper_has_them(report: Path) -> None:
+    assert "5.24% 524 of 10,000" in words_of(report)
+
+
+def test_no_words_of_a_programming_language_are_in_the_page_and_the_documents(report: Path) -> None:
+    for text in (words_of(report), report.read_text().partition('id="cards">')[2].partition("</script>")[0]):
+        assert re.findall(r"\bNone\b|\bTrue\b|\bFalse\b|\{\'|\bnan\b", text) == []
+
+
+def test_the_page_is_small(report: Path) -> None:
+    assert report.stat().st_size < 1_500_000
+
+
+def test_every_document_is_a_page_of_its_own_that_the_report_links_to(report: Path) -> None:
+    names = {path.stem for path in (PROJECT / "docs").glob("*.md")}
+    assert {path.stem for path in (report.parent / "docs").iterdir()} == names
+    assert all(f'href="docs/{name}.html"' in report.read_text() for name in names)
+
+
+def test_drawings_have_colours_of_their_own_in_the_dark(done: Layout) -> None:
+    (address,) = set(re.findall(r'src="data:image/svg\+xml,([^"]*)"', report_path(done).read_text()))
+    text = unquote(address)
+    root = ElementTree.fromstring(text)
+    texts = {"".join(element.itertext()) for element in root.iter("{http://www.w3.org/2000/svg}text")}
+    assert "depth (layers)" in texts
+    assert "@media (prefers-color-scheme:dark)" in text
+    assert not re.search(r' style="', text)
+    assert len(text) < 0.7 * (done.tables(DRAWN) / "figure.svg").stat().st_size
+
+
+def test_a_gated_runs_card_has_the_life_of_its_gates(done: Layout, experiments: Registry) -> None:
+    cards = cards_of(report_path(done))["runs"]
+    if not cards:
+        pytest.skip("the committed results were made by other code, so that no run is done")
+    for key, card in cards.items():
+        assert ("life" in card) == (experiments.runs[key].method == "epsilon_side")
+    life, metrics = cards[RUN]["life"], read_json(done.run(RUN).metrics)
+    closed = [index for index, row in enumerate(life["gates"]) if row.endswith("#")]
+    epochs = life["epochs"] if isinstance(life["epochs"], int) else len(life["epochs"])
+    assert {sum(map(int, re.findall(r"\d+", row))) for row in life["gates"]} == {epochs}
+    assert len(life["gates"]) == sum(metrics["blocks"])
+    assert life["reported"] == metrics["epoch"]
+    if metrics["epoch"] == epochs:
+        assert closed == metrics["discarded_blocks"]
 
 
 def test_a_click_sorts_numbers_by_value_and_the_next_click_turns_them_round(empty: Layout, page: Page) -> None:
-    page.goto(report_path(empty).as_uri())
+    waiting(page, report_path(empty))
     before = [float(value) for value in column(page, "published")]
-    button = page.get_by_role("button", name="published")
-    button.click()
+    published = button(page, "published")
+    published.click()
     assert [float(value) for value in column(page, "published")] == sorted(before) != before
     assert direction(page, "published") == "ascending"
-    button.click()
+    published.click()
     assert [float(value) for value in column(page, "published")] == sorted(before, reverse=True)
     assert direction(page, "published") == "descending"
-    page.get_by_role("button", name="depth").click()
+    button(page, "depth").click()
     assert (direction(page, "published"), direction(page, "depth")) == (None, "ascending")
 
 
 def test_the_keyboard_sorts_too_with_empty_cells_last_in_either_direction(empty: Layout, page: Page) -> None:
-    page.goto(report_path(empty).as_uri())
-    page.get_by_role("button", name="depth").focus()
+    waiting(page, report_path(empty))
+    button(page, "depth").focus()
     page.keyboard.press("Tab")  # to the next heading, epsilon
     for key in ("Enter", "Space"):
         page.keyboard.press(key)
@@ -183,8 +257,8 @@ def test_the_keyboard_sorts_too_with_empty_cells_last_in_either_direction(empty:
 
 
 def test_words_with_numbers_sort_by_the_number(empty: Layout, page: Page) -> None:
-    page.goto(report_path(empty).as_uri())
-    page.get_by_role("button", name="quantity").click()
+    waiting(page, report_path(empty))
+    button(page, "quantity").click()
     epochs = [int(text.rsplit(" ", 1)[1]) for text in column(page, "quantity") if text.startswith("blocks discarded, ")]
     assert len(epochs) > 50
     assert epochs == sorted(epochs)
@@ -195,25 +269,25 @@ def test_the_filters_leave_what_fits_all_of_them(experiments: Registry, empty: L
     page.goto(report_path(empty).as_uri())
     filters = page.locator("#filters")
     filters.get_by_label("Figure").select_option("9")
-    assert len(column(page, "figure")) == sum(row.figure == "9" for row in rows)
+    assert len(shown(page, "figure")) == sum(row.figure == "9" for row in rows)
     filters.get_by_label("Data set").select_option("CIFAR-100")
-    verdict = next(row.verdict for row in rows if (row.figure, row.dataset) == ("9", "cifar100"))
-    filters.get_by_label("Verdict").select_option(verdict)
-    fitting = [row for row in rows if (row.figure, row.dataset, row.verdict) == ("9", "cifar100", verdict)]
-    assert 0 < len(column(page, "figure")) == len(fitting) < len(rows)
-    assert set(column(page, "data set")) == {"CIFAR-100"}
+    fitting = [row for row in rows if (row.figure, row.dataset) == ("9", "cifar100")]
+    assert 0 < len(shown(page, "figure")) == len(fitting) < len(rows)
+    assert set(shown(page, "data set")) == {"CIFAR-100"}
     assert page.inner_text("#shown") == f"{len(fitting)} of {len(rows)} numbers shown"
     filters.get_by_label("Text").fill("no such words")
-    assert column(page, "figure") == []
+    assert shown(page, "figure") == []
     page.get_by_role("button", name="Show all").click()
     page.wait_for_function(f"document.getElementById('shown').textContent.startsWith('{len(rows)} of')")
-    assert len(column(page, "figure")) == len(rows)
+    assert len(shown(page, "figure")) == len(rows)
 
 
 def test_without_its_script_the_page_shows_every_number_and_no_filters(empty: Layout, browser: Browser) -> None:
     page = browser.new_page(java_script_enabled=False)
     page.goto(report_path(empty).as_uri())
-    assert page.locator("#verdict-table tbody tr:visible").count() == 257
+    page.locator("#waiting-numbers > summary").click()
+    assert page.locator("table.filtered tbody tr:visible").count() == 257
+    assert page.locator("#run-table tbody tr:visible").count() > 100
     assert not page.locator("#filters").is_visible()
     page.close()
 
@@ -231,46 +305,54 @@ def test_every_link_leads_somewhere(report: Path, page: Page) -> None:
             assert (report.parent / unquote(link)).is_file()
 
 
-def test_every_number_of_a_planned_network_links_to_its_runs(experiments: Registry, empty: Layout, page: Page) -> None:
-    page.goto(report_path(empty).as_uri())
-    links = page.eval_on_selector_all(
-        "#verdict-table tbody tr", "rows => rows.map(row => [...row.querySelectorAll('.runs a')].map(a => a.hash))"
-    )
-    for comparison, found in zip(compare(experiments, empty), links, strict=True):
+def test_every_number_of_a_planned_network_links_to_its_runs(experiments: Registry, empty: Layout) -> None:
+    page = report_path(empty).read_text()
+    planned = 0
+    for comparison in compare(experiments, empty):
         network = (comparison.dataset, comparison.depth, comparison.method, comparison.epsilon)
-        planned = [
-            f"#run-{key}"
-            for key, run in experiments.runs.items()
-            if (run.dataset, run.depth, run.method, run.epsilon) == network and run.weight_decay is None
-        ]
-        is_counted = comparison.ours is not None  # from the shape of the network: no run was needed
-        assert found == ([] if is_counted else planned)
-    assert sum(map(bool, links)) > 230
+        for key, run in experiments.runs.items():
+            if (run.dataset, run.depth, run.method, run.epsilon) == network and run.weight_decay is None:
+                planned += 1
+                assert f'<a href="#run-{key}"' in page
+    assert planned > 200
 
 
-def test_one_click_leads_from_a_number_to_what_its_run_was_made_from(done: Layout, page: Page) -> None:
-    page.goto(report_path(done).as_uri())
-    figure = page.locator(f"#{DRAWN}")
-    figure.locator("img").first.evaluate("image => (image.loading = 'eager', image.decode())")  # it moves what is below
-    figure.get_by_text("Table and notes").click()
-    figure.get_by_role("link", name=RUN).first.click()
-    run = page.locator(":target")
-    assert run.get_attribute("id") == f"run-{RUN}"
+def test_a_row_opens_its_card_by_mouse_keyboard_and_link(done: Layout, page: Page) -> None:
+    if RUN not in cards_of(report_path(done))["runs"]:
+        pytest.skip("the committed results were made by other code, so that no run is done")
+    page.goto(f"{report_path(done).as_uri()}#run-{RUN}")
     manifest = json.loads(done.run(RUN).manifest.read_text())
-    text = run.inner_text()
+    card = page.locator(f"#run-{RUN} + tr.opened")
     for fact in (
         manifest["fingerprint"],
-        manifest["machine"]["torch"],
-        manifest["machine"]["device"],
         manifest["finished"],
         manifest.get("git_commit") or "not recorded",
         numbers.duration(manifest["seconds"]["training"]),
         f"eps-resnet train {RUN}",
     ):
-        assert fact in text
-    run.get_by_text("Configuration", exact=True).click()
-    assert str(manifest["made_from"]["recipe"]["weight_decay"]) in run.inner_text()
-    assert page.evaluate("document.querySelector(':target').getBoundingClientRect().top") >= 0
+        assert fact in card.inner_text()
+    card.get_by_text("Configuration", exact=True).click()
+    assert str(manifest["made_from"]["recipe"]["weight_decay"]) in card.inner_text()
+    name = page.locator(f"#run-{RUN} button")
+    name.focus()
+    page.keyboard.press("Enter")
+    assert card.count() == 0
+    name.click()
+    assert card.count() == 1
+    assert name.get_attribute("aria-expanded") == "true"
+
+
+def test_the_pointer_and_the_arrow_keys_name_block_and_epoch(done: Layout, page: Page) -> None:
+    if RUN not in cards_of(report_path(done))["runs"]:
+        pytest.skip("the committed results were made by other code, so that no run is done")
+    page.goto(f"{report_path(done).as_uri()}#run-{RUN}")
+    canvas, said = page.locator(".life canvas"), page.locator(".life output")
+    canvas.hover(position={"x": 1, "y": 1})
+    assert said.inner_text().startswith("block 1 (stage 1), epoch 1: ")
+    canvas.focus()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowRight")
+    assert said.inner_text().startswith("block 2 (stage 1), epoch 2: ")
 
 
 def test_a_smaller_version_has_a_section_with_each_difference_its_reason_and_the_papers_numbers(
@@ -282,16 +364,13 @@ def test_a_smaller_version_has_a_section_with_each_difference_its_reason_and_the
     text = section.inner_text()
     for reason in experiments.datasets["cifar10-cpu"].reduced.values():
         assert reason in text
-    rows = section.locator("tbody tr")
-    assert rows.count() == 9
-    assert rows.get_by_text("not comparable").count() == 9
-    assert page.locator("#verdict-table tbody tr").count() == 257
+    assert section.locator("tbody tr").count() == 9
 
 
 def test_nothing_is_requested_and_nothing_complained_of(report: Path, page: Page) -> None:
     page.goto(report.as_uri())
     page.evaluate("document.querySelectorAll('details').forEach(element => element.open = true)")
-    for button in page.locator("#verdict-table th button").all():
+    for button in page.locator("table.sortable th button").all():
         button.click()
     page.evaluate("scrollTo(0, document.body.scrollHeight)")
     page.wait_for_load_state("networkidle")
@@ -324,7 +403,7 @@ def test_on_a_phone_tables_scroll_and_the_page_does_not(report: Path, page: Page
     page.goto(report.as_uri())
     page.evaluate("document.querySelectorAll('details').forEach(element => element.open = true)")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
-    region = page.get_by_role("region", name="Every published number").last
+    region = page.get_by_role("region", name="Published numbers with a verdict").last
     assert region.evaluate("element => element.scrollWidth > element.clientWidth && element.tabIndex === 0")
 
 
@@ -381,12 +460,11 @@ def test_text_from_results_and_registry_is_shown_not_run(experiments: Registry, 
     )
     page.goto(write_report(hostile, layout).as_uri())
     page.locator(f"#{DRAWN} img").scroll_into_view_if_needed()
-    assert page.locator("script").count() == 1
+    assert page.locator("script:not([type])").count() == 1
     assert page.locator("b, [onclick]").count() == 0
     assert page.title().startswith("eps-resnet")
     assert page.locator(f"#{DRAWN} h4").inner_text() == HOSTILE
     assert page.locator(f"#{DRAWN} .note ul").text_content().count("<script>") == 1
-    assert page.locator(f"#run-{RUN}").inner_text().count(HOSTILE) == 2
     assert page.noticed == []  # type: ignore[attr-defined]
 
 
@@ -410,7 +488,7 @@ def test_a_stale_run_shows_no_numbers(experiments: Registry, tmp_path: Path, pag
     change(layout.run(RUN).manifest, fingerprint="0" * 16)
     page.goto(write_report(experiments, layout).as_uri())
     run = page.locator(f"#run-{RUN}")
-    assert run.evaluate("element => element.tagName") == "TR"
+    assert run.locator("button").count() == 0
     assert "stale" in run.inner_text()
     assert "%" not in run.inner_text()
 
@@ -427,7 +505,6 @@ def test_a_figure_that_is_not_there_says_so_with_its_command(empty: Layout, page
     page.goto(report_path(empty).as_uri())
     for name in experiments.figures:
         text = page.locator(f"#{name}").inner_text()
-        assert "not drawn" in text
         assert f"snakemake --cores 2 {name}" in text
 
 
@@ -494,10 +571,12 @@ def test_no_markdown_brings_its_own_html(text: str) -> None:
     assert "<img src=x" not in html
 
 
-def test_links_of_a_document_become_text() -> None:
-    html = markdown.render_document("see [cost](cost.md), [site](https://example.org/) and <https://example.org/>")
-    assert "<a" not in html
-    assert "see cost, site and" in html
+def test_links_of_a_document_lead_to_other_documents_and_else_become_text() -> None:
+    text = "see [cost](cost.md), [code](../eps_resnet/x.md), [site](https://example.org/) and <https://example.org/>"
+    assert "<a" not in markdown.render_document(text)
+    html = markdown.render_document(text, ["cost"])
+    assert re.findall(r"<a[^>]*>", html) == ['<a href="cost.html">']
+    assert 'see <a href="cost.html">cost</a>, code, site and' in html
 
 
 # What would run, lead or load something where a page, a table or a drawing took it for more than text.
@@ -568,7 +647,8 @@ def test_no_text_of_registry_results_or_data_becomes_more_than_text(
     assert figure.locator("img").evaluate("async image => { await image.decode(); return image.naturalWidth; }") > 300
     assert figure.locator("h4").text_content() == MALICE[kind]
     assert f"Trained on an altered copy of {MALICE[kind]}: {MALICE[kind]}." in (figure.text_content() or "")
-    assert (run.text_content() or "").count(MALICE[kind]) > 10
+    assert MALICE[kind] in (run.text_content() or "")
+    page.evaluate('key => document.querySelector(`[data-key="${key}"]`).click()', RUN)
     assert page.title() == "eps-resnet: the state of the reproduction"
     assert page.noticed == []  # type: ignore[attr-defined]
 
@@ -597,10 +677,9 @@ def within(tokens: list[Token]) -> Iterator[Token]:
 def test_control_characters_in_a_drawings_words_leave_its_svg_readable(tmp_path: Path) -> None:
     canvas, _ = drawing.canvas(1)
     drawing.head(canvas, "title \x1b[31m \x08")
-    drawing.save(tmp_path, canvas, ["note \x00\ud800\n\x0c"])
+    drawing.save(tmp_path, canvas)
     words = "".join(ElementTree.parse(tmp_path / "figure.svg").getroot().itertext())
     assert "title  [31m" in words
-    assert "note" in words
 
 
 @example("a\nb | c\x1b[31m")

@@ -35,7 +35,9 @@ from eps_resnet.files.atomic import read_json
 from eps_resnet.files.digests import SEAL, digest, sha256
 from eps_resnet.files.errors import UserError
 from eps_resnet.files.lock import held
+from eps_resnet.provenance import lineage
 from eps_resnet.provenance.fingerprints import training_fingerprint
+from eps_resnet.provenance.lineage import Entry
 from eps_resnet.provenance.records import Manifest, Metrics
 from eps_resnet.provenance.state import state
 from eps_resnet.runs.evaluate import evaluate
@@ -123,7 +125,7 @@ def test_imported_runs_count_as_further_seeds_and_are_the_same_bytes(ours: Path,
     table = (ours / "paper_tables/figure6-digits/table.md").read_text()
     assert table.count("| 2 of 2 |") == 3
     found = json.loads(command(ours, "claims", "--json").stdout)
-    assert "(n 2)" in next(claim["evidence"] for claim in found if claim["number"] == 1)
+    assert "(n 2 and 2)" in next(claim["evidence"] for claim in found if claim["number"] == 1)
     assert "0 imported, 6 already here, 0 refused" in command(ours, "import", str(colleague)).output
 
 
@@ -285,11 +287,11 @@ def test_all_results_of_this_project_can_be_true(experiments: Registry) -> None:
         assert contradictions(run, run.files, metrics) == []
 
 
-OLD = "digits-20-standard-s0"  # committed; made before code had layers: its manifest has a digest for each module
+OLD = "digits-20-standard-s0"
 
 
 @pytest.fixture
-def clone_and_old(tmp_path: Path) -> tuple[Path, Path]:
+def clone_and_old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
     """A clone of this project without results, and a folder that has one run made by its former code."""
     ours, theirs = tmp_path / "ours", tmp_path / "theirs"
     for folder in (ours / "config", theirs / "data"):
@@ -297,7 +299,15 @@ def clone_and_old(tmp_path: Path) -> tuple[Path, Path]:
     shutil.copy(PROJECT / REGISTRY, ours / REGISTRY)
     shutil.copy(PROJECT / "data/digits.json", theirs / "data/digits.json")
     shutil.copytree(PROJECT / "results" / OLD, theirs / "results" / OLD)
-    assert isinstance(read_json(theirs / "results" / OLD / "manifest.json")["made_from"]["code"], dict)
+    manifest, metrics = (theirs / "results" / OLD / name for name in ("manifest.json", "metrics.json"))
+    made_from = read_json(manifest)["made_from"]
+    now = made_from["code"]
+    made_from["code"] = {"gate": "1" * 16}  # as before code had layers: a digest for each module
+    change(manifest, made_from=made_from, fingerprint=digest(made_from))
+    evaluated = {**read_json(metrics)["made_from"], "training": digest(made_from)}
+    change(metrics, made_from=evaluated, fingerprint=digest(evaluated))
+    entry = Entry("training", digest(made_from["code"]), now, ("", ""), "probes", ())
+    monkeypatch.setattr(lineage, "entries", lambda: (entry,))
     return ours, theirs
 
 
@@ -306,7 +316,7 @@ def test_a_run_made_by_former_code_counts_where_the_lineage_leads_on_from_it(clo
     assert imported(ours, theirs) == {OLD: Imported(OLD, "imported")}
     assert state(registry.load(ours / REGISTRY).experiment(OLD, Layout(ours))) == "done"
     for name in ("manifest.json", "metrics.json", "history.csv", "blocks.parquet"):
-        assert (ours / "results" / OLD / name).read_bytes() == (PROJECT / "results" / OLD / name).read_bytes()
+        assert (ours / "results" / OLD / name).read_bytes() == (theirs / "results" / OLD / name).read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -330,7 +340,7 @@ def test_former_code_of_which_the_lineage_says_nothing_is_refused(
 
 FILES = ("manifest.json", "metrics.json", "history.csv", "blocks.parquet", "model.safetensors", "pruned.safetensors")
 # What was measured and what tells of the machine: an altered value that is sealed anew must be believed, if it can be.
-BELIEVED = {"machine", "seconds", "finished", "git_commit", "epoch", "error", "agreement"}
+BELIEVED = {"machine", "seconds", "finished", "git_commit", "epoch", "error", "agreement", "latest", "wrong_per_batch"}
 
 
 @pytest.fixture(scope="module")
@@ -423,9 +433,11 @@ def test_a_configuration_that_the_registry_lacks_is_refused(ours: Path, theirs: 
 def test_folders_with_hostile_names_are_named_on_one_line_and_refused(ours: Path, theirs: Path) -> None:
     (theirs / "results" / "a\x1b[31m\nb").mkdir()
     (theirs / "results" / "link").symlink_to("/etc")
+    (theirs / "results" / ".DS_Store").write_bytes(b"of a file manager")
     printed = command(ours, "import", str(theirs), expect=1).output
     assert "a\\x1b[31m\\nb  refused" in printed
     assert "link  refused: it is no folder" in printed
+    assert ".DS_Store" not in printed
 
 
 @pytest.mark.parametrize("dataset", ["../../escaped", "digits"])
@@ -543,6 +555,24 @@ def test_added_runs_are_the_old_registry_with_these_runs_and_its_comments(
     prefixes = [key.rpartition("-s")[0] for key in after.runs]
     places = {prefix: [i for i, other in enumerate(prefixes) if other == prefix] for prefix in prefixes}
     assert all(found == list(range(found[0], found[0] + len(found))) for found in places.values())  # side by side
+
+
+@pytest.mark.parametrize("ends", ["\n", "\r\n"])
+@pytest.mark.parametrize("last", ["", "\n"])  # at the end of the file
+def test_added_runs_are_all_that_changes_in_the_file(
+    tmp_path: Path, experiments: Registry, ends: str, last: str
+) -> None:
+    path = tmp_path / "experiments.yaml"
+    text = (PROJECT / REGISTRY).read_text(encoding="utf-8").replace("\n", ends) + f"# a comment{last}"
+    path.write_bytes(text.encode())
+    before = path.read_bytes().splitlines(keepends=True)
+    runs = further_seeds(experiments, ["digits-20-standard-s0"], 7)
+    add_runs(path, runs)
+    after = path.read_bytes().splitlines(keepends=True)
+    added = [line for line in after if line not in before]
+    assert [line.strip().decode() for line in added] == [line_of(run) for run in runs]
+    assert all(line.endswith(ends.encode()) for line in added)
+    assert [line for line in after if line not in added] == before
 
 
 @given(st.floats(1e-6, 1e4), st.integers(0, 2**31 - 1))

@@ -16,9 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eps_resnet.experiments import registry
-from eps_resnet.experiments.models import METHODS, RESERVED, Run
+from eps_resnet.experiments.layout import Layout
+from eps_resnet.experiments.models import METHODS, RESERVED, Recipe, Run
 from eps_resnet.experiments.registry import Registry, json_schema
 from eps_resnet.files.errors import UserError
+from eps_resnet.provenance.fingerprints import training_parts
 
 CIFAR_DEPTHS = (110, 200, 500, 752)
 FIGURE_3_DEPTHS = (110, 146, 164, 182, 200, 218, 236, 254, 272, 290)
@@ -82,6 +84,7 @@ def changed(tmp_path: Path, *path: str, value: Any) -> Path:
 RUN = ("runs", "cifar10-110-epsilon_side-2p5-s0")
 SMALL_RUN = ("runs", "digits-8-standard-s0")
 DIGITS = ("datasets", "digits")
+LONG = ("datasets", "cifar10-cpu", "variants", "long")
 RECIPE, ARCHIVE = (*DIGITS, "recipe"), (*DIGITS, "archives", 0)
 
 
@@ -107,6 +110,11 @@ RECIPE, ARCHIVE = (*DIGITS, "recipe"), (*DIGITS, "archives", 0)
         (("datasets", "cifar10-cpu", "reduced"), {}, "'CIFAR-10' is already that of .* a smaller version of it needs"),
         (("runs", "imagenet-101-standard-s0", "depth"), 50, "must be one of 14, 101, 152, found 50"),
         (("figures", "figure8-cifar10", "select", "depths"), [8], r"figures\.figure8-cifar10\.select: no run matches"),
+        ((*RUN, "variant"), "longer", r"variant: 'longer' is not one of \[\]"),
+        ((*LONG, "recipe"), {"weight_decay": -1}, r"variants\.long\.recipe: weight_decay: .*greater than or equal"),
+        ((*LONG, "recipe"), {"epohs": 3}, r"variants\.long\.recipe: epohs: Extra inputs are not permitted"),
+        ((*LONG, "recipe"), {"batch": 128}, r"variants\.long\.recipe: changes nothing of the recipe"),
+        (("datasets", "imagenet", "depths", "152"), {"slices": 5}, r"depths\.152: recipe: slices must divide"),
     ],
 )
 def test_a_mistake_is_named_with_its_key_its_value_and_what_is_allowed(
@@ -175,6 +183,34 @@ def test_the_recipes_have_the_papers_epsilons_and_lengths(experiments: Registry)
     assert recipes["cifar10"].rate_steps == (82, 123)
     assert recipes["svhn"].rate_steps == (20, 28, 50)
     assert recipes["imagenet"].rate_steps == (30, 60, 85, 95)
+
+
+def test_a_runs_recipe_has_what_its_depth_its_variant_and_its_own_decay_change(experiments: Registry) -> None:
+    def recipe(**run: Any) -> Recipe:
+        own = Run.model_validate({"method": "standard", **run})
+        return experiments.datasets[own.dataset].recipe_of(own)
+
+    assert [
+        (recipe(dataset="imagenet", depth=d).batch, recipe(dataset="imagenet", depth=d).slices) for d in (101, 152)
+    ] == [
+        (256, 4),  # run_imagenet.sh: 4 GPUs with 64 images each
+        (252, 6),  # 6 GPUs with 42 each
+    ]
+    short, long = (recipe(dataset="cifar10-cpu", depth=20, variant=name, weight_decay=0.001) for name in (None, "long"))
+    assert (short.epochs.standard, long.epochs.standard) == (30, 150)
+    assert short.weight_decay == long.weight_decay == 0.001
+    assert (short.rate_steps_of("standard"), long.rate_steps_of("standard")) == ((20, 26), (126, 132))
+    assert short.rate_steps_of("epsilon_side") == (24, 36)
+
+
+def test_a_variant_is_part_of_a_runs_name_and_of_its_fingerprint_and_without_one_nothing_of_either(
+    experiments: Registry,
+) -> None:
+    run = experiments.runs["cifar10-cpu-56-standard-wd0p001-long-s0"]
+    assert run.key == "cifar10-cpu-56-standard-wd0p001-long-s0"
+    plain = experiments.experiment("cifar10-cpu-56-standard-wd0p001-s0", Layout())
+    assert "variant" not in training_parts(plain)["run"]
+    assert training_parts(experiments.experiment(run.key, Layout()))["run"]["variant"] == "long"
 
 
 @cache

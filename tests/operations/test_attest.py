@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from eps_resnet.provenance.code import LAYERS, PACKAGE, Layer, code_digest, layer_files
+from eps_resnet.experiments.layout import Layout
+from eps_resnet.files.atomic import write_json
+from eps_resnet.operations.attest import is_made_anew
+from eps_resnet.provenance.code import LAYERS, PACKAGE, Layer, code_digest, layer_digest, layer_files
 from eps_resnet.provenance.lineage import Entry, append, entries
 from tests.conftest import PROJECT
 
@@ -180,3 +183,20 @@ def test_another_result_and_what_no_probe_executed_are_refused(
 def test_code_that_is_not_committed_is_not_attested(house: House) -> None:
     house.change("method/gate.py", ("values", "responses"))
     assert house.attest()[1].startswith("eps_resnet/ has changes that are not committed")
+
+
+def test_the_lineage_begins_anew_where_all_results_were_made_by_the_present_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layout, now = Layout(tmp_path), layer_digest("training")
+    monkeypatch.setattr("eps_resnet.operations.attest.entries", lambda: ())
+    assert not is_made_anew("training", layout)  # there are no results
+    for key in ("one", "two"):
+        write_json(layout.run(key).manifest, {"made_from": {"code": now}})
+    assert is_made_anew("training", layout)
+    write_json(layout.run("two").manifest, {"made_from": {"code": "0" * 16}})
+    assert not is_made_anew("training", layout)
+    write_json(layout.run("two").manifest, {"made_from": {"code": now}})
+    known = Entry("training", "0" * 16, now, ("", ""), "probes", ())
+    monkeypatch.setattr("eps_resnet.operations.attest.entries", lambda: (known,))
+    assert not is_made_anew("training", layout)  # the lineage speaks of this code already

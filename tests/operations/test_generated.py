@@ -17,8 +17,11 @@ from eps_resnet.evidence.figures.current import table_fingerprint, table_parts
 from eps_resnet.evidence.report import render, report_path
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.experiments.registry import Registry
+from eps_resnet.experiments.targets import kept_in_git
 from eps_resnet.files.atomic import read_json
 from eps_resnet.operations.generated import FILES
+from eps_resnet.provenance import records
+from eps_resnet.provenance.records import Metrics
 
 
 @pytest.mark.parametrize("path", list(FILES), ids=str)
@@ -77,7 +80,12 @@ def test_a_changed_digest_of_code_is_seen_by_the_stages_that_it_concerns(
 
 
 def locked() -> dict[str, str]:
-    return dict(re.findall(r"^([a-z0-9-]+)==([^ ]+) \\$", Path("requirements.lock").read_text(), re.M))
+    """The pins of both locks, which have none in common."""
+    texts = [Path(name).read_text() for name in ("requirements.lock", "requirements-dev.lock")]
+    found = [dict(re.findall(r"^([a-z0-9-]+)==([^ ]+) \\$", text, re.M)) for text in texts]
+    assert "://" not in "".join(texts)
+    assert len(re.findall(r"^[a-z0-9-]+==", "".join(texts), re.M)) == len(found[0] | found[1])
+    return found[0] | found[1]
 
 
 def test_every_dependency_is_locked_with_hashes() -> None:
@@ -86,11 +94,8 @@ def test_every_dependency_is_locked_with_hashes() -> None:
     pins = locked()
     for requirement in wanted:
         name, _, version = re.sub(r"\[.*\]", "", requirement).partition("==")  # without extras
-        assert name in pins, f"{name} is not in requirements.lock: run `make lock`"
+        assert name in pins, f"{name} is in no lock: run `make lock`"
         assert version in ("", pins[name])
-    text = Path("requirements.lock").read_text()
-    assert len(re.findall(r"^[a-z0-9-]+==", text, re.M)) == len(pins)
-    assert "://" not in text
 
 
 def test_environment_yml_takes_its_pins_from_the_lock_file() -> None:
@@ -139,17 +144,41 @@ def test_an_install_is_repeated_if_it_does_not_match_the_lock_file_whatever_thei
 def test_another_python_is_refused_with_a_sentence(tmp_path: Path) -> None:
     process = make_setup(tmp_path, "/bin/false")
     assert process.returncode != 0
-    assert "Python 3.11 is needed, found '/bin/false'" in process.stdout
+    assert "Python 3.11 is needed, which is none of these:\n  /bin/false: " in process.stdout
     assert not (tmp_path / ".venv").exists()
 
 
-def test_no_environment_and_no_image_is_in_the_repository() -> None:
-    listed = subprocess.run(["git", "ls-files"], capture_output=True, text=True, check=True).stdout.splitlines()
+def git(*arguments: str, given: str | None = None) -> list[str]:
+    process = subprocess.run(["git", *arguments], input=given, capture_output=True, text=True, check=False)
+    assert process.returncode in (0, 1), process.stderr  # `check-ignore` ends with 1 where nothing is ignored
+    return process.stdout.splitlines()
+
+
+def test_no_environment_and_no_image_is_in_the_repository(experiments: Registry) -> None:
+    networks = {str(Layout().run(key).pruned) for key in kept_in_git(experiments)}
     assert [
         name
-        for name in listed
+        for name in git("ls-files")
         if name.startswith((".venv", "demo/", "work/")) or name.endswith((".safetensors", ".bin", ".gz"))
+        if name not in networks
     ] == []
+
+
+def test_git_keeps_the_pruned_networks_that_check_is_for_and_dvc_the_others(experiments: Registry) -> None:
+    kept = {str(Layout().run(key).pruned) for key in kept_in_git(experiments)}
+    every = {str(Layout().run(key).pruned) for key in experiments.runs}
+    assert every - set(git("check-ignore", "--no-index", "--stdin", given="\n".join(every))) == kept
+    outs = [out for stage in Repo(str(Path.cwd())).index.stages for out in stage.outs if out.def_path in every]
+    assert {out.def_path for out in outs if not out.use_cache} == kept
+    models = "\n".join(str(Layout().run(key).model) for key in experiments.runs)
+    assert len(git("check-ignore", "--no-index", "--stdin", given=models)) == len(experiments.runs)
+
+
+def test_the_pruned_networks_in_git_take_less_than_15_mb_and_none_is_left_out(experiments: Registry) -> None:
+    there = [Path(name) for name in git("ls-files", "results/*/pruned.safetensors")]
+    assert sum(path.stat().st_size for path in there) < 15e6
+    runs = [Layout().run(key) for key in kept_in_git(experiments)]
+    assert [run.pruned for run in runs if records.read(Metrics, run.metrics) and run.pruned not in there] == []
 
 
 def test_ci_calls_the_readmes_test_command() -> None:

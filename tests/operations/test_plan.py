@@ -1,6 +1,7 @@
 """Plans: which runs a target needs, what is left of them, what that costs, and how the speed is known."""
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from fractions import Fraction
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from eps_resnet.cli import app
+from eps_resnet.evidence import published
 from eps_resnet.experiments import registry
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.experiments.registry import Registry
@@ -206,7 +208,7 @@ def test_times_that_do_not_grow_with_the_network_are_refused() -> None:
         ("digits-110-standard-s0", ((110, 128),)),
         ("cifar10-110-epsilon_side-2p5-s0", ((110, 128),)),
         ("cifar10-752-epsilon_side-2p5-s0", ((20, 128), (56, 128))),
-        ("imagenet-152-standard-s0", ((14, 4), (101, 4))),
+        ("imagenet-152-standard-s0", ((14, 6), (101, 6))),
     ],
 )
 def test_a_core_is_given_smaller_networks_where_a_step_would_be_long(
@@ -230,11 +232,30 @@ def test_a_measured_speed_replaces_the_assumed_one_and_the_plan_says_so(experime
     assert (measured.device, measured.speed) == ("cpu", "measured")
     images = 390 * 128 + 10_000 / 3  # an epoch's, and the test images, whose backward pass is not run
     assert measured.hours == pytest.approx(200 * images / 128 * 2.0 / 3600, rel=1e-6)
-    assert (assumed.device, assumed.speed) == ("gpu", "assumed")
+    assert (assumed.device, assumed.speed) == ("gpu", "published")
     timings["cifar10-110-standard"] = replace(timings["cifar10-110-standard"], timed=((20, 128), (56, 128)))
     assert plan.plan([experiments.experiment(key, Layout(tmp_path))], timings)[0].speed == "scaled"
     timings["cifar10-110-standard"] = replace(timings["cifar10-110-standard"], multiply_adds=1)  # of another network
-    assert plan.plan([experiments.experiment(key, Layout(tmp_path))], timings)[0].speed == "assumed"
+    assert plan.plan([experiments.experiment(key, Layout(tmp_path))], timings)[0].speed == "published"
+
+
+def test_the_gpus_speed_is_what_the_published_times_and_counted_multiply_adds_give(experiments: Registry) -> None:
+    table = published.read(published.published_csv(), experiments)
+    times = table[table["metric"] == "training_hours"].fillna({"epsilon": 0})
+    assert len(times) == 4
+    found: dict[str, list[float]] = {"cifar": [], "imagenet": []}
+    for time in times.itertuples():
+        network = (time.dataset, time.depth, time.method, time.epsilon)
+        run = next(r for r in experiments.runs.values() if (r.dataset, r.depth, r.method, r.epsilon or 0) == network)
+        experiment = experiments.experiment(run.key, Layout())
+        numbers = [int(number) for number in re.findall(r"(\d+) (?:epochs|V100)", time.note)]
+        epochs, cards = (None, numbers[0]) if "V100" in time.note else (numbers[0], 1)
+        seconds = 3600 * time.value * cards
+        found[experiment.recipe.network].append(cost.training_multiply_adds(experiment, epochs) / seconds)
+    for family, speeds in found.items():
+        assert min(speeds) <= cost.GPU_MULTIPLY_ADDS_PER_SECOND[family] * 1.01
+        assert max(speeds) >= cost.GPU_MULTIPLY_ADDS_PER_SECOND[family]
+        assert max(speeds) / min(speeds) < 1.2
 
 
 @pytest.mark.parametrize("fact", ["device", "processor", "torch", "threads"])
@@ -321,7 +342,7 @@ def test_the_plan_fits_80_columns(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     lines = CliRunner().invoke(app, ["plan", "all", "demo", "--root", str(tmp_path)]).stdout.splitlines()
     rows = [line for line in lines if "-s0 " in line]
     assert len(rows) == 61
-    assert all(line.split()[-1] == "assumed" for line in rows)  # nothing wrapped
+    assert {line.split()[-1] for line in rows} == {"assumed", "published"}  # nothing wrapped
     assert max(map(len, lines)) <= 80
 
 

@@ -13,12 +13,14 @@ import yaml
 
 from eps_resnet.experiments import registry
 from eps_resnet.experiments.layout import Layout
+from eps_resnet.experiments.registry import Registry
 from eps_resnet.files.atomic import read_json
 from eps_resnet.files.digests import Digests, is_sealed, sha256, write_sealed
 from eps_resnet.operations.verify import Verification, verify
-from eps_resnet.operations.why import why
+from eps_resnet.operations.why import _rests_on, why
 from eps_resnet.provenance import lineage
 from eps_resnet.provenance.fingerprints import training_fingerprint
+from eps_resnet.provenance.lineage import Entry
 from eps_resnet.runs import checkpoint
 from tests.conftest import PROJECT, change, jobs, run
 
@@ -104,6 +106,43 @@ def test_a_fresh_clone_of_this_project_is_verified(tmp_path: Path) -> None:
     subprocess.run(["git", "clone", "-q", str(PROJECT), str(tmp_path / "clone")], check=True)
     printed = run(tmp_path / "clone", "eps-resnet", "verify")
     assert "0 are not" in printed
+
+
+def test_what_a_file_manager_leaves_among_the_results_is_no_run(
+    finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in (".DS_Store", "Thumbs.db", f"{KEY}/.DS_Store"):
+        (finished / "results" / name).write_bytes(b"x")
+    (finished / "results/.ipynb_checkpoints").mkdir()
+    assert found(finished, monkeypatch).problems == []
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """A clone of this project by git with core.autocrlf=true, as on Windows."""
+    if subprocess.run(["git", "rev-parse"], cwd=PROJECT, capture_output=True, check=False).returncode:
+        pytest.skip("not a git repository")
+    clone = tmp_path / "clone"
+    subprocess.run(["git", "clone", "-q", "-c", "core.autocrlf=true", str(PROJECT), str(clone)], check=True)
+    return clone
+
+
+def test_a_clone_that_converts_line_ends_has_the_committed_bytes(clone: Path) -> None:
+    assert "0 are not" in run(clone, "eps-resnet", "verify")
+
+
+def test_converted_line_ends_are_one_sentence_whose_remedy_helps(clone: Path) -> None:
+    (clone / ".gitattributes").write_text("* text=auto\n")  # as in a clone made before there was one
+    converted = "git ls-files -z ':!.gitattributes' | xargs -0 rm && git checkout -q -- . ':!.gitattributes'"
+    subprocess.run(["sh", "-c", converted], cwd=clone, check=True)
+    printed = run(clone, "eps-resnet", "verify", expect=1)
+    assert "are right but for the ends of their lines" in printed
+    assert "was altered" not in printed
+    assert "is stale" not in printed
+    flip(clone / "results/digits-20-standard-s0/history.csv")
+    assert "history.csv was altered" in run(clone, "eps-resnet", "verify", expect=1)
+    subprocess.run(["sh", "-c", "git rm -rq --cached . && git reset -q --hard"], cwd=clone, check=True)
+    assert "0 are not" in run(clone, "eps-resnet", "verify")
 
 
 def test_a_lineage_that_was_edited_by_hand_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -232,12 +271,16 @@ def test_a_digest_is_read_again_when_the_file_changed_even_to_the_same_size_and_
     assert Digests(tmp_path / "digests.json").sha256(path) == sha256(path)
 
 
-def test_why_and_verify_tell_by_which_entries_of_the_lineage_a_committed_result_is_current() -> None:
-    found = json.loads(run(PROJECT, "eps-resnet", "why", "digits-20-standard-s0", "--json"))
-    steps = {step["name"]: step["rests_on"] for step in found}
-    assert steps["train"].startswith("by the lineage (same source; 17 probes, commit ")
-    assert steps["figure6-digits"] == ""
-    assert (
-        "results/digits-20-standard-s0/metrics.json"
-        in json.loads(run(PROJECT, "eps-resnet", "verify", "--json"))["by_lineage"]
+def test_why_and_verify_tell_by_which_entries_of_the_lineage_a_result_is_current(
+    experiments: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = "digits-20-standard-s0"
+    experiment = experiments.experiment(key, Layout(PROJECT))
+    assert [step.rests_on for step in why(experiments, Layout(PROJECT), key)][1] == ""  # made by the present code
+    code = read_json(experiment.files.manifest)["made_from"]["code"]
+    entry = Entry("training", code, "later", ("a" * 40, "b" * 40), "probes", (), probes={"one": "0", "two": "0"})
+    monkeypatch.setattr(lineage, "entries", lambda: (entry,))
+    monkeypatch.setattr("eps_resnet.operations.why.layer_digest", lambda layer: "later")
+    assert _rests_on(experiment, experiment.files.manifest, "training", ()) == (
+        "by the lineage (2 probes, commit bbbbbbb)"
     )

@@ -87,6 +87,12 @@ def test_a_lock_of_another_machine_is_left_alone(finished: Path) -> None:
     assert (finished / ".snakemake/locks/0.output.lock").exists()
 
 
+def test_what_a_file_manager_leaves_among_snakemakes_locks_is_none(finished: Path) -> None:
+    (finished / ".snakemake/locks").mkdir(exist_ok=True)
+    (finished / ".snakemake/locks/.DS_Store").write_bytes(b"x")
+    assert run(finished, "eps-resnet", "unlock").strip() == "Nothing is locked."
+
+
 def test_a_second_training_of_a_run_waits_for_the_first_and_finds_it_done(project: Path) -> None:
     small_registry(project / "config/experiments.yaml", {"epochs": {"standard": 150, "epsilon": 2}})
     run(project, "eps-resnet", "fetch", "digits")

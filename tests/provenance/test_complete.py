@@ -14,7 +14,9 @@ from eps_resnet.provenance.fingerprints import staleness
 FOLDERS = ("method", "measure", "evidence")
 # What lies in these folders and makes nothing that is kept as current: no change of it can be missed.
 MADE_ANEW = {
-    "evidence/claims.py": "claims are judged by each `eps-resnet claims` and each report",
+    "evidence/claims": "claims are judged by each `eps-resnet claims` and each report",
+    "evidence/inference.py": "the tests behind verdicts and claims, which are made each time",
+    "evidence/__init__.py": "it sets matplotlib to the defaults that drawings start from; bytes are compared by a test",
     "evidence/compare.py": "numbers are compared by each `eps-resnet compare` and each report",
     "evidence/consistency.py": "the checks of the paper are computed each time",
     "evidence/reproduction.py": "a demo is compared with the committed results each time",

@@ -1,5 +1,6 @@
 """Fingerprints: what a training depends on, and what it does not."""
 
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.experiments.models import IMAGENET_BLOCKS, Recipe
 from eps_resnet.experiments.registry import Registry
+from eps_resnet.provenance import code
 from eps_resnet.provenance.code import git_commit
 from eps_resnet.provenance.fingerprints import training_fingerprint
 
@@ -68,3 +70,37 @@ def test_the_blocks_of_a_network_are_part_of_its_fingerprint(
 def test_the_commit_of_the_code_is_known_in_a_repository() -> None:
     commit = git_commit()
     assert commit is None or len(commit.removesuffix("+dirty")) == 40
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """One of a single commit, of which this code is taken to be."""
+    for words in ("init -q", "-c user.name=a -c user.email=a@b commit -q --allow-empty -m first"):
+        subprocess.run(["git", *words.split()], cwd=tmp_path, check=True)
+    monkeypatch.setattr(code, "PACKAGE", tmp_path / "eps_resnet")
+    return tmp_path
+
+
+def test_the_commit_is_known_in_a_clone_that_another_user_owns(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")  # git's own way to try it
+    refused = subprocess.run(["git", "rev-parse", "HEAD"], cwd=repository, capture_output=True, check=False)
+    assert b"dubious ownership" in refused.stderr
+    assert len(git_commit() or "") == 40
+
+
+def test_a_commit_that_git_does_not_tell_is_missed_with_its_reason(
+    repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (repository / ".git/HEAD").write_text("ref: refs/heads/none")
+    assert git_commit() is None
+    assert "The manifest will name no commit of the code: git answers: fatal: " in capsys.readouterr().err
+
+
+def test_outside_a_repository_no_commit_is_missed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(code, "PACKAGE", tmp_path / "eps_resnet")
+    assert git_commit() is None
+    assert capsys.readouterr().err == ""

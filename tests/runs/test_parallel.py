@@ -189,3 +189,36 @@ def test_processes_that_cannot_share_the_slices_evenly_are_refused(
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(UserError, match="2 processes cannot share the 1 slices of a mini-batch evenly"):
         train(prepare(tmp_path, slices=1), CPU, 1)
+
+
+def in_a_host_without_a_name(*command: str) -> subprocess.CompletedProcess[str]:
+    """Runs a program of Python where this machine's name does not resolve."""
+    if subprocess.run(["unshare", "-u", "true"], capture_output=True, check=False).returncode:
+        pytest.skip("`unshare -u` is not permitted here: the machine cannot have another name")
+    script = 'hostname node-without-dns; exec "$@"'
+    words = ["unshare", "-u", "sh", "-c", script, "sh", sys.executable, "-m", "eps_resnet.torchrun", *command]
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1"}
+    return subprocess.run(words, env=environment, capture_output=True, text=True, check=False, timeout=120)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [("--standalone",), ("--nnodes", "1")])
+def test_processes_of_one_machine_find_each_other_though_its_name_does_not_resolve(
+    tmp_path: Path, how: tuple[str, ...]
+) -> None:
+    (tmp_path / "meet.py").write_text(
+        "import torch.distributed as d; d.init_process_group('gloo'); print(d.get_rank()); d.destroy_process_group()"
+    )
+    process = in_a_host_without_a_name(*how, "--nproc-per-node", "2", str(tmp_path / "meet.py"))
+    assert process.returncode == 0, process.stderr
+    assert sorted(process.stdout.split()) == ["0", "1"]
+
+
+@pytest.mark.slow
+def test_on_several_machines_a_name_that_does_not_resolve_is_told_at_once() -> None:
+    how = ("--nnodes", "2", "--rdzv-backend", "c10d", "--rdzv-endpoint", f"127.0.0.1:{free_port()}")
+    process = in_a_host_without_a_name(*how, "program.py")
+    assert process.returncode == 1
+    assert "this machine's name, node-without-dns, does not resolve" in process.stderr
+    assert "--local-addr ADDRESS" in process.stderr
+    assert "Traceback" not in process.stderr

@@ -229,10 +229,12 @@ def publish(demo: Path, base: Path, server: Server) -> Published:
 
 
 def tracked(project: Path) -> dict[str, str]:
-    """The MD5 of each file that DVC keeps, by path."""
+    """The MD5 of each file that DVC keeps, by path. Some pruned networks are git's."""
     stages = yaml.safe_load((project / "dvc.lock").read_text())["stages"]
     outs = {out["path"]: out["md5"] for stage in stages.values() for out in stage.get("outs", ())}
-    return {path: digest for path, digest in outs.items() if path.endswith(".safetensors")}
+    ignored = (project / "results/.gitignore").read_text().splitlines()
+    in_git = {line.replace("!/", "results/") for line in ignored}
+    return {path: digest for path, digest in outs.items() if path.endswith(".safetensors") and path not in in_git}
 
 
 def md5(path: Path) -> str:

@@ -39,7 +39,7 @@ def published(demo: tuple[Path, str], tmp_path_factory: pytest.TempPathFactory) 
 @pytest.mark.parametrize("remote", REMOTES)
 def test_what_was_pushed_comes_back_whole_and_nothing_is_retrained(published: Published, remote: str) -> None:
     clone = published.clone(f"pulled from {remote}")
-    assert len(tracked(clone)) == 7
+    assert len(tracked(clone)) == 6
     published.run(clone, "dvc", "pull", "--remote", remote)
     assert is_whole(clone)
     published.run(clone, "eps-resnet", "verify")

@@ -22,7 +22,7 @@ def test_two_epochs_go_from_data_to_tables_and_nothing_runs_twice(demo: tuple[Pa
     assert jobs(printed) == {
         "fetch": 1, "train": 3, "prune": 3, "evaluate": 3, "figure": 2, "demo": 1, "total": 13
     }  # fmt: skip
-    for name in ("table.csv", "table.md", "figure.svg", "figure.png"):
+    for name in ("table.csv", "table.md", "figure.svg", "figure.png", "figure.pdf"):
         assert (project / "paper_tables/figure6-digits" / name).stat().st_size > 100
     table = (project / "paper_tables/figure6-digits/table.md").read_text()
     assert "chosen on a split of the training images" in table

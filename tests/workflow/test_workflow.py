@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from eps_resnet.experiments.layout import Layout
 from eps_resnet.experiments.registry import Registry
 from tests.conftest import BIN, PROJECT, jobs, run, small_registry
 
@@ -120,7 +121,7 @@ def test_dvc_repro_of_one_table_makes_it_and_only_what_it_needs(project: Path) -
     (project / "config/experiments.yaml").write_text(yaml.safe_dump(document))
     run(project, "eps-resnet", "generate")
     run(project, "dvc", "repro", "figure7-digits")
-    assert [path.name for path in (project / "results").iterdir()] == ["digits-8-epsilon_side-2p5-s0"]
+    assert [path.name for path in Layout(project).result_folders()] == ["digits-8-epsilon_side-2p5-s0"]
     assert (project / "paper_tables/figure7-digits/table.csv").exists()
     assert not (project / "paper_tables/figure6-digits").exists()
     files = [path for name in ("data", "results", "paper_tables") for path in (project / name).rglob("*")]

@@ -6,7 +6,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 from eps_resnet import workflow as steps
-from eps_resnet.files.errors import UserError
+from eps_resnet.files.errors import UserError, explained
 from eps_resnet.operations import pods, working_folder
 
 # The commands of this environment, whether or not it is activated. Snakemake fills in what stands in single braces.
@@ -21,9 +21,7 @@ def checked(question, *details):
     except UserError as error:
         raise WorkflowError(str(error)) from None
     except OSError as error:
-        raise WorkflowError(
-            f"{error.filename} cannot be written ({error.strerror}); give another --config root=FOLDER."
-        )
+        raise WorkflowError(explained(error)) from None
 
 
 eps = checked(steps.Workflow.of, config, workflow.config_settings.config_args)

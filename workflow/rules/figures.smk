@@ -22,6 +22,7 @@ rule figure:
         ),
         markdown=layout.tables("{figure}") / "table.md",
         png=layout.tables("{figure}") / "figure.png",
+        pdf=layout.tables("{figure}") / "figure.pdf",
         summary=layout.summary("{figure}"),
         manifest=layout.table_manifest("{figure}"),
     log:

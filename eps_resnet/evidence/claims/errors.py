@@ -246,7 +246,7 @@ def _judge_each(pairings: list[Pairing]) -> tuple[Verdict, str]:
 
 
 def depth_of_size(data: DataSet, parameters: int) -> tuple[int, int]:
-    """Depth and parameters of the smallest standard CIFAR-style network that has at least so many parameters."""
+    """Depth and parameters of the smallest standard CIFAR-style network that has `parameters` parameters or more."""
     for layers in itertools.count(8, 6):
         run = Run.model_validate({"dataset": "any", "depth": layers, "method": "standard"})
         experiment = Experiment(run.key, run, data, data.recipe, Layout())

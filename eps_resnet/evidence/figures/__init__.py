@@ -1,4 +1,4 @@
-"""Tables and drawings, one module per figure of the paper, each with what the protocol FigureModule names."""
+"""Tables and drawings, one module per figure, of the paper or our own, each with what FigureModule names."""
 
 from typing import Protocol
 
@@ -16,7 +16,9 @@ from eps_resnet.evidence.figures import (
     figure8,
     figure9,
     figure10,
+    life,
     results,
+    tradeoff,
 )
 from eps_resnet.evidence.figures.current import table_parts
 from eps_resnet.evidence.figures.remarks import remarks_of
@@ -30,7 +32,7 @@ class FigureModule(Protocol):
     """What each figure's module offers."""
 
     TITLE: str
-    CAPTION: list[str]  # what its drawing and its table need explained
+    CAPTION: list[str]  # what its drawing and its table need explained; it stands below the table
     NOTES: list[str]  # what its table alone needs explained
     MEANS: dict[str, str]  # columns whose means over seeds its table shows, and how they are called; none if empty
 
@@ -40,8 +42,8 @@ class FigureModule(Protocol):
     def readable(self, rows: pd.DataFrame) -> pd.DataFrame:
         """The columns of table.md, as text."""
 
-    def draw(self, rows: pd.DataFrame) -> Drawing:
-        """The drawing."""
+    def draw(self, rows: pd.DataFrame, apart: bool = False) -> Drawing:
+        """The drawing. `apart`: the published numbers are of another recipe, and no target."""
 
 
 MODULES: dict[str, FigureModule] = {
@@ -53,17 +55,14 @@ MODULES: dict[str, FigureModule] = {
     "8": figure8,
     "9": figure9,
     "10": figure10,
+    "life": life,
+    "tradeoff": tradeoff,
 }
 
 
 def module_of(registry: Registry, name: str) -> FigureModule:
     """The module that makes a figure. Raises UserError if the registry has no such figure."""
     return MODULES[registry.figure(name).figure]
-
-
-def caption(registry: Registry, layout: Layout, name: str, rows: pd.DataFrame) -> list[str]:
-    """What must be said beside a figure's table and drawing, a sentence or two each."""
-    return remarks_of(registry, layout, name, rows) + module_of(registry, name).CAPTION
 
 
 def write_figure(registry: Registry, layout: Layout, name: str) -> None:
@@ -76,7 +75,7 @@ def write_table(registry: Registry, layout: Layout, name: str) -> None:
     """Writes table.csv, table.md and summary.json of a figure, with "not run" where runs are missing."""
     module = module_of(registry, name)
     rows = module.table(registry, layout, name)
-    notes = caption(registry, layout, name, rows) + module.NOTES
+    notes = remarks_of(registry, layout, name, rows) + module.CAPTION + module.NOTES
     notes += published.reasons(registry.datasets[registry.figures[name].dataset], registry.runs_of(name).values())
     means = results.readable_means(rows, module.MEANS) if module.MEANS else pd.DataFrame()
     views = [module.readable(rows)]
@@ -91,9 +90,10 @@ def write_drawing(registry: Registry, layout: Layout, name: str) -> None:
     """Draws a figure from its table.csv, then writes the manifest that says what table and drawing show."""
     module = module_of(registry, name)
     rows = drawing.read_table(layout.tables(name))
-    canvas = module.draw(rows)
+    data = registry.datasets[registry.figures[name].dataset]
+    canvas = module.draw(rows, apart=bool(data.reduced))
     drawing.head(canvas, _title(registry, name))
-    drawing.save(layout.tables(name), canvas, caption(registry, layout, name, rows))
+    drawing.save(layout.tables(name), canvas)
     made_from = table_parts(registry, layout, name)
     manifest = {
         "figure": name,
@@ -107,4 +107,5 @@ def write_drawing(registry: Registry, layout: Layout, name: str) -> None:
 
 def _title(registry: Registry, name: str) -> str:
     figure = registry.figures[name]
-    return f"Figure {figure.figure}, {registry.datasets[figure.dataset].title}: {MODULES[figure.figure].TITLE}"
+    title = figure.title if figure.is_papers else f"Not in the paper: {figure.title.lower()}"
+    return f"{title}, {registry.datasets[figure.dataset].title}: {MODULES[figure.figure].TITLE}"

@@ -5,6 +5,7 @@ from typing import Any
 
 from eps_resnet.evidence.published import published_csv, published_pattern_csv
 from eps_resnet.experiments.layout import Layout
+from eps_resnet.experiments.models import OWN_FIGURES
 from eps_resnet.experiments.registry import Registry
 from eps_resnet.files.atomic import read_json
 from eps_resnet.files.digests import digest, sha256
@@ -54,11 +55,14 @@ def is_drawn(registry: Registry, layout: Layout, name: str) -> bool:
 
 
 def result_files(layout: Layout, figure: str, key: str) -> list[Path]:
-    """The files of a run that a figure of the paper reads."""
-    curves = {"5": [layout.run(key).blocks], "9": [layout.run(key).history]}
-    return [layout.run(key).metrics, *curves.get(figure, [])]
+    """The files of a run that a figure reads."""
+    files = layout.run(key)
+    curves = {"5": [files.blocks], "9": [files.history], "life": [files.blocks, files.history]}
+    return [files.metrics, *curves.get(figure, [])]
 
 
 def published_files(figure: str) -> list[Path]:
-    """The published data that a figure of the paper reads."""
+    """The published data that a figure reads; there are none of one that the paper has not."""
+    if figure in OWN_FIGURES:
+        return []
     return [published_csv(), *([published_pattern_csv()] if figure == "1" else [])]

@@ -1,7 +1,7 @@
 """How figures look, and how a table and its drawing are written: equal bytes for equal results."""
 
 import re
-import textwrap
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +9,15 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawing
+from matplotlib.lines import Line2D
 
+from eps_resnet.evidence.figures.axis import Axis
 from eps_resnet.evidence.figures.results import over_seeds
+from eps_resnet.evidence.statistics import LEAST_SEEDS
 from eps_resnet.experiments.models import Method
 from eps_resnet.files.atomic import write_atomically, write_text
 from eps_resnet.files.errors import UserError
@@ -24,11 +28,25 @@ STYLES: dict[str, dict[str, Any]] = {
     "standard_side": {"color": "#009E73", "marker": "^", "label": "standard + side head"},
     "epsilon_side": {"color": "#D55E00", "marker": "o", "label": "ε-ResNet + side head"},
 }
-PAPER: dict[str, Any] = {"linestyle": ":", "linewidth": 1, "markerfacecolor": "white", "markersize": 5}
+PAPER: dict[str, Any] = {"linestyle": ":", "linewidth": 1, "markersize": 6, "markeredgewidth": 1.2}
+PAPER_MARKERS = {"standard": "x", "standard_side": "+", "epsilon_side": (6, 2, 0)}  # hollow ones are of few seeds
+APART = "#9a9a9a"  # the paper's numbers beside those of another recipe
 BLOCK = re.compile(r"^(\d*)([-+#~=_.)]|`(?=``))")  # what would begin a list, a heading or a block of code in Markdown
-OTHER_LINES = ("--", "-.", ":")  # of a method's curves after its first
-TEXTS = ("run", "method", "variant", "state", "kept_per_stage", "pattern", "published_pattern")  # columns of tables
+# Of a method's curves after its first.
+OTHER_LINES = ("--", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)), (0, (9, 2)), (0, (3, 4)))
+STEP, MOST = 0.012, 0.08  # shares of the axis: from one curve to the next, and from the first to the last
+DIRECT = 4  # so many curves at most are named at their ends instead of in a legend
+NAMES = 1.0  # inches beside each panel for these names
+LINE = 0.056  # of a panel's height: a line of small text
+# Columns of tables that hold text.
+TEXTS = ("run", "method", "variant", "state", "kept_per_stage", "pattern", "published_pattern", "gates", "stages")
 QUIET = "#595959"  # text beside the data
+# How each file is written: without a date, so that equal drawings are equal bytes.
+FORMATS: dict[str, dict[str, Any]] = {
+    "svg": {"metadata": {"Date": None}},
+    "png": {"dpi": 160},
+    "pdf": {"metadata": {"CreationDate": None}},
+}
 plt.rcParams.update(
     {
         "font.size": 9,
@@ -42,20 +60,23 @@ plt.rcParams.update(
         "hatch.linewidth": 0.8,
         "svg.hashsalt": "eps-resnet",  # otherwise every drawing has other identifiers
         "svg.fonttype": "none",
+        "pdf.fonttype": 42,  # letters, not outlines
     }
 )
 
 
 def canvas(panels: int, width: float = 3.9) -> tuple[Drawing, list[Axes]]:
-    """An empty drawing with so many panels side by side, each `width` inches wide."""
+    """An empty drawing with `panels` panels side by side, each `width` inches wide."""
     drawing, axes = plt.subplots(1, panels, figsize=(width * panels, 3.3), squeeze=False, layout="constrained")
     return drawing, list(axes[0])
 
 
-def point_axis(axes: Axes, labels: list[str], title: str) -> None:
-    """Points at equal distances, as the paper draws its depths."""
-    axes.set_xticks(range(len(labels)), labels)
-    axes.set_xlim(-0.5, len(labels) - 0.5)
+def point_axis(axes: Axes, axis: Axis, title: str) -> None:
+    """Depths or epsilons at their true distances, each with its label."""
+    axes.set_xscale("log" if axis.is_log else "linear")
+    axes.set_xticks(axis.values, axis.labels)
+    axes.minorticks_off()
+    axes.set_xlim(*axis.limits)
     axes.set_xlabel(title)
     axes.grid(visible=False, axis="x")
 
@@ -69,9 +90,14 @@ def share_axis(axes: Axes, title: str) -> None:
 def say_not_run(axes: Axes) -> None:
     """Says that there is nothing of ours in the panel: above it, or in it where it is empty."""
     if axes.has_data():
-        axes.set_title("ours: not run", loc="right", fontsize=8, color=QUIET)
+        _say_above(axes, "ours: not run")
     else:
         say(axes, "not run")
+
+
+def _say_above(axes: Axes, words: str) -> None:
+    said = axes.get_title(loc="right")
+    axes.set_title(f"{said}; {words}" if said and words not in said else words, loc="right", fontsize=8, color=QUIET)
 
 
 def say(axes: Axes, text: str) -> None:
@@ -82,85 +108,159 @@ def say(axes: Axes, text: str) -> None:
 
 
 def head(drawing: Drawing, title: str) -> None:
-    """The title and, below it, one legend for all panels: above them, where no data can lie."""
+    """The title; and what curves are called: at their ends where they are few, else in one legend below the title."""
     handles: dict[str, Any] = {}
     for axes in drawing.axes:
         handles |= {label: handle for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+    if _can_be_named_directly(drawing):
+        for axes in drawing.axes:
+            _name_curves(axes)
+        drawing.set_figwidth(drawing.get_figwidth() + NAMES * len(drawing.axes))
+        drawing.suptitle(_plain(title), x=0.01, ha="left", fontsize=10, parse_math=False)  # it may hold a dollar
+        return
     inches = 0.6 + 0.05 * max(map(len, handles), default=0)  # of an entry: marker, letters at this font size, space
     columns = max(1, int(drawing.get_figwidth() / inches))
     legend = drawing.legend(
         list(handles.values()), list(handles), title=_plain(title), title_fontsize=10, alignment="left",
         loc="outside upper left", ncols=columns,
     )  # fmt: skip
-    legend.get_title().set_parse_math(False)  # a title may hold a dollar
-    _grow(drawing, 0.2 * -(-len(handles) // columns))
+    legend.get_title().set_parse_math(False)
+    drawing.set_figheight(drawing.get_figheight() + 0.2 * -(-len(handles) // columns))
 
 
-def _grow(drawing: Drawing, inches: float) -> None:
-    """Makes a drawing higher, so that what stands around the panels takes nothing from them."""
-    drawing.set_figheight(drawing.get_figheight() + inches)
+def _can_be_named_directly(drawing: Drawing) -> bool:
+    named = [axes.get_legend_handles_labels()[0] for axes in drawing.axes]
+    are_lines = all(isinstance(handle, Line2D) for handles in named for handle in handles)
+    return len(named) <= 2 and max(map(len, named)) <= DIRECT and are_lines
+
+
+def _name_curves(axes: Axes) -> None:
+    lines = [line for line in axes.lines if not str(line.get_label()).startswith("_")]
+    axes.get_ylim()  # now that all is drawn, so that heights are what they will be
+    to_share = axes.transData + axes.transAxes.inverted()
+    ends = [float(to_share.transform(np.asarray(line.get_xydata())[-1])[1]) for line in lines]
+    for line, height in zip(lines, spread(ends), strict=True):
+        axes.text(
+            1.01, height, str(line.get_label()), transform=axes.transAxes, va="center", fontsize=7.5,
+            color=line.get_color(),
+        )  # fmt: skip
+
+
+def spread(heights: list[float]) -> list[float]:
+    """Shares of a panel's height near these, in their order and a line of text or more apart."""
+    order = sorted(range(len(heights)), key=heights.__getitem__)
+    placed = dict.fromkeys(order, 0.0)
+    below = -LINE
+    for i in order:
+        below = placed[i] = max(heights[i], below + LINE)
+    above = 1 + LINE
+    for i in reversed(order):
+        above = placed[i] = min(placed[i], above - LINE)
+    return [placed[i] for i in range(len(heights))]
 
 
 def curves(
-    axes: Axes, rows: pd.DataFrame, y: str, is_error: bool = False, joined: bool = True, only: Method | None = None
+    axes: Axes,
+    rows: pd.DataFrame,
+    y: str,
+    axis: Axis,
+    is_error: bool = False,
+    joined: bool = True,
+    only: Method | None = None,
 ) -> None:
     """One curve per method, decay and variant: the mean over seeds of `y` (a fraction, drawn in %) at each `position`.
 
-    With bars for the 95 % interval (results.over_seeds) and a dot for each of several seeds. Says so where no run is
-    done. Where decays or variants differ, each curve tells its own, and a method's others than its first are dashed.
-    `only`: the one method to draw.
+    Says so where no run is done. `only`: the one method to draw.
     """
     done = rows[(rows["state"] == "done") & (rows["method"].eq(only) if only else True)]
     if done[y].isna().all():
         say_not_run(axes)
         return
-    rows = rows.assign(variant=rows["variant"].fillna(""))
-    first = {method: (row["weight_decay"], row["variant"]) for method, row in rows.groupby("method").first().iterrows()}
-    differ = rows["weight_decay"].nunique() > 1
-    methods = [method for method in STYLES if method in set(done["method"])]
-    others: dict[str, int] = {}
-    groups = done.assign(variant=done["variant"].fillna("")).groupby(["method", "weight_decay", "variant"], sort=False)
-    for (method, decay, variant), group in groups:
-        points = over_seeds(group, ["position"], y, is_error)
-        style = dict(STYLES[str(method)])
-        is_other = (decay, variant) != first[method]
-        if differ:
-            style["label"] = f"{style['label']}, decay {decay:g}"
-        if variant:
-            style["label"] = f"{style['label']}, {variant}"
-        if is_other:
-            others[str(method)] = others.get(str(method), -1) + 1
-            style |= {"linestyle": OTHER_LINES[others[str(method)] % len(OTHER_LINES)], "alpha": 0.55}
-        if not joined:
-            style["linestyle"] = "none"
+    styles = arm_styles(rows)
+    groups = list(done.assign(variant=done["variant"].fillna("")).groupby(["method", "weight_decay", "variant"]))
+    step = min(STEP, MOST / len(groups))
+    for number, (arm, group) in enumerate(groups):
         # Curves are moved apart a little, so that equal values stay visible.
-        offset = 0.06 * (methods.index(str(method)) - (len(methods) - 1) / 2) + 0.03 * is_other
-        axes.plot(points["position"] + offset, 100 * points["mean"], markersize=5, linewidth=1.5, **style)
+        offset = step * (number - (len(groups) - 1) / 2)
+        points = over_seeds(group, ["position"], y, is_error)
+        style = styles[arm] if joined else styles[arm] | {"linestyle": "none"}
+        mean_curve(axes, [axis.moved(at, offset) for at in points["position"]], points, style)
         if points["seeds"].max() > 1:
-            places = group["position"] + offset
+            places = [axis.moved(at, offset) for at in group["position"]]
             axes.plot(places, 100 * group[y], ".", markersize=3, color=style["color"], alpha=0.6, zorder=3)
-        bars = points[points["low"].notna()]
-        axes.vlines(bars["position"] + offset, 100 * bars["low"], 100 * bars["high"], color=style["color"], linewidth=1)
 
 
-def published_curves(axes: Axes, rows: pd.DataFrame, y: str, joined: bool = True) -> None:
-    """The paper's numbers (fractions, drawn in %): dotted, hollow markers."""
-    for method, group in rows[rows[y].notna()].groupby("method", sort=False):
+def arm_styles(rows: pd.DataFrame) -> dict[Any, dict[str, Any]]:
+    """How each method, decay and variant is drawn, and what it is called where there are others.
+
+    A method's others than its first are dashed.
+    """
+    styles: dict[Any, dict[str, Any]] = {}
+    several = rows["weight_decay"].nunique() > 1
+    arms = rows.assign(variant=rows["variant"].fillna("")).drop_duplicates(["method", "weight_decay", "variant"])
+    for method, decay, variant in arms[["method", "weight_decay", "variant"]].itertuples(index=False):
+        style = dict(STYLES[method])
+        style["label"] += f", decay {decay:g}" if several else ""
+        style["label"] += f", {variant}" if variant else ""
+        if others := sum(arm[0] == method for arm in styles):
+            style |= {"linestyle": OTHER_LINES[(others - 1) % len(OTHER_LINES)], "alpha": 0.6}
+        styles[method, decay, variant] = style
+    return styles
+
+
+def mean_curve(
+    axes: Axes, places: list[float], points: pd.DataFrame, style: dict[str, Any], factor: float = 100
+) -> None:
+    """Means over seeds as `results.over_seeds` returns them: hollow where there are few, with their intervals.
+
+    A mean's interval is solid and has caps; the binomial one of a single seed is thin and grey.
+    """
+    colour, at = style["color"], pd.Series(places, index=points.index, dtype=float)
+    axes.plot(at, factor * points["mean"], markersize=5, linewidth=1.5, **style)
+    few = points["seeds"] < LEAST_SEEDS
+    hollow = {"linestyle": "none", "color": colour, "marker": style["marker"], "markerfacecolor": "white"}
+    axes.plot(at[few], factor * points.loc[few, "mean"], markersize=5, zorder=2.6, **hollow)
+    for shown, looks in ((few, {"color": APART, "linewidth": 0.7}), (~few, {"color": colour, "linewidth": 1.3})):
+        shown = shown & points["low"].notna()
+        axes.vlines(
+            at[shown], factor * points.loc[shown, "low"], factor * points.loc[shown, "high"], zorder=1.9, **looks
+        )
+    caps = ~few & points["low"].notna()
+    for end in ("low", "high"):
+        axes.plot(at[caps], factor * points.loc[caps, end], "_", color=colour, markersize=6, markeredgewidth=1.3)
+
+
+def published_curves(
+    axes: Axes,
+    rows: pd.DataFrame,
+    y: str,
+    apart: bool,
+    joined: bool = True,
+    factor: float = 100,
+    labels: dict[str, str] | None = None,
+) -> None:
+    """The paper's numbers: dotted. `apart`: of another recipe than ours, so that they are no target: grey.
+
+    `labels`: what is drawn of which methods, where it is not the methods' own value.
+    """
+    names = labels or {method: style["label"] for method, style in STYLES.items()}
+    for method, group in rows[rows[y].notna() & rows["method"].isin(names)].groupby("method", sort=False):
         points = group.drop_duplicates("position").sort_values("position")
-        style = {**PAPER, **STYLES[str(method)], "label": f"paper: {STYLES[str(method)]['label']}"}
+        style = {**PAPER, **STYLES[str(method)], "marker": PAPER_MARKERS[str(method)]}
+        style["label"] = f"paper{', another recipe' if apart else ''}: {names[str(method)]}"
+        if apart:
+            style |= {"color": APART, "zorder": 1.8}
         if not joined:
             style["linestyle"] = "none"
-        axes.plot(points["position"], 100 * points[y], **style)
+        axes.plot(points["position"], factor * points[y], **style)
+        if apart:
+            _say_above(axes, "grey: another recipe, no target")
 
 
-def save(folder: Path, drawing: Drawing, notes: list[str]) -> None:
-    """Writes figure.svg and figure.png, with the remarks below, and closes the drawing."""
-    characters = int(19 * drawing.get_figwidth())  # at this font size
-    text = "\n".join(textwrap.fill(_plain(note), characters) for note in notes)
-    _grow(drawing, 0.14 * (text.count("\n") + 1))
-    drawing.supxlabel(text, fontsize=7, color=QUIET, x=0.01, ha="left", parse_math=False)
-    write_atomically(folder / "figure.svg", lambda path: drawing.savefig(path, format="svg", metadata={"Date": None}))
-    write_atomically(folder / "figure.png", lambda path: drawing.savefig(path, format="png", dpi=160))
+def save(folder: Path, drawing: Drawing) -> None:
+    """Writes figure.svg, figure.png and figure.pdf, and closes the drawing."""
+    for name, options in FORMATS.items():
+        write_atomically(folder / f"figure.{name}", partial(drawing.savefig, format=name, **options))
     plt.close(drawing)
 
 

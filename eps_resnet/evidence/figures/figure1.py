@@ -87,7 +87,7 @@ def _code(pattern: str | None) -> str:
     return results.NOTHING if pd.isna(pattern) else f"`{pattern}`"
 
 
-def draw(rows: pd.DataFrame) -> Drawing:
+def draw(rows: pd.DataFrame, apart: bool = False) -> Drawing:
     """A line of cells for each stage and run, from input to output, the paper's line below ours."""
     lines = [line for _, stage in rows.groupby("stage") for line in _lines(stage)]
     canvas, (axes,) = drawing.canvas(1, width=8.5)

@@ -1,9 +1,8 @@
-"""Figure 10: blocks kept and discarded in each stage, against depth."""
+"""Figure 10: the share of blocks that each stage keeps, against depth."""
 
 from typing import Any
 
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawing
 
 from eps_resnet.evidence import published
@@ -12,14 +11,10 @@ from eps_resnet.experiments.layout import Layout
 from eps_resnet.experiments.registry import Registry
 from eps_resnet.files.atomic import read_json
 
-TITLE = "blocks kept and discarded in each stage"
-CAPTION = [
-    "Stage 1 is the one at the input. Bars are means over seeds, error bars Student's 95 % interval (from three "
-    "seeds on)."
-]
+TITLE = "blocks kept in each stage"
+CAPTION = ["Stage 1 is the one at the input. All other blocks are discarded.", results.BARS]
 NOTES: list[str] = []
 COLUMNS = ["stage", "blocks", "kept", "kept_fraction", "published_kept_fraction"]
-BARS = {"kept_fraction": ("ours", "#D55E00"), "published_kept_fraction": ("paper", "#bdbdbd")}  # label, colour
 MEANS: dict[str, str] = {"kept_fraction": "share kept", "published_kept_fraction": "published"}
 
 
@@ -63,29 +58,16 @@ def readable(rows: pd.DataFrame) -> pd.DataFrame:
     return view
 
 
-def draw(rows: pd.DataFrame) -> Drawing:
-    """One panel per stage: stacked bars of kept and discarded blocks against depth, the paper's beside ours."""
-    rows, labels = results.along_depth(rows)
+def draw(rows: pd.DataFrame, apart: bool = False) -> Drawing:
+    """One panel per stage: the share of its blocks that is kept against depth."""
+    rows, axis = results.along_depth(rows)
     stages = sorted(set(rows["stage"]))
-    shown = [column for column in BARS if rows[column].notna().any()]
     canvas, panels = drawing.canvas(len(stages), width=2.6)
     for axes, stage in zip(panels, stages, strict=True):
-        for number, column in enumerate(shown):
-            points = results.over_seeds(rows[rows["stage"] == stage], ["position"], column)
-            _bars(axes, points, 0.4 * number - 0.2 * (len(shown) - 1), *BARS[column])
+        own = rows[rows["stage"] == stage]
+        drawing.published_curves(axes, own, "published_kept_fraction", apart)
+        drawing.curves(axes, own, "kept_fraction", axis)
         axes.set_title(f"stage {stage}", loc="left", fontsize=9)
-        if (rows["state"] != "done").all():
-            drawing.say_not_run(axes)
-        drawing.point_axis(axes, labels, "depth (layers)")
-        drawing.share_axis(axes, "share of the stage's blocks (%)" if stage == stages[0] else "")
+        drawing.point_axis(axes, axis, "depth (layers)")
+        drawing.share_axis(axes, "blocks of the stage that are kept (%)" if stage == stages[0] else "")
     return canvas
-
-
-def _bars(axes: Axes, points: pd.DataFrame, offset: float, label: str, colour: str) -> None:
-    at, kept = points["position"] + offset, 100 * points["mean"]
-    axes.bar(at, kept, 0.36, color=colour, edgecolor="black", linewidth=0.5, label=f"{label}: kept")
-    axes.bar(
-        at, 100 - kept, 0.36, bottom=kept, color="white", edgecolor=colour, hatch="////", linewidth=0.5,
-        label=f"{label}: discarded",
-    )  # fmt: skip
-    axes.vlines(at, 100 * points["low"], 100 * points["high"], color="black", linewidth=1.2)

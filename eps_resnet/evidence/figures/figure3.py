@@ -30,12 +30,12 @@ def readable(rows: pd.DataFrame) -> pd.DataFrame:
     return view
 
 
-def draw(rows: pd.DataFrame) -> Drawing:
+def draw(rows: pd.DataFrame, apart: bool = False) -> Drawing:
     """Error against depth."""
-    rows, labels = results.along_depth(rows)
+    rows, axis = results.along_depth(rows)
     canvas, (axes,) = drawing.canvas(1, width=5.6)
-    drawing.published_curves(axes, rows, "published_error")
-    drawing.curves(axes, rows, "error_pruned", is_error=True)
-    drawing.point_axis(axes, labels, "depth (layers)")
+    drawing.published_curves(axes, rows, "published_error", apart)
+    drawing.curves(axes, rows, "error_pruned", axis, is_error=True)
+    drawing.point_axis(axes, axis, "depth (layers)")
     axes.set_ylabel("test error (%)")
     return canvas

@@ -85,7 +85,7 @@ def _range(row: "pd.Series[float]") -> str:
     return results.NOTHING if pd.isna(row["p0"]) else f"{row['p0']:.3g} to {row['p100']:.3g}"
 
 
-def draw(rows: pd.DataFrame) -> Drawing:
+def draw(rows: pd.DataFrame, apart: bool = False) -> Drawing:
     """Percentiles of the block's weights against the epoch, for the first run that is done."""
     canvas, (axes,) = drawing.canvas(1, width=5.6)
     axes.set_xlabel("epoch")

@@ -55,9 +55,9 @@ def readable(rows: pd.DataFrame) -> pd.DataFrame:
     return view
 
 
-def draw(rows: pd.DataFrame) -> Drawing:
+def draw(rows: pd.DataFrame, apart: bool = False) -> Drawing:
     """Error (on ImageNet: top-1 and top-5) and share of discarded blocks against depth."""
-    rows, labels = results.along_depth(rows)
+    rows, axis = results.along_depth(rows)
     joined = rows.loc[rows["method"] == "epsilon_side", "epsilon"].nunique() == 1
     errors = [("error_pruned", "published_error", "test error, pruned network (%)")]
     if "published_error_top5" in rows:
@@ -67,13 +67,13 @@ def draw(rows: pd.DataFrame) -> Drawing:
         ]
     canvas, panels = drawing.canvas(len(errors) + 1)
     for axes, (y, published, title) in zip(panels, errors, strict=False):
-        drawing.published_curves(axes, rows, published, joined)
-        drawing.curves(axes, rows, y, is_error=True, joined=joined)
+        drawing.published_curves(axes, rows, published, apart, joined)
+        drawing.curves(axes, rows, y, axis, is_error=True, joined=joined)
         axes.set_ylabel(title)
     gated = rows[rows["method"] == "epsilon_side"]
-    drawing.published_curves(panels[-1], gated, "published_ratio", joined)
-    drawing.curves(panels[-1], rows, "discarded_ratio", joined=joined, only="epsilon_side")
+    drawing.published_curves(panels[-1], gated, "published_ratio", apart, joined)
+    drawing.curves(panels[-1], rows, "discarded_ratio", axis, joined=joined, only="epsilon_side")
     drawing.share_axis(panels[-1], "blocks discarded (%)")
     for axes in panels:
-        drawing.point_axis(axes, labels, "depth (layers)")
+        drawing.point_axis(axes, axis, "depth (layers)")
     return canvas

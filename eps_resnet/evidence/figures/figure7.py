@@ -1,6 +1,7 @@
 """Figure 7: size of the network before and after pruning, in both readings, against depth."""
 
 import math
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure as Drawing
@@ -10,14 +11,19 @@ from eps_resnet.experiments.layout import Layout
 from eps_resnet.experiments.registry import Registry
 
 TITLE = "size before and after pruning"
-BARS = {  # column: label, colour, hatch; grey levels differ too
-    "size_mib_before": ("all blocks", "#BBBBBB", ""),
-    "size_mib_by_block_ratio": ("kept, by share of blocks (the paper's reading)", "#E69F00", "//"),
-    "size_mib": ("kept, by true parameter count", "#D55E00", ""),
+SIZES: dict[str, dict[str, Any]] = {
+    "size_mib_before": {"label": "all blocks", "color": "#666666", "marker": "s"},
+    "size_mib_by_block_ratio": {
+        "label": "kept, by share of blocks",
+        "color": "#E69F00",
+        "marker": "^",
+        "linestyle": "--",
+    },
+    "size_mib": {"label": "kept, true count", "color": "#D55E00", "marker": "o"},
 }
-OFFSETS = (-0.26, 0, 0.26)  # of the bars from their depth
+PUBLISHED = {"standard": "all blocks", "epsilon_side": "kept, by share of blocks"}  # what the paper's bars are
 
-CAPTION = ["Bars of ours are means over seeds, their error bars Student's 95 % interval (from three seeds on)."]
+CAPTION = ["By share of blocks is the paper's reading: the size of all blocks less the share discarded.", results.BARS]
 NOTES: list[str] = []
 MEANS: dict[str, str] = {
     "size_mib_before": "MiB, all blocks",
@@ -44,28 +50,22 @@ def readable(rows: pd.DataFrame) -> pd.DataFrame:
     return view
 
 
-def draw(rows: pd.DataFrame) -> Drawing:
-    """Three bars per depth and epsilon of the gated runs; the paper's two numbers as markers on the bars they match."""
+def draw(rows: pd.DataFrame, apart: bool = False) -> Drawing:
+    """The gated runs' sizes against depth, whole and pruned in both readings; the paper's beside those they match."""
     canvas, (axes,) = drawing.canvas(1, width=5.6)
-    placed, labels = results.along_depth(rows)
+    depths = rows.loc[rows["method"] == "epsilon_side", "depth"]
+    placed, axis = results.along_depth(rows[rows["depth"].isin(depths)])
+    drawing.published_curves(axes, placed, "published_mib", apart, joined=False, factor=1, labels=PUBLISHED)
     gated = placed[placed["method"] == "epsilon_side"]
-    for offset, (column, (label, colour, hatch)) in zip(OFFSETS, BARS.items(), strict=True):
-        points = results.over_seeds(gated, ["position"], column, most=math.inf)
-        at = points["position"] + offset
+    # Of several decays or variants the first: sizes of another cannot be told from it by their marks.
+    first = gated[(gated["weight_decay"] == gated["weight_decay"].iloc[0]) & gated["variant"].isna()]
+    for column, style in SIZES.items():
+        points = results.over_seeds(first, ["position"], column, most=math.inf)
         if len(points):
-            axes.bar(at, points["mean"], 0.24, label=label, color=colour, hatch=hatch, edgecolor="white")
-            axes.vlines(at, points["low"], points["high"], color="black", linewidth=1)
-    for offset, method, marker, label in (
-        (OFFSETS[0], "standard", "s", "paper, all blocks"),
-        (OFFSETS[1], "epsilon_side", "o", "paper, pruned"),
-    ):
-        points = placed[(placed["method"] == method) & placed["published_mib"].notna()].drop_duplicates("position")
-        if len(points):
-            style = {**drawing.PAPER, "linestyle": "none", "color": "black", "marker": marker}
-            axes.plot(points["position"] + offset, points["published_mib"], label=label, **style)
-    if (gated["state"] != "done").all():
+            drawing.mean_curve(axes, points["position"].tolist(), points, style, factor=1)
+    if (first["state"] != "done").all():
         drawing.say_not_run(axes)
-    drawing.point_axis(axes, labels, "depth (layers)")
+    drawing.point_axis(axes, axis, "depth (layers)")
     axes.set_ylim(bottom=0)
     axes.set_ylabel("trainable parameters (MiB)")
     return canvas

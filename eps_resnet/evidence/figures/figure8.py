@@ -4,6 +4,7 @@ import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
 from eps_resnet.evidence.figures import drawing, results
+from eps_resnet.evidence.figures.axis import Axis
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.experiments.registry import Registry
 
@@ -33,17 +34,18 @@ def readable(rows: pd.DataFrame) -> pd.DataFrame:
     return results.readable_errors(rows)
 
 
-def draw(rows: pd.DataFrame) -> Drawing:
+def draw(rows: pd.DataFrame, apart: bool = False) -> Drawing:
     """Error (left) and share of discarded blocks (right) against epsilon."""
     epsilons = sorted(set(rows["epsilon"]))
-    rows = rows.assign(position=rows["epsilon"].map(epsilons.index))
+    axis = Axis(tuple(epsilons), tuple(f"{epsilon:g}" for epsilon in epsilons))
+    rows = rows.assign(position=rows["epsilon"])
     canvas, (error, ratio) = drawing.canvas(2)
-    drawing.published_curves(error, rows, "published_error")
-    drawing.curves(error, rows, "error_pruned", is_error=True)
+    drawing.published_curves(error, rows, "published_error", apart)
+    drawing.curves(error, rows, "error_pruned", axis, is_error=True)
     error.set_ylabel("test error, pruned network (%)")
-    drawing.published_curves(ratio, rows, "published_ratio")
-    drawing.curves(ratio, rows, "discarded_ratio")
+    drawing.published_curves(ratio, rows, "published_ratio", apart)
+    drawing.curves(ratio, rows, "discarded_ratio", axis)
     drawing.share_axis(ratio, "blocks discarded (%)")
     for axes in (error, ratio):
-        drawing.point_axis(axes, [f"{epsilon:g}" for epsilon in epsilons], f"ε (depth {rows['depth'].iloc[0]})")
+        drawing.point_axis(axes, axis, f"ε (depth {rows['depth'].iloc[0]})")
     return canvas

@@ -71,26 +71,27 @@ def readable(rows: pd.DataFrame) -> pd.DataFrame:
     return view
 
 
-def draw(rows: pd.DataFrame) -> Drawing:
+def draw(rows: pd.DataFrame, apart: bool = False) -> Drawing:
     """The share against the epoch, for each depth and epsilon its mean over seeds."""
     canvas, (axes,) = drawing.canvas(1, width=5.6)
     style = drawing.STYLES["epsilon_side"]
     paper = rows[rows["published_ratio"].notna()].drop_duplicates(["depth", "epsilon", "epoch"])
     if len(paper):
-        axes.errorbar(
-            paper["epoch"], 100 * paper["published_ratio"], 100 * paper["published_uncertainty"],
-            **drawing.PAPER | {"markersize": 3}, color="black", marker="o", elinewidth=0.8, capsize=2, label="paper",
-        )  # fmt: skip
+        share, doubt = 100 * paper["published_ratio"], 100 * paper["published_uncertainty"]
+        look = {**drawing.PAPER, "markersize": 3, "color": drawing.APART if apart else "black", "marker": "o"}
+        axes.plot(paper["epoch"], share, **look, label="paper, another recipe" if apart else "paper")
+        axes.vlines(paper["epoch"], share - doubt, share + doubt, color=look["color"], linewidth=0.8)
     curves = results.over_seeds(rows, ["depth", "epsilon", "epoch"], "discarded_ratio")
+    several = len(rows[["depth", "epsilon"]].drop_duplicates()) > 1
     for (depth, epsilon), points in curves.groupby(["depth", "epsilon"]):
-        label = f"{style['label']}, depth {depth}, ε {epsilon:g}"
+        label = f"discarded{f', depth {depth}, ε {epsilon:g}' if several else ''}"
         axes.fill_between(
             points["epoch"], 100 * points["low"], 100 * points["high"], color=style["color"], alpha=0.25, linewidth=0
         )
         axes.plot(points["epoch"], 100 * points["mean"], color=style["color"], linewidth=1.5, label=label)
     closed = results.over_seeds(rows, ["depth", "epsilon", "epoch"], "closed_ratio")
     for (depth, epsilon), points in closed.groupby(["depth", "epsilon"]):
-        label = f"closed gates, depth {depth}, ε {epsilon:g}"
+        label = f"closed gates{f', depth {depth}, ε {epsilon:g}' if several else ''}"
         axes.plot(points["epoch"], 100 * points["mean"], color=style["color"], linewidth=0.6, alpha=0.7, label=label)
     if curves.empty:
         drawing.say_not_run(axes)

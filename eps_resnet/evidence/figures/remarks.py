@@ -26,8 +26,7 @@ ABOUT_PUBLISHED = {
         "3",
         "CIFAR-10",
     ): "The paper's points are those of its plot; its text gives 5.96 % at 254 layers and 5.66 % at 200.",
-    ("6", "ImageNet"): "The paper's baseline of 152 layers is not its own network but that of fb.resnet.torch; the "
-    "one of 101 layers is drawn at both epsilons of that depth.",
+    ("6", "ImageNet"): "The paper's baseline of 152 layers is not its own network but that of fb.resnet.torch.",
     ("7", "SVHN"): "The paper's bars (Figure 7c) are not drawn: at all three depths they are CIFAR-100's of Figure 7b, "
     "the deepest that of 500 layers, so the paper has no size for SVHN.",
     ("7", "ImageNet"): "The paper's bars of all blocks include the side head (exact: 173.8 and 233.5 MiB); ours do not "

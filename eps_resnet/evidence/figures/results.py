@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from eps_resnet.evidence import published
+from eps_resnet.evidence.figures.axis import Axis
 from eps_resnet.evidence.statistics import LEAST_SEEDS, error_interval, possible_interval
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.experiments.registry import Registry, recipe_of
@@ -132,24 +133,31 @@ def stages(registry: Registry, name: str) -> int:
     return {"cifar": 3, "imagenet": 4}[registry.datasets[registry.figures[name].dataset].recipe.network]
 
 
-def along_depth(rows: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
-    """The rows with their `position` on an axis of depths, and the labels of its points.
+def along_depth(rows: pd.DataFrame) -> tuple[pd.DataFrame, Axis]:
+    """The rows with their `position` on an axis of depths, and the axis.
 
-    A depth with several epsilons is several points, and a baseline of that depth stands at each, as in Figure 6d.
-    Epsilons are in the labels where they are not all the same.
+    Several epsilons at one depth stand beside each other; all are in the labels where they are not all the same.
     """
     gated = rows[rows["method"] == "epsilon_side"]
-    plain = rows[~rows["depth"].isin(gated["depth"])].assign(epsilon=np.nan)
-    points = pd.concat([gated[["depth", "epsilon"]], plain[["depth", "epsilon"]]]).drop_duplicates()
-    points = points.sort_values(["depth", "epsilon"], ignore_index=True).rename(columns={"epsilon": "at"})
-    placed = rows.merge(points.assign(position=points.index), on="depth")
-    placed = placed[placed["epsilon"].isna() | (placed["epsilon"] == placed["at"])]
-    several = points["at"].nunique() > 1
+    epsilons = {depth: sorted(set(group["epsilon"])) for depth, group in gated.groupby("depth")}
+    several = gated["epsilon"].nunique() > 1
+    depths = sorted(set(rows["depth"]))
     labels = [
-        f"{depth}\nε {at}" if several and pd.notna(at) else f"{depth}"
-        for depth, at in zip(points["depth"], points["at"], strict=True)
+        f"{depth}\nε {', '.join(f'{epsilon:g}' for epsilon in epsilons[depth])}"
+        if several and depth in epsilons
+        else f"{depth}"
+        for depth in depths
     ]
-    return placed.drop(columns="at"), labels
+    axis = Axis(tuple(depths), tuple(labels))
+
+    def position(depth: int, epsilon: float) -> float:
+        if pd.isna(epsilon):
+            return float(depth)
+        found = epsilons[depth]
+        return axis.moved(depth, BESIDE * (found.index(epsilon) - (len(found) - 1) / 2))
+
+    places = [position(depth, epsilon) for depth, epsilon in zip(rows["depth"], rows["epsilon"], strict=True)]
+    return rows.assign(position=places), axis
 
 
 def readable_runs(rows: pd.DataFrame) -> pd.DataFrame:
@@ -218,7 +226,7 @@ def _is_published(column: str) -> bool:
 
 def _mean(group: pd.DataFrame, column: str) -> str:
     values = group[column].dropna().astype(float).tolist()
-    text, most = ("{:.2f}".format, np.inf) if "mib" in column else ("{:.2%}".format, 1.0)
+    text, most = FORMATS.get(column, ("{:.2f}".format, np.inf) if "mib" in column else ("{:.2%}".format, 1.0))
     if not values:
         return NOTHING
     if _is_published(column):
@@ -233,15 +241,18 @@ def _mean(group: pd.DataFrame, column: str) -> str:
     return f"{mean} ({' to '.join(map(text, possible_interval(values, most)))})"
 
 
+FORMATS = dict.fromkeys(("parameters", "multiply_adds"), ("{:,.0f}".format, np.inf))  # of columns that count
 SCATTERED = ("error_gated", "agreement")  # a gate of a needed block closes or does not: two heaps, of no use as a mean
 MEANS = (
     "First the means over seeds, from three on with Student's 95 % interval of the mean (of gated errors and "
     "agreements the median, lowest and highest), then the single runs. All seeds see the same test images: the "
     "interval says how much seeds differ, not how well so many images tell an error."
 )
+BESIDE = 0.03  # of the axis: from one epsilon of a depth to the next
 BARS = (
-    "Error bars: 95 % interval; of one seed's error the binomial one, of a mean over three seeds or more Student's t. "
-    "The latter is about seeds, on the same test images. Dots: single seeds."
+    "Bars with caps: Student's 95 % interval of a mean over three seeds or more; it is about seeds, on the same test "
+    "images. Thin grey bars: the binomial 95 % interval of one seed's error. Hollow: fewer than three seeds. Dots: "
+    "single seeds."
 )
 COLUMNS = (
     "Errors are those of the reported epoch (at the lowest rate, and with the fewest flickering gates there): of the "

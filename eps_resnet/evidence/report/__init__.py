@@ -1,25 +1,29 @@
-"""The report: paper_tables/index.html, one page with every verdict, figure, claim and run.
+"""The report: paper_tables/index.html, from the answer down to every run, and the documents it refers to beside it.
 
-The page carries all it needs: it asks the network for nothing, and equal results give equal bytes (no date in it).
+The page carries all it needs: it asks the network for nothing, and equal results give equal bytes.
 """
 
 import base64
 import hashlib
+import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from eps_resnet.evidence import published
 from eps_resnet.evidence.claims import claims
 from eps_resnet.evidence.compare import Comparison, beside, compare
 from eps_resnet.evidence.consistency import checks
 from eps_resnet.evidence.figures.drawing import STYLES
+from eps_resnet.evidence.published import in_words
 from eps_resnet.evidence.report import numbers
-from eps_resnet.evidence.report.drawings import drawings
-from eps_resnet.evidence.report.markdown import render_document
+from eps_resnet.evidence.report.answer import answer, matrix
+from eps_resnet.evidence.report.drawings import Drawing, drawings
+from eps_resnet.evidence.report.markdown import render_document, title_of
 from eps_resnet.evidence.report.runs import run_views
 from eps_resnet.evidence.verdict import Verdict
 from eps_resnet.experiments.layout import Layout
@@ -35,6 +39,7 @@ METRICS = {
     "discarded_ratio": "blocks discarded",
     "kept_fraction": "blocks kept",
     "param_size_mb": "size of the parameters",
+    "training_hours": "time of a training",
 }
 DOCS = Path("docs")  # belongs to the project, whatever the root of the results is
 
@@ -45,12 +50,14 @@ def report_path(layout: Layout) -> Path:
 
 
 def write_report(registry: Registry, layout: Layout) -> Path:
-    """Writes the report of the results below the layout's root and returns its path.
+    """Writes the report of the results below the layout's root, and the documents beside it; returns its path.
 
     Raises UserError if the published numbers are missing.
     """
     path = report_path(layout)
     write_text(path, render(registry, layout))
+    for name, page in documents().items():
+        write_text(path.parent / "docs" / f"{name}.html", page)
     return path
 
 
@@ -59,32 +66,54 @@ def render(registry: Registry, layout: Layout) -> str:
     environment = _environment()
     script = _asset(environment, "page.js")
     states = {key: state.state(registry.experiment(key, layout)) for key in registry.runs}
-    comparisons = compare(registry, layout)
+    comparisons, judged = compare(registry, layout), claims(registry, layout)
+    found = checks(published.read(published.published_csv(), registry))
+    figures = drawings(registry, layout)
+    names, rows = matrix(registry, judged)
+    views, shared = run_views(registry, layout, states)
     return environment.get_template("index.html.j2").render(
         style=_asset(environment, "style.css"),
         script=script,
         script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         titles={name: data.title for name, data in registry.datasets.items()},
+        remarks={data.title: data.remark for data in registry.datasets.values() if data.remark},
         methods={name: style["label"] for name, style in STYLES.items()},
         metrics=METRICS,
         verdicts=VERDICTS,
-        overview=_overview(registry, states, comparisons),
-        comparisons=[(comparison, _runs(registry, comparison)) for comparison in comparisons],
-        reduced=_reduced(registry, layout, states),
-        figures=drawings(registry, layout),
+        answer=answer(registry, layout, states, judged, comparisons, found),
+        overview=_overview(registry, states),
+        matrix_names=names,
+        matrix=rows,
+        claims=judged,
+        checks=found,
+        lead=_lead(figures),
+        figures=figures,
         figure_names=set(registry.figures),
-        claims=claims(registry, layout),
-        checks=checks(published.read(published.published_csv(), registry)),
-        fidelity=_page("fidelity"),
-        speed=_page("speed"),
-        runs=run_views(registry, layout, states),
+        comparisons=[_Number(registry, comparison) for comparison in comparisons],
+        reduced=_reduced(registry, layout, states),
+        runs=views,
+        cards=_as_json({"runs": {view.key: view.card for view in views if view.card}, "shared": shared.lists}),
+        documents={path.stem: title_of(path.read_text(encoding="utf-8")) for path in _documents()},
     )
 
 
-def _page(name: str) -> str | None:
-    """A page of docs/ as HTML, None if it is not there."""
-    path = DOCS / f"{name}.md"
-    return render_document(path.read_text()) if path.exists() else None
+def documents() -> dict[str, str]:
+    """The documents of docs/ as pages of their own, by name."""
+    environment, paths = _environment(), _documents()
+    template, style = environment.get_template("document.html.j2"), _asset(environment, "style.css")
+    names = [path.stem for path in paths]
+    return {
+        path.stem: template.render(
+            title=title_of(path.read_text(encoding="utf-8")),
+            style=style,
+            content=render_document(path.read_text(encoding="utf-8"), names),
+        )
+        for path in paths
+    }
+
+
+def _documents() -> list[Path]:
+    return sorted(DOCS.glob("*.md"))
 
 
 def _environment() -> Environment:
@@ -96,7 +125,9 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"published": numbers.published, "amount": numbers.amount, "slug": _slug}
+    environment.filters |= {
+        "published": numbers.published, "amount": numbers.amount, "words": in_words, "slug": _slug,
+    }  # fmt: skip
     environment.globals |= {"counts": _counts}
     return environment
 
@@ -104,6 +135,12 @@ def _environment() -> Environment:
 def _asset(environment: Environment, name: str) -> str:
     assert environment.loader is not None
     return environment.loader.get_source(environment, name)[0]
+
+
+def _as_json(document: Any) -> Markup:
+    """A document inside a script element: no text of it can end that element."""
+    text = json.dumps(document, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return Markup(text.replace("&", r"\u0026").replace("<", r"\u003c").replace(">", r"\u003e"))
 
 
 def _slug(words: str) -> str:
@@ -116,15 +153,42 @@ def _counts(items: Iterable[Any]) -> dict[str, int]:
     return dict(Counter(item.verdict for item in items))
 
 
-def _overview(registry: Registry, states: Mapping[str, str], comparisons: list[Comparison]) -> list[dict[str, Any]]:
-    """Per data set: how many of its runs are done, and how many of its published numbers have which verdict."""
-    rows = []
+def _overview(registry: Registry, states: Mapping[str, str]) -> list[tuple[str, int, int]]:
+    """Per data set: how many of its runs are done, and how many there are."""
+    found = []
     for name, data in registry.datasets.items():
         own = [states[key] for key, run in registry.runs.items() if run.dataset == name]
-        found = Counter(comparison.verdict for comparison in comparisons if comparison.dataset == name)
-        done = {"runs": len(own), "done": own.count("done")}
-        rows.append({"title": data.title, "paper": data.is_papers, **done, "verdicts": found})
-    return rows
+        found.append((data.title, own.count("done"), len(own)))
+    return found
+
+
+def _lead(figures: Mapping[str, list[Drawing]]) -> Drawing | None:
+    """The one figure that is shown first: Figure 6 of ours if it is drawn, else the paper's."""
+    drawn = [drawing for drawing in figures.get("6", []) if drawing.image]
+    return drawn[-1] if drawn else None
+
+
+class _Number:
+    """A comparison as the page shows it: the published number as the paper has it, and its runs."""
+
+    def __init__(self, registry: Registry, comparison: Comparison) -> None:
+        self.c = comparison
+        self.runs = comparison.runs or _planned(registry, comparison)
+        self.figure = f"figure{comparison.figure.rstrip('abcdefgh')}-{comparison.dataset}"
+        name = registry.datasets[comparison.dataset].published_name if comparison.dataset in registry.datasets else None
+        images = published.IMAGES[name or comparison.dataset]["test_images"]
+        is_error = comparison.metric.endswith("_error")
+        self.counted = numbers.counted(comparison.published, comparison.uncertainty, images) if is_error else None
+
+
+def _planned(registry: Registry, comparison: Comparison) -> tuple[str, ...]:
+    """The runs that are planned for a number."""
+    wanted = (comparison.dataset, comparison.depth, comparison.method, comparison.epsilon)
+    return tuple(
+        key
+        for key, run in registry.runs.items()
+        if run.weight_decay is None and (run.dataset, run.depth, run.method, run.epsilon) == wanted
+    )
 
 
 def _reduced(registry: Registry, layout: Layout, states: Mapping[str, str]) -> list[dict[str, Any]]:
@@ -133,6 +197,7 @@ def _reduced(registry: Registry, layout: Layout, states: Mapping[str, str]) -> l
     for name, data in registry.datasets.items():
         runs = {key: run for key, run in registry.runs.items() if run.dataset == name}
         if data.reduced:
+            own = [comparison for comparison in comparisons if comparison.dataset == name]
             found.append(
                 {
                     "name": name,
@@ -141,17 +206,7 @@ def _reduced(registry: Registry, layout: Layout, states: Mapping[str, str]) -> l
                     "done": sum(states[key] == "done" for key in runs),
                     "reasons": published.reasons(data, runs.values()),
                     "figures": [figure for figure, shown in registry.figures.items() if shown.dataset == name],
-                    "comparisons": [comparison for comparison in comparisons if comparison.dataset == name],
+                    "comparisons": [_Number(registry, comparison) for comparison in own],
                 }
             )
     return found
-
-
-def _runs(registry: Registry, comparison: Comparison) -> tuple[str, ...]:
-    """The runs a number was measured on; where there are none, those planned for it."""
-    wanted = (comparison.dataset, comparison.depth, comparison.method, comparison.epsilon)
-    return comparison.runs or tuple(
-        key
-        for key, run in registry.runs.items()
-        if run.weight_decay is None and (run.dataset, run.depth, run.method, run.epsilon) == wanted
-    )

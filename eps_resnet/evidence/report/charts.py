@@ -4,11 +4,12 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import pandas as pd
 
 LEFT, RIGHT, TOP, BOTTOM = 40, 296, 8, 116  # of the plot, in units of the drawing, 304 x 136
-BUCKETS = 80  # a training of 1000 epochs keeps at most twice as many points, its extremes among them
+BUCKETS = 30  # a training of 1000 epochs keeps at most twice as many points, its extremes among them
 LOWEST_ERROR = 1e-3  # smaller ones, 0 included, are drawn here: the axis is logarithmic
 
 
@@ -30,6 +31,17 @@ class Chart:
     words: str
     epochs: int
     marked: float  # where the epoch lies whose network was pruned
+
+    def as_json(self) -> dict[str, Any]:
+        """As the page's script draws it."""
+        return {
+            "title": self.title,
+            "lines": [(line.name, line.points) for line in self.lines],
+            "ticks": [(round(height, 1), label) for height, label in self.ticks],
+            "words": self.words,
+            "epochs": self.epochs,
+            "marked": round(self.marked, 1),
+        }
 
 
 def charts(history: pd.DataFrame, blocks: int, settled: int) -> tuple[Chart, ...]:
@@ -94,7 +106,7 @@ def _steps(history: pd.DataFrame, column: str, share: Callable[[float], float]) 
 def _places(history: pd.DataFrame, column: str, share: Callable[[float], float]) -> list[tuple[str, str]]:
     known = history[history[column].notna()]  # not every epoch may have been tested
     values, epochs = known[column].tolist(), known["epoch"].tolist()
-    return [(f"{_position(epochs[i], epochs[-1]):.1f}", f"{_height(share(values[i])):.1f}") for i in thin(values)]
+    return [(f"{_position(epochs[i], epochs[-1]):.0f}", f"{_height(share(values[i])):.0f}") for i in thin(values)]
 
 
 def _position(epoch: int, epochs: int) -> float:

@@ -1,28 +1,41 @@
 """What the report shows of each figure: drawing, table and notes from paper_tables, or that they are not there."""
 
-import base64
+import re
 from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
 
+import pandas as pd
 from markupsafe import Markup
 
 from eps_resnet.evidence.figures import MODULES, current
 from eps_resnet.evidence.report.markdown import render_table
 from eps_resnet.experiments.layout import Layout
+from eps_resnet.experiments.models import FIGURES
 from eps_resnet.experiments.registry import Registry
 from eps_resnet.files.atomic import read_json
 
-DATA_URI = "data:image/svg+xml;base64,"
+DATA_URI = "data:image/svg+xml,"
+SAFE = " !$'()*+,-./:;=?@[]_{|}~"  # beside letters and digits; no quotation mark, so that an attribute can hold it
+FAMILIES = r"'DejaVu Sans'[^;\"]*"  # and ten other families of letters
+MOST_ROWS = 24  # longer tables are linked
+# Colours of drawings on a dark ground. Words have no colour of their own.
+DARK = {
+    "#ffffff": "#1a1e24", "#000000": "#e3e7ec", "#e6e6e6": "#323a45", "#f2f2f2": "#2a313a", "#595959": "#a3acb9",
+    "#666666": "#a3acb9", "#404040": "#b6bfcb", "#0072b2": "#56b4e9", "#009e73": "#4fd1a5", "#d55e00": "#f0883e",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """One figure on one data set. `image` is a data URI, None if the figure is not drawn."""
+    """One figure on one data set. `image` is a data URI, None if the figure is not drawn or shows nothing."""
 
     name: str
     number: str
     title: str
+    heading: str
     dataset: str
-    image: str | None
+    image: Markup | None
     current: bool
     table: Markup
     notes: Markup
@@ -31,10 +44,12 @@ class Drawing:
 
 
 def drawings(registry: Registry, layout: Layout) -> dict[str, list[Drawing]]:
-    """The registry's figures by their number in the paper, in its order."""
+    """The registry's figures by their number in the paper, in its order; the paper's data sets come first of each."""
     found: dict[str, list[Drawing]] = {}
-    for name in sorted(registry.figures, key=lambda name: int(registry.figures[name].figure)):
-        found.setdefault(registry.figures[name].figure, []).append(_drawing(registry, layout, name))
+    for number in FIGURES:
+        names = [name for name, figure in registry.figures.items() if figure.figure == number]
+        for name in sorted(names, key=lambda name: not registry.datasets[registry.figures[name].dataset].is_papers):
+            found.setdefault(number, []).append(_drawing(registry, layout, name))
     return found
 
 
@@ -43,21 +58,71 @@ def _drawing(registry: Registry, layout: Layout, name: str) -> Drawing:
     runs = tuple(registry.runs_of(name))
     image, text = folder / "figure.svg", folder / "table.md"
     dataset = registry.datasets[figure.dataset].title
-    table, notes = render_table(text.read_text() if text.exists() else "", runs, f"Figure {figure.figure}, {dataset}")
+    table, notes = render_table(
+        text.read_text(encoding="utf-8") if text.exists() else "", runs, f"{figure.title}, {dataset}", most=MOST_ROWS
+    )
     return Drawing(
         name=name,
         number=figure.figure,
         title=MODULES[figure.figure].TITLE,
+        heading=figure.title,
         dataset=dataset,
-        # As an image: whatever the file holds, it runs no script, loads nothing, and its ids are its own. It cannot
-        # follow the page into the dark, so it lies on white.
-        image=DATA_URI + base64.b64encode(image.read_bytes()).decode() if image.exists() else None,
+        image=_image(image) if image.exists() and _shows_numbers(folder / "table.csv") else None,
         current=_is_current(registry, layout, name),
         table=table,
         notes=notes,
         files=tuple(f"{name}/{path.name}" for path in layout.figure_files(name) if path.exists()),
         runs=runs,
     )
+
+
+def _image(path: Path) -> Markup:
+    """As an image: whatever the file holds, it runs no script, loads nothing, and its ids are its own."""
+    return Markup(DATA_URI + quote(_themed(_small(path.read_text(encoding="utf-8"))), safe=SAFE))
+
+
+def _small(svg: str) -> str:
+    """The drawing as small as it gets without a visible change: the page has dozens of them."""
+    svg = re.sub(
+        r"<metadata>.*?</metadata>|<!--.*?-->|<!DOCTYPE[^>]*>| transform=\"rotate\(-0 [^\"]*\"", "", svg, flags=re.S
+    )
+    svg = re.sub(r"(?<=[ \"(,-])(\d+\.\d)\d+(?=[ \",)\n])", r"\1", svg)  # to a tenth of a point
+    used = set(re.findall(r"#([\w-]+)", svg))
+    svg = re.sub(r' id="([\w-]+)"', lambda found: found[0] if found[1] in used else "", svg)
+    svg = re.sub(r"\s*\n\s*", " ", svg).replace("> <", "><")
+    while svg != (svg := re.sub(r"<g></g>|<g>(<(?:use|path)\b[^>]*/>)</g>", r"\1", svg)):
+        pass
+    return svg
+
+
+def _themed(svg: str) -> str:
+    """The drawing with a class for each of its styles, which have colours of their own where the page is dark.
+
+    An image asks for the colour scheme of the page that it is in.
+    """
+    styles: dict[str, str] = {}
+
+    def named(found: re.Match[str]) -> str:
+        return f' class="{styles.setdefault(found[1], f"s{len(styles)}")}"'
+
+    svg = re.sub(r' style="([^"]*)"', named, svg)
+    light = "".join(f".{name}{{{re.sub(FAMILIES, 'sans-serif', style)}}}" for style, name in styles.items())
+    dark = "".join(f".{name}{{{colours}}}" for style, name in styles.items() if (colours := _dark(style)))
+    rules = f"{light}@media (prefers-color-scheme:dark){{text{{fill:{DARK['#000000']}}}{dark}}}"
+    return re.sub(r"(<svg[^>]*>)", lambda found: f"{found[1]}<style>{rules}</style>", svg, count=1)
+
+
+def _dark(style: str) -> str:
+    found = re.findall(r"(fill|stroke): (#[0-9a-f]{6})", style)
+    return ";".join(f"{part}:{DARK[colour]}" for part, colour in found if colour in DARK)
+
+
+def _shows_numbers(table: Path) -> bool:
+    """Whether a run of the figure is done, or the paper has numbers of it."""
+    if not table.exists():
+        return True
+    rows = pd.read_csv(table, low_memory=False)
+    return bool((rows["state"] == "done").any() or rows.filter(like="published").notna().to_numpy().any())
 
 
 def _is_current(registry: Registry, layout: Layout, name: str) -> bool:

@@ -1,6 +1,7 @@
-"""Markdown as HTML: docs/fidelity.md and the tables of figures. HTML inside it is shown as text."""
+"""Markdown as HTML: the documents of docs/ and the tables of figures. HTML inside it is shown as text."""
 
-from collections.abc import Collection, Sequence
+import re
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from markdown_it import MarkdownIt
@@ -13,36 +14,62 @@ HEADINGS_BELOW = 1  # a document's parts (##) become parts of a section of the p
 SCROLL = '<div class="scroll" tabindex="0" role="region" aria-label="{}">'
 
 
-def render_document(text: str) -> Markup:
-    """A document as HTML without its title; its headings are those of a section's parts."""
-    parser = _parser(())
+def render_document(text: str, pages: Collection[str] = ()) -> Markup:
+    """A document as HTML without its title. Links to `pages`, names of other documents, lead to them."""
+    parser = _parser((), pages)
     tokens = parser.parse(text)
     if tokens and tokens[0].type == "heading_open":
         tokens = tokens[[token.type for token in tokens].index("heading_close") + 1 :]
     return _render(parser, tokens, "table")
 
 
-def render_table(text: str, runs: Collection[str], label: str) -> tuple[Markup, Markup]:
-    """Tables and notes of a figure's table.md, as HTML; a cell that is one of `runs` links to its section."""
+def title_of(text: str) -> str:
+    """A document's title."""
+    return text.split("\n", 1)[0].removeprefix("# ")
+
+
+def render_table(text: str, runs: Collection[str], label: str, most: int) -> tuple[Markup, Markup]:
+    """Tables and notes of a figure's table.md, as HTML; a cell that is one of `runs` links to its row.
+
+    Tables of more than `most` rows are left out.
+    """
     parser = _parser(runs)
     tokens = parser.parse(text)
+    tables = "".join(_render(parser, table, label) for table in _tables(tokens) if _rows(table) <= most)
     return (
-        _render(parser, _between(tokens, "table_open", "table_close"), label),
+        Markup(tables),
         _render(parser, _between(tokens, "bullet_list_open", "bullet_list_close"), label),
     )
 
 
-def _parser(runs: Collection[str]) -> MarkdownIt:
+def _tables(tokens: list[Token]) -> Iterator[list[Token]]:
+    starts = [i for i, token in enumerate(tokens) if token.type == "table_open"]
+    ends = [i for i, token in enumerate(tokens) if token.type == "table_close"]
+    yield from (tokens[start : end + 1] for start, end in zip(starts, ends, strict=True))
+
+
+def _rows(table: list[Token]) -> int:
+    return sum(token.type == "tr_open" for token in table) - 1
+
+
+def _parser(runs: Collection[str], pages: Collection[str] = ()) -> MarkdownIt:
     parser = MarkdownIt("js-default").disable("image")  # tables, and no HTML or picture from the document
 
     def text(renderer: RendererHTML, tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
         content = escapeHtml(tokens[index].content)
         return f'<a href="#run-{content}">{content}</a>' if tokens[index].content in runs else content
 
+    led: list[bool] = []
+
+    def link_open(renderer: RendererHTML, tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
+        # Most links of a document lead to files that the report does not carry: their text stays.
+        address = re.fullmatch(r"([\w-]+)\.md(#[\w-]*)?", str(tokens[index].attrGet("href")))
+        led.append(address is not None and address[1] in pages)
+        return f'<a href="{address[1]}.html">' if address and led[-1] else ""
+
     parser.add_render_rule("text", text)
-    # Links of a document lead to files that the page does not carry: their text stays.
-    parser.add_render_rule("link_open", lambda *_: "")
-    parser.add_render_rule("link_close", lambda *_: "")
+    parser.add_render_rule("link_open", link_open)
+    parser.add_render_rule("link_close", lambda *_: "</a>" if led.pop() else "")
     return parser
 
 

@@ -2,7 +2,11 @@
 
 import math
 
-UNITS = {"fraction": (100, "%"), "MiB": (1, " MiB")}  # of published.csv: factor, and what follows the number
+UNITS = {
+    "fraction": (100, "%"),
+    "MiB": (1, " MiB"),
+    "h": (1, " h"),
+}  # of published.csv: factor, what follows the number
 
 
 def published(value: float, uncertainty: float, unit: str) -> str:
@@ -10,6 +14,17 @@ def published(value: float, uncertainty: float, unit: str) -> str:
     factor, suffix = UNITS[unit]
     decimals = _decimals(uncertainty * factor)
     return f"{value * factor:.{decimals}f} ± {uncertainty * factor:.{decimals}f}{suffix}"
+
+
+def counted(value: float, uncertainty: float, images: int) -> tuple[str, str] | None:
+    """An error as the paper has it, and the wrong images of all that it is; None if no count is near the number read.
+
+    What was read off a drawing is 5.2397 %; what the authors measured is 524 of 10,000, 5.24 %.
+    """
+    wrong = round(value * images)
+    if abs(wrong / images - value) > uncertainty or uncertainty >= 1 / images:
+        return None
+    return f"{wrong / images:.2%}", f"{wrong:,} of {images:,}"
 
 
 def amount(value: float, unit: str) -> str:

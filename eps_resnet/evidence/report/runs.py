@@ -1,129 +1,171 @@
-"""What the report says of each run: state and command; of a finished one also its origin and its results."""
+"""What the report says of each run: a row of the table, and of a finished one the card that the row opens."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import groupby
 from os.path import relpath
 from typing import Any
 
-from eps_resnet.evidence.report.charts import Chart, charts
+from eps_resnet.evidence.figures.life import gates_and_responses
+from eps_resnet.evidence.published import in_words
+from eps_resnet.evidence.report.charts import charts
 from eps_resnet.evidence.report.numbers import duration
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.experiments.models import Run
 from eps_resnet.experiments.registry import Registry, recipe_of
 from eps_resnet.files.atomic import read_json
-from eps_resnet.method.history import read_history
+from eps_resnet.method.history import read_blocks, read_history
 from eps_resnet.provenance.lineage import code_of
 
-LEFT_OUT = ("discarded_blocks", "made_from", "seal")  # of metrics.json: long, and of no interest to a reader
 Facts = list[tuple[str, str]]
-
-
-@dataclass(frozen=True)
-class Result:
-    """A finished run: headline figures, charts, and facts from its metrics.json and manifest.json."""
-
-    headline: Facts
-    charts: tuple[Chart, ...]
-    made: Facts
-    configuration: Facts
-    metrics: Facts
-    files: tuple[tuple[str, str], ...]  # address seen from the page, name
+TENTHS = "abcdefghi"  # of the batches in which a gate was closed: digits are counts of epochs
 
 
 @dataclass(frozen=True)
 class RunView:
-    """One run. `result` is None unless the run is done; `figures` are the names of those that show it."""
+    """One run. `row` are the numbers of a finished one, `card` what the page's script makes its card of."""
 
     key: str
     run: Run
     decay: float
+    variant: str | None
+    title: str
     state: str
-    figures: tuple[str, ...]
-    result: Result | None
+    row: dict[str, Any] | None
+    card: dict[str, Any] | None
 
 
-def run_views(registry: Registry, layout: Layout, states: Mapping[str, str]) -> dict[str, list[RunView]]:
-    """The runs by the title of their data set, in the registry's order."""
+@dataclass
+class Shared:
+    """Lists of facts that many runs have in common: each is in the page once."""
+
+    lists: list[Facts] = field(default_factory=list)
+
+    def place_of(self, facts: Facts) -> int:
+        """Where a list is, which is added if it is not there yet."""
+        if facts not in self.lists:
+            self.lists.append(facts)
+        return self.lists.index(facts)
+
+
+def run_views(registry: Registry, layout: Layout, states: Mapping[str, str]) -> tuple[list[RunView], Shared]:
+    """All runs, in the registry's order, and what their cards share."""
     shown_in: dict[str, list[str]] = {}
     for name in registry.figures:
         for key in registry.runs_of(name):
             shown_in.setdefault(key, []).append(name)
-    views: dict[str, list[RunView]] = {data.title: [] for data in registry.datasets.values()}
+    shared, views = Shared(), []
     for key, run in registry.runs.items():
-        result = _result(layout, key) if states[key] == "done" else None
-        view = RunView(
-            key, run, recipe_of(registry, run).weight_decay, states[key], tuple(shown_in.get(key, ())), result
-        )
-        views[registry.datasets[run.dataset].title].append(view)
-    return views
+        data, decay = registry.datasets[run.dataset], recipe_of(registry, run).weight_decay
+        row = card = None
+        if states[key] == "done":
+            manifest, metrics = read_json(layout.run(key).manifest), read_json(layout.run(key).metrics)
+            row, card = _row(metrics), _card(layout, key, manifest, metrics, shared)
+            card["figures"] = shown_in.get(key, [])
+        views.append(RunView(key, run, decay, data.variant_title(run), data.title, states[key], row, card))
+    return views, shared
 
 
-def _result(layout: Layout, key: str) -> Result:
-    manifest, metrics = read_json(layout.run(key).manifest), read_json(layout.run(key).metrics)
-    made_from = manifest["made_from"]
-    page = layout.tables("")  # the page lies beside the figures' folders
-    files = (layout.run(key).metrics, layout.run(key).history, layout.run(key).blocks, layout.run(key).manifest)
-    return Result(
-        headline=_headline(metrics),
-        charts=charts(read_history(layout.run(key).history), sum(metrics["blocks"]), metrics["epoch"]),
-        made=_made(manifest),
-        # The run's own decay, if it has one, is in the recipe it was trained by.
-        configuration=[
-            *((n, v) for n, v in _flat(made_from["run"]) if n != "weight_decay"),
-            *_flat(made_from["recipe"]),
-        ],
-        metrics=_flat({name: value for name, value in metrics.items() if name not in LEFT_OUT}),
-        files=tuple((relpath(path, page), path.name) for path in files if path.exists()),
-    )
+def _row(metrics: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "error": metrics["error"]["pruned"],
+        "discarded": metrics["compression"]["discarded_ratio"],
+        "parameters": metrics["after"]["parameters"],
+    }
+
+
+def _card(
+    layout: Layout, key: str, manifest: dict[str, Any], metrics: dict[str, Any], shared: Shared
+) -> dict[str, Any]:
+    files, made_from, page = layout.run(key), manifest["made_from"], layout.tables("")
+    history = read_history(files.history)
+    paths = (files.metrics, files.history, files.blocks, files.manifest)
+    # The run's own decay, if it has one, is in the recipe it was trained by.
+    configuration = [(name, value) for name, value in _flat(made_from["run"]) if name not in ("weight_decay", "seed")]
+    card = {
+        "headline": _headline(metrics),
+        "charts": [chart.as_json() for chart in charts(history, sum(metrics["blocks"]), metrics["epoch"])],
+        "made": _made(manifest),
+        "machine": shared.place_of(_machines(manifest)),
+        "configuration": shared.place_of([*configuration, *_flat(made_from["recipe"])]),
+        "files": [(relpath(path, page), path.name) for path in paths if path.exists()],
+    }
+    if made_from["run"]["method"] == "epsilon_side":
+        restarts = history.loc[history["rate"].diff() > 0, "epoch"].astype(int).tolist()
+        card["life"] = _life(layout, key, metrics) | {"restarts": restarts, "reported": metrics["epoch"]}
+    return card
+
+
+def _life(layout: Layout, key: str, metrics: dict[str, Any]) -> dict[str, Any]:
+    """The gates, one text for each block: how many recorded epochs in a row, then the letter of each of them.
+
+    `.` open in every batch, `#` closed in every one, TENTHS between.
+    """
+    life = gates_and_responses(read_blocks(layout.run(key).blocks), metrics["discarded_blocks"])
+    epochs = life["epoch"].astype(int).tolist()
+    rows = ["".join(block) for block in zip(*life["gates"], strict=True)]
+    is_whole = epochs == list(range(1, len(epochs) + 1))
+    return {
+        "epochs": len(epochs) if is_whole else epochs,
+        "stages": metrics["blocks"],
+        "gates": ["".join(f"{len(list(same))}{_on_page(letter)}" for letter, same in groupby(row)) for row in rows],
+    }
+
+
+def _on_page(letter: str) -> str:
+    return letter if letter in ".#" else TENTHS[int(letter) - 1]
 
 
 def _headline(metrics: dict[str, Any]) -> Facts:
-    error, before, after = metrics["error"], metrics["before"], metrics["after"]
+    error, before, after, images = metrics["error"], metrics["before"], metrics["after"], metrics["test_images"]
+    agreement = metrics["agreement"]
     return [
-        ("error, pruned", f"{error['pruned']:.2%}"),
+        ("error, pruned", f"{error['pruned']:.2%}, {round(error['pruned'] * images):,} of {images:,}"),
         ("error, gates on", f"{error['gated']:.2%}"),
         ("blocks discarded", f"{metrics['discarded']} of {sum(metrics['blocks'])}"),
         ("kept per stage", " ".join(map(str, metrics["kept"]))),
         ("parameters", f"{before['parameters']:,} → {after['parameters']:,}"),
+        ("multiply-adds", f"{before['multiply_adds']:,} → {after['multiply_adds']:,}"),
+        ("pruned = gated", f"{agreement['equal']:,} of {agreement['images']:,} images"),
         ("epoch pruned", f"{metrics['epoch']}{'' if metrics['settled'] else ' (not settled)'}"),
     ]
 
 
 def _made(manifest: dict[str, Any]) -> Facts:
-    """By what, where, when and how long. Manifests of older versions lack the commit."""
+    """By what, when and how long. Manifests of older versions lack the commit."""
     return [
         ("fingerprint", manifest["fingerprint"]),
         ("git commit", manifest.get("git_commit") or "not recorded"),
+        *((f"duration, {name}", duration(seconds)) for name, seconds in manifest["seconds"].items()),
+        ("finished", manifest["finished"]),
+        ("model SHA-256", manifest["model_sha256"]),
+    ]
+
+
+def _machines(manifest: dict[str, Any]) -> Facts:
+    """Where, and with what data and code."""
+    return [
         *_flat(manifest["machine"]),
         *(
             fact
             for i, other in enumerate(manifest.get("earlier_machines", []), 1)
             for fact in _flat(other, f"machine {i}, ")
         ),
-        *((f"duration, {name}", duration(seconds)) for name, seconds in manifest["seconds"].items()),
-        ("finished", manifest["finished"]),
         ("data digest", manifest["made_from"]["data"]),
         ("code digest", code_of(manifest["made_from"]["code"])),
-        ("model SHA-256", manifest["model_sha256"]),
     ]
 
 
 def _flat(document: dict[str, Any], prefix: str = "") -> Facts:
-    """Every leaf of a JSON document with its dotted name."""
+    """Every leaf of a JSON document with its name."""
     facts: Facts = []
     for name, value in document.items():
         if isinstance(value, dict):
-            facts += _flat(value, f"{prefix}{name}.")
+            facts += _flat(value, f"{prefix}{name}, ")
         else:
-            facts.append((prefix + name, _text(value)))
+            facts.append(((prefix + name).replace("_", " "), _text(value)))
     return facts
 
 
 def _text(value: Any) -> str:
-    if value is None:
-        return "–"
-    if isinstance(value, list):
-        return ", ".join(map(_text, value))
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+    return f"{value:.6g}" if isinstance(value, float) else in_words(value)

@@ -114,7 +114,7 @@ def random_flips(images: Tensor, flip: Tensor) -> Tensor:
 
 
 def steps_per_epoch(images: int, recipe: Recipe) -> int:
-    """Training steps in an epoch of so many images: one pass over them, or the number that the recipe gives."""
+    """Training steps in an epoch of `images` images: one pass over them, or the number that the recipe gives."""
     if recipe.epoch_steps is not None:
         return recipe.epoch_steps
     return images // recipe.batch if recipe.drop_last else -(-images // recipe.batch)

@@ -58,7 +58,7 @@ class Architecture:
         return self.outputs[stage - 1] if stage > 0 else self.widths[0]
 
     def side(self, stage: int, image_size: int) -> int:
-        """Height and width of the maps that leave a stage, for square images of so many pixels."""
+        """Height and width of the maps that leave a stage, for square images of `image_size` pixels a side."""
         halvings = stage if self.family == "cifar" else stage + 2  # ImageNet: twice in the stem
         return -(-image_size >> halvings)
 
@@ -104,7 +104,7 @@ class Architecture:
 
 
 def architecture_of(experiment: Experiment, processes: int = 1) -> Architecture:
-    """The architecture that each of so many processes trains for a run (Sec. 4; side head as in the reference code)."""
+    """The architecture that each of the processes trains for a run (Sec. 4; side head as in the reference code)."""
     run, data, recipe, blocks = experiment.run, experiment.data, experiment.recipe, experiment.blocks
     return Architecture(
         family=recipe.network,

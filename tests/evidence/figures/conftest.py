@@ -10,13 +10,14 @@ import yaml
 from eps_resnet.data.fetch import fetch
 from eps_resnet.experiments import registry
 from eps_resnet.experiments.layout import Layout
+from eps_resnet.experiments.models import FIGURES, stem_of
 from eps_resnet.experiments.registry import Registry
 from eps_resnet.runs.evaluate import evaluate
 from eps_resnet.runs.networks import prune_run
 from eps_resnet.runs.train import train
 from tests.conftest import PROJECT, small_registry
 
-NUMBERS = ("1", "3", "5", "6", "7", "8", "9", "10")
+NUMBERS = FIGURES
 STANDARD, SIDE = "digits-8-standard-s0", "digits-8-standard_side-s0"
 # Two seeds that keep their blocks, and a run whose epsilon closes every gate at once.
 OPEN, OPEN_TOO, CLOSED = (f"digits-8-epsilon_side-{name}" for name in ("2p5-s0", "2p5-s1", "1000p0-s0"))
@@ -33,11 +34,11 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Registry, Layout]
     select = {"depths": [8], "methods": ["standard", "standard_side", "epsilon_side"]}
     gated = {"depths": [8], "methods": ["epsilon_side"]}
     document["figures"] = {
-        f"figure{number}-digits": {
+        f"{stem_of(number)}-digits": {
             "figure": number,
             "dataset": "digits",
             "select": select
-            if number in ("6", "7")
+            if number in ("6", "7", "tradeoff")
             else gated
             if number != "3"
             else {**gated, "methods": ["standard"]},

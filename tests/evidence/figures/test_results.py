@@ -69,6 +69,7 @@ def test_an_interval_ends_where_values_must() -> None:
 @given(errors)
 def test_tables_show_the_mean_of_finished_seeds_its_interval_and_how_many_they_are(values: list[float]) -> None:
     run = {"run": "r", "depth": 110, "method": "standard", "epsilon": None, "weight_decay": 0.1, "published": 0.5}
+    run["variant"] = None
     rows = [{**run, "seed": seed, "state": "done", "error": value} for seed, value in enumerate(values)]
     missing = {**run, "seed": 99, "state": "not run", "error": None}
     (line,) = results.readable_means(pd.DataFrame([*rows, missing]), {"error": "error", "published": "paper"}).to_dict(
@@ -86,7 +87,7 @@ def test_runs_that_are_not_done_are_not_in_a_mean() -> None:
     assert results.over_seeds(rows, ["depth"], "size")[["depth", "mean", "seeds"]].to_numpy().tolist() == [[110, 1, 1]]
 
 
-def test_epsilons_of_one_depth_are_points_of_their_own_and_a_baseline_stands_at_each() -> None:
+def test_depths_are_the_values_of_their_axis_and_epsilons_of_one_depth_stand_beside_each_other() -> None:
     rows = pd.DataFrame(
         {
             "run": ["plain", "plain deep", "a", "b", "c"],
@@ -95,20 +96,22 @@ def test_epsilons_of_one_depth_are_points_of_their_own_and_a_baseline_stands_at_
             "method": ["standard", "standard", *["epsilon_side"] * 3],
         }
     )
-    placed, labels = results.along_depth(rows)
-    assert labels == ["101\nε 2.0", "101\nε 2.1", "152\nε 1.8"]
-    assert sorted(zip(placed["position"], placed["run"], strict=True)) == [
-        *[(0, "b"), (0, "plain"), (1, "a"), (1, "plain"), (2, "c"), (2, "plain deep")]
-    ]
+    placed, axis = results.along_depth(rows)
+    assert axis.values == (101, 152)
+    assert axis.labels == ("101\nε 2, 2.1", "152\nε 1.8")
+    assert placed.sort_values("position")["run"].tolist() == ["b", "plain", "a", "plain deep", "c"]
+    at = placed.set_index("run")["position"]
+    assert (at["plain"], at["plain deep"], at["c"]) == (101, 152, 152)
+    assert at["plain"] - at["b"] == pytest.approx(at["a"] - at["plain"])
 
 
-def test_with_one_epsilon_the_points_are_the_depths_gated_or_not() -> None:
+def test_with_one_epsilon_the_labels_are_the_depths_gated_or_not() -> None:
     rows = pd.DataFrame(
         {"depth": [200, 110, 110], "epsilon": [None, None, 2.5], "method": ["standard", "standard", "epsilon_side"]}
     )
-    placed, labels = results.along_depth(rows)
-    assert labels == ["110", "200"]
-    assert sorted(placed["position"]) == [0, 0, 1]
+    placed, axis = results.along_depth(rows)
+    assert axis.labels == ("110", "200")
+    assert placed["position"].tolist() == [200, 110, 110]
 
 
 def test_remarks_count_runs_not_rows_and_seeds_per_point(trained: tuple[Registry, Layout]) -> None:
