@@ -31,8 +31,7 @@ if TYPE_CHECKING:
 
 commands = typer.Typer()
 
-# Of a figure's rows of runs: what `print` shows first, and what it leaves to table.md, as the run's key says it or as it
-# is a detail.
+# Of a figure's rows of runs: what `print` shows first, and what it leaves to table.md: details, and what the key says.
 PRINTED = ("run", "stage", "epoch", "error, pruned", "error", "gated", "best baseline", "discarded", "share kept")
 HIDDEN = (
     *("depth", "ε", "decay", "variant", "state", "95 % interval", "final", "best", "latest", "flickered", "±"),
@@ -102,9 +101,10 @@ def _method(method: str, epsilon: str) -> str:
 
 
 def _single(rows: "pd.DataFrame") -> "pd.DataFrame":
-    names = [*(name for name in PRINTED if name in rows), *(name for name in rows if name not in (*PRINTED, *HIDDEN))]
+    others = [name for name in map(str, rows) if name not in (*PRINTED, *HIDDEN)]
+    names = [*(name for name in PRINTED if name in rows), *others]
     shown = rows[[name for name in names if not _is_empty(rows, name)]].astype(str)
-    return shown.assign(**{name: shown[name].str.strip("`") for name in shown})
+    return shown.assign(**{str(name): shown[name].str.strip("`") for name in shown})
 
 
 def _is_empty(rows: "pd.DataFrame", name: str) -> bool:
