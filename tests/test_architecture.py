@@ -92,7 +92,7 @@ def test_every_exception_is_still_imported_and_has_its_reason(layer: Layer) -> N
 
 TEXTS = {"read_text", "write_text"}  # without an encoding: in the locale's
 OPENING = {"open", "fdopen"}
-BINARY = {"os", "tarfile", "gzip", "Image"}  # whose `open` reads bytes
+BINARY = {"os", "tarfile", "archive", "gzip", "Image"}  # whose `open` reads bytes
 
 
 def without_encoding(source: str) -> list[int]:

@@ -104,7 +104,7 @@ def _single(rows: "pd.DataFrame") -> "pd.DataFrame":
     others = [name for name in map(str, rows) if name not in (*PRINTED, *HIDDEN)]
     names = [*(name for name in PRINTED if name in rows), *others]
     shown = rows[[name for name in names if not _is_empty(rows, name)]].astype(str)
-    return shown.assign(**{str(name): shown[name].str.strip("`") for name in shown})
+    return shown.replace({r"^`|`$": ""}, regex=True)
 
 
 def _is_empty(rows: "pd.DataFrame", name: str) -> bool:

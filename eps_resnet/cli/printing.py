@@ -17,9 +17,9 @@ from rich.text import Text
 WIDE = 160  # columns, where no terminal says how many there are
 GAP = 2  # columns between those of a table
 STYLES = {
-    **dict.fromkeys(("supported", "reproduced", "consistent", "identical", "done"), "green"),
+    **dict.fromkeys(("supported", "reproduced", "consistent", "identical", "same", "agrees", "done"), "green"),
     **dict.fromkeys(("contradicted", "off", "inconsistent", "differs"), "red"),
-    **dict.fromkeys(("undecided", "close", "partial", "stale"), "yellow"),
+    **dict.fromkeys(("undecided", "close", "within rounding", "partial", "stale"), "yellow"),
     **dict.fromkeys(("not run", "not comparable", "missing"), "dim"),
 }
 

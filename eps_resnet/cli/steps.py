@@ -24,7 +24,7 @@ from eps_resnet.cli.options import (
     load,
     targets_beginning,
 )
-from eps_resnet.cli.printing import plain_console, print_json
+from eps_resnet.cli.printing import coloured, plain_console, print_json
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.files.errors import UserError
 
@@ -134,7 +134,9 @@ def export(run: RunKey, file: Path, root: Root = HERE, registry_file: RegistryFi
 
 @commands.command(rich_help_panel=CHECK)
 def check(
-    runs: Annotated[list[str] | None, typer.Argument(help="Runs whose pruned network is here.")] = None,
+    runs: Annotated[
+        list[str] | None, typer.Argument(help="Runs whose pruned network is here.", autocompletion=targets_beginning)
+    ] = None,
     every: Annotated[bool, typer.Option("--all", help="All runs whose pruned network git has.")] = False,
     source: Annotated[str | None, typer.Option("--from", help="URL, archive or folder to read images from.")] = None,
     as_json: AsJson = False,
@@ -189,13 +191,15 @@ def _print_checks(checks: "list[Check]") -> None:
         if is_one or not one.agrees:
             view = Table("", "recorded", "measured here", "verdict", box=box.SIMPLE_HEAD, show_edge=False)
             for finding in one.findings:
-                view.add_row(finding.what, finding.recorded, finding.measured, finding.verdict)
+                view.add_row(finding.what, finding.recorded, finding.measured, coloured(finding.verdict))
             console.print(one.key, view, "", sep="\n")
     if not is_one:
         view = Table(Column("run", no_wrap=True), "wrong", "", box=box.SIMPLE_HEAD, show_edge=False)
         for one in checks:
             wrong = {finding.what: finding.measured for finding in one.findings}.get("wrong", "–")
-            view.add_row(one.key, wrong, "agrees" if one.agrees else f"not as recorded: {', '.join(one.differing)}")
+            view.add_row(
+                one.key, wrong, coloured("agrees") if one.agrees else f"not as recorded: {', '.join(one.differing)}"
+            )
         console.print(view, "", sep="\n")
     for line in _conclusions(checks):
         console.print(line)

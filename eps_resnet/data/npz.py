@@ -69,10 +69,10 @@ def _checked(path: Path) -> Arrays:
 def _loaded(path: Path) -> Arrays:
     """The arrays of a file that may be anything. Raises UserError where it is no .npz or has no such arrays."""
     try:
-        with zipfile.ZipFile(path) as file:
-            if missing := [key for key in KEYS if f"{key}.npy" not in file.namelist()]:
+        with zipfile.ZipFile(path) as archive:
+            if missing := [key for key in KEYS if f"{key}.npy" not in archive.namelist()]:
                 raise UserError(f"{path} has no {', no '.join(missing)}; {EXPECTED}.")
-            return {key: _array(path, file, key) for key in KEYS}
+            return {key: _array(path, archive, key) for key in KEYS}
     except UserError:
         raise
     except Exception as error:  # zipfile, zlib and NumPy raise a dozen kinds
@@ -82,9 +82,9 @@ def _loaded(path: Path) -> Arrays:
         raise UserError(f"{path} is damaged or no .npz file ({reason}); {EXPECTED}.") from None
 
 
-def _array(path: Path, file: zipfile.ZipFile, key: str) -> NDArray[Any]:
+def _array(path: Path, archive: zipfile.ZipFile, key: str) -> NDArray[Any]:
     try:
-        with file.open(f"{key}.npy") as member:
+        with archive.open(f"{key}.npy") as member:
             array: NDArray[Any] = np.lib.format.read_array(member, allow_pickle=False)
             return array
     except ValueError as error:

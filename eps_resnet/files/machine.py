@@ -6,9 +6,12 @@ from typing import Any
 
 import torch
 
+DRIVER = Path("/proc/driver/nvidia/version")  # what NVIDIA's kernel module says of itself
+
 
 def machine(device: torch.device, threads: int, processes: int) -> dict[str, Any]:
     """What a manifest records of the machine; where one of it differs, results agree statistically only."""
+    card = {"driver": driver()} if device.type == "cuda" else {}
     return {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "processor": processor(),
@@ -17,7 +20,18 @@ def machine(device: torch.device, threads: int, processes: int) -> dict[str, Any
         "threads": threads,
         "python": platform.python_version(),
         "torch": torch.__version__,
+        **card,
     }
+
+
+def driver() -> str | None:
+    """The version of NVIDIA's driver, where the system tells it."""
+    try:
+        words = DRIVER.read_text().split()
+    except OSError:
+        return None
+    numbers = [word for word in words if word.count(".") >= 1 and word.replace(".", "").isdigit()]
+    return numbers[0] if numbers else None
 
 
 def processor() -> str:

@@ -21,7 +21,7 @@ Reach = tuple[Tensor, Tensor]  # the largest positive and negative part that eac
 def certify(training: Training, discarded: list[bool], image_size: int) -> None:
     """After an epoch: certifies those of its discarded blocks that cannot reopen in the epochs that are left.
 
-    `image_size`: height and width in pixels. A certificate is never withdrawn.
+    `image_size`: height and width in pixels. No certificate is withdrawn, but where a training goes on on a GPU.
     """
     recipe, coasting = training.recipe, coasting_of(training)
     if coasting is None or training.run.epsilon is None or not training.certifies:
@@ -40,12 +40,12 @@ def coasting_of(training: Training) -> float | None:
     """k: how far, per unit of its momentum buffer, a parameter without gradient can still move. None: no bound holds.
 
     k = r mu / (1 - mu), with r the highest rate that can still come; valid where r x decay <= (1 - sqrt(mu))^2, and for
-    float32 and PyTorch's own kernels alone, as the margin is no room for other rounding.
+    float32 and PyTorch's own kernels on a CPU alone, as the margin is no room for other rounding.
     """
     recipe = training.recipe
     rate = training.schedule.highest_rate(training.epoch + 1, training.experiment.epochs)
     swings = rate * weight_decay(recipe, training.step) > (1 - math.sqrt(recipe.momentum)) ** 2
-    if swings or recipe.precision != "float32" or recipe.compiled:
+    if swings or recipe.precision != "float32" or recipe.compiled or training.device.type != "cpu":
         return None
     return rate * recipe.momentum / (1 - recipe.momentum)
 

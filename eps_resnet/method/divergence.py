@@ -1,5 +1,7 @@
 """Numbers that are no longer finite: where they appeared first."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -11,10 +13,10 @@ class DivergenceError(UserError):
     """A training whose loss or weights are no longer finite. The message names the step and the layer."""
 
 
-def require_finite_loss(loss: Tensor, network: ResNet, inputs: Tensor, step: int) -> None:
+def require_finite_loss(loss: float, network: ResNet, inputs: Tensor, step: int) -> None:
     """Raises DivergenceError if the loss of a step (counted from 0), before its weights were changed, is not finite."""
-    if not torch.isfinite(loss):
-        raise DivergenceError(f"The loss of step {step + 1} is {float(loss)}: {first_not_finite(network, inputs)}.")
+    if not math.isfinite(loss):
+        raise DivergenceError(f"The loss of step {step + 1} is {loss}: {first_not_finite(network, inputs)}.")
 
 
 def require_finite_weights(network: ResNet, step: int) -> None:

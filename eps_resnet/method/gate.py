@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -39,6 +40,9 @@ def largest_response(residual: Tensor) -> Tensor:
     if residual.numel() == 0:
         return residual.new_zeros((), dtype=torch.float32)
     values = residual.detach()
+    if values.device.type != "cpu":  # one operation; on a CPU aminmax is as fast as reading the memory
+        largest: Tensor = torch.linalg.vector_norm(values, torch.inf)
+        return largest.float()
     if values.dim() == 4 and not values.is_contiguous():
         values = values.permute(0, 2, 3, 1)  # channels_last seen as contiguous: aminmax would copy it otherwise
     low, high = torch.aminmax(values)  # one pass; NaN propagates, and every comparison with NaN is false
@@ -84,10 +88,40 @@ def masked_sum(
     For GPUs, where reading a decision holds up everything behind it. The values are the same, and so are the gradients:
     a closed gate's residual is finite, so that its product with 0 adds nothing. Its backward pass runs on zeros.
     """
-    limit = float(np.float32(epsilon))
-    responses = torch.stack([largest_response(part) for part in residual.chunk(slices)])
-    closed = responses <= limit
-    if everywhere:
-        closed = all_closed(closed)
-    is_open = (~closed).to(residual.dtype).repeat_interleave(len(residual) // slices if slices > 1 else len(residual))
-    return shortcut + residual * is_open[:, None, None, None], Decision(closed.all(), responses.max())
+    closed, responses = late_decisions(residual, epsilon, slices, everywhere)
+    is_open = closed.logical_not().to(residual.dtype)
+    if slices > 1:
+        is_open = is_open.repeat_interleave(len(residual) // slices)[:, None, None, None]
+    total: Tensor = _MaskedSum.apply(shortcut, residual, is_open)
+    return total, _over_slices(closed, responses)
+
+
+def masked_decision(residual: Tensor, epsilon: float, slices: int = 1, everywhere: bool = False) -> Decision:
+    """What `masked_sum` decides of a residual that is left out."""
+    return _over_slices(*late_decisions(residual, epsilon, slices, everywhere))
+
+
+def late_decisions(residual: Tensor, epsilon: float, slices: int, everywhere: bool) -> tuple[Tensor, Tensor]:
+    """On the device: whether the gate is closed, and the largest response; of several slices one of each (slices,)."""
+    responses = largest_response(residual)
+    if slices > 1:
+        responses = torch.stack([largest_response(part) for part in residual.chunk(slices)])
+    closed = responses <= float(np.float32(epsilon))
+    return all_closed(closed) if everywhere else closed, responses
+
+
+def _over_slices(closed: Tensor, responses: Tensor) -> Decision:
+    return Decision(closed.all(), responses.max()) if closed.dim() else Decision(closed, responses)
+
+
+class _MaskedSum(torch.autograd.Function):
+    """shortcut + residual x is_open, in one pass each way: nothing is kept of the residual."""
+
+    @staticmethod
+    def forward(ctx: Any, shortcut: Tensor, residual: Tensor, is_open: Tensor) -> Tensor:
+        ctx.is_open, ctx.precision = is_open, residual.dtype
+        return torch.addcmul(shortcut, residual, is_open)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None]:
+        return gradients[0], (gradients[0] * ctx.is_open).to(ctx.precision), None

@@ -82,6 +82,11 @@ def weight_percentiles(network: "ResNet") -> Array:
     return np.array([np.percentile(row, PERCENTILES) for row in rows]).astype(np.float16)
 
 
+def no_percentiles(network: "ResNet") -> Array:
+    """NaN in the place of the percentiles of an epoch that blocks.parquet does not record."""
+    return np.full((len(network.blocks), len(PERCENTILES)), np.nan, np.float16)
+
+
 def write_history(path: Path, epochs: list[Epoch]) -> None:
     """Writes history.csv: floats with as many digits as it takes for the same value to come back."""
     names = [field.name for field in fields(Epoch)]

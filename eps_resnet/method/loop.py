@@ -10,7 +10,7 @@ from torch import Tensor
 from eps_resnet.experiments.experiment import Experiment
 from eps_resnet.method.certificate import certify
 from eps_resnet.method.divergence import require_finite_loss
-from eps_resnet.method.history import Epoch, Gates, weight_percentiles
+from eps_resnet.method.history import Epoch, Gates, no_percentiles, recorded_epochs, weight_percentiles
 from eps_resnet.method.inputs.batches import Batches
 from eps_resnet.method.networks.architecture import architecture_of
 from eps_resnet.method.networks.resnet import ResNet, initialise
@@ -25,9 +25,7 @@ def new_training(experiment: Experiment, device: torch.device, share: Share = Sh
     """A training before its first step, its weights drawn from the run's seed."""
     network = ResNet(architecture_of(experiment, share.of))
     initialise(network, experiment.recipe.initialisation, stream(experiment.run.seed, "weights"))
-    network.to(device).to(memory_format=torch.channels_last)
-    network.set_late(device.type != "cpu" and share.of == 1)
-    return Training(experiment, network, share)
+    return Training(experiment, network.place(device), share)
 
 
 def train_epoch(training: Training, batches: Batches, after_step: Callable[[], None] = lambda: None) -> Epoch:
@@ -53,39 +51,57 @@ def train_epoch(training: Training, batches: Batches, after_step: Callable[[], N
 def train_step(training: Training, batch: Tensor, labels: Tensor, rate: float) -> tuple[Tensor, Tensor]:
     """One step of SGD on inputs (N, C, H, W) and labels (N,). Returns the loss of the main head and its logits.
 
-    Gradients are zeroed, not dropped: the block of a closed gate has no backward pass, and the optimiser must still
-    see a zero gradient there, so that its weights decay and its momentum is spent. Raises DivergenceError, with the
-    weights as they were before the step, if the loss is not finite.
+    Raises DivergenceError, with the weights as they were before the step, if the loss is not finite.
     """
     for group in training.optimizer.param_groups:
         group["lr"] = rate
         group["weight_decay"] = weight_decay(training.recipe, training.step) if group["decays"] else 0.0
-    logits, side = _forward(training, batch.contiguous(memory_format=torch.channels_last))
-    loss = F.cross_entropy(logits, labels)
-    total = loss if side is None else loss + training.recipe.side_weight * F.cross_entropy(side, labels)
-    require_finite_loss(total.detach(), training.network, batch, training.step)
-    total.backward()  # type: ignore[no-untyped-call]
-    training.optimizer.step()
-    training.optimizer.zero_grad(set_to_none=False)
+    batch = batch.contiguous(memory_format=torch.channels_last)
+    step = _late_step if training.network.is_late else _step
+    loss, logits = step(training, batch, labels)
     training.step += 1
-    return loss.detach(), logits.detach()
+    return loss, logits
 
 
-def _forward(training: Training, batch: Tensor) -> tuple[Tensor, Tensor | None]:
-    """Logits of both heads. Late decisions about blocks expected closed are read here, once, at the end of the pass.
+def _step(training: Training, batch: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    total, loss, logits = _forward(training, batch, labels)
+    require_finite_loss(float(total.detach()), training.network, batch, training.step)
+    total.backward()  # type: ignore[no-untyped-call]
+    training.update()
+    return loss, logits
 
-    If one of those blocks was open after all, the pass was not the network's and is made again, from the same running
-    statistics, with that block computed like the others.
+
+def _late_step(training: Training, batch: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Waits for the device once, at its end: only then are the loss and the late decisions read.
+
+    Until then the device itself withholds an update that must not be: of a loss that is not finite, or where a block
+    was open after all that was expected to be closed. The pass was then not the network's, and the step is made again,
+    from the same running statistics, with that block computed like the others.
     """
     network = training.network
-    statistics = [buffer.clone() for buffer in network.buffers()] if network.expects_closed() else []
+    if network.expects_closed():
+        training.statistics.keep()
     while True:
-        with torch.autocast(batch.device.type, torch.bfloat16, enabled=training.recipe.precision == "bfloat16"):
-            logits, side = training.model(batch)
-        if not network.expects_closed() or not network.opened_unexpectedly():
-            return logits.float(), None if side is None else side.float()
-        for buffer, before in zip(network.buffers(), statistics, strict=True):
-            buffer.copy_(before)
+        total, loss, logits = _forward(training, batch, labels)
+        total.backward()  # type: ignore[no-untyped-call]
+        training.update(network.is_unusable(total.detach()))
+        (value,) = network.read_late(total.detach())
+        is_finite, opened = math.isfinite(value), network.opened_unexpectedly()
+        if training.step == 0 and (opened or not is_finite):
+            training.optimizer.state.clear()  # the momentum that a first update would have made was never written
+        if not opened:
+            require_finite_loss(value, network, batch, training.step)
+            return loss, logits
+        training.statistics.bring_back()
+
+
+def _forward(training: Training, batch: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The loss that is trained on, and without gradients the main head's loss and logits."""
+    with torch.autocast(batch.device.type, torch.bfloat16, enabled=training.recipe.precision == "bfloat16"):
+        logits, side = training.model(batch)
+    loss = F.cross_entropy(logits.float(), labels)
+    total = loss if side is None else loss + training.recipe.side_weight * F.cross_entropy(side.float(), labels)
+    return total, loss.detach(), logits.detach().float()
 
 
 def finish_epoch(training: Training, batches: Batches, rate: float, epsilon: float) -> Epoch:
@@ -97,7 +113,8 @@ def finish_epoch(training: Training, batches: Batches, rate: float, epsilon: flo
     record = _record(training, gates, rate, epsilon, test_error)
     keep_snapshots(training, record, gates)
     certify(training, gates.discarded, batches.size)
-    training.network.expect_closed(gates.discarded)
+    if training.share.of == 1:  # several processes compute every block's gradient: none may lack one alone
+        training.network.expect_closed(gates.discarded)
     return record
 
 
@@ -126,7 +143,9 @@ def _record(training: Training, gates: Gates, rate: float, epsilon: float, test_
         flickered=gates.flickered,
         closed_mean=gates.closed_mean,
     )
-    training.finish_epoch(record, gates, torch.from_numpy(weight_percentiles(training.network)))
+    is_recorded = record.epoch in recorded_epochs(training.experiment.epochs, len(training.network.blocks))
+    percentiles = weight_percentiles(training.network) if is_recorded else no_percentiles(training.network)
+    training.finish_epoch(record, gates, torch.from_numpy(percentiles))
     return record
 
 

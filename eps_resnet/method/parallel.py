@@ -71,13 +71,14 @@ def _is_of_the_connection(error: RuntimeError) -> bool:
     return isinstance(error, dist.DistError) or "gloo" in str(error)  # gloo has no exception of its own
 
 
-def distributed(network: nn.Module, share: Share, has_gates: bool) -> nn.Module:
+def distributed(network: nn.Module, share: Share, leaves_out: bool) -> nn.Module:
     """The network with its gradients averaged over all processes, and process 0's running statistics.
 
-    A closed gate has no backward pass: DistributedDataParallel must look for such blocks and count their gradient as
-    zero, as other processes may have theirs open.
+    `leaves_out`: a closed gate has no backward pass, as where gates are read at once. DistributedDataParallel must then
+    look for such blocks and count their gradient as zero, as other processes may have theirs open. Late gates have one,
+    on zeros.
     """
-    return network if share.of == 1 else DistributedDataParallel(network, find_unused_parameters=has_gates)
+    return network if share.of == 1 else DistributedDataParallel(network, find_unused_parameters=leaves_out)
 
 
 def is_same(value: int, device: torch.device) -> bool:

@@ -30,6 +30,28 @@ class Snapshot:
     weights: dict[str, Tensor] = field(default_factory=dict)
 
 
+class Statistics:
+    """The running statistics of a network, to be brought back after a pass that does not count."""
+
+    def __init__(self, network: ResNet) -> None:
+        self.network = network
+        self.pairs: list[tuple[list[Tensor], list[Tensor]]] = []  # present and kept ones, of each type
+
+    def keep(self) -> None:
+        """Keeps what they are."""
+        if not self.pairs:
+            buffers = list(self.network.buffers())
+            types = [[b for b in buffers if b.is_floating_point() == floats] for floats in (True, False)]
+            self.pairs = [(present, [torch.empty_like(b) for b in present]) for present in types]
+        for present, kept in self.pairs:
+            torch._foreach_copy_(kept, present)
+
+    def bring_back(self) -> None:
+        """Makes them what was kept."""
+        for present, kept in self.pairs:
+            torch._foreach_copy_(present, kept)
+
+
 class Training:
     """The state of one training.
 
@@ -44,10 +66,12 @@ class Training:
     def __init__(self, experiment: Experiment, network: ResNet, share: Share = Share()) -> None:
         run, recipe = experiment.run, experiment.recipe
         self.experiment, self.network, self.share = experiment, network, share
-        self.model = distributed(network, share, has_gates=run.epsilon is not None)
+        self.model = distributed(network, share, leaves_out=run.epsilon is not None and not network.is_late)
         if recipe.compiled:
             network.compile_residuals()
         self.optimizer = _optimizer(network, recipe)
+        self.statistics = Statistics(network)
+        self._zeros = _zeros(network)
         self.schedule = RateSchedule.of(recipe, run)
         self.certifies = True  # False: no block is ever certified, for comparison
         self.epoch = self.step = 0
@@ -75,14 +99,33 @@ class Training:
         return self.experiment.recipe
 
     @property
+    def device(self) -> torch.device:
+        """Where it trains."""
+        return self.network.head.linear.bias.device
+
+    @property
     def is_settled(self) -> bool:
         """Whether the rate has fallen to a hundredth of its start."""
         return self.settled.rate <= SETTLED_SHARE * self.recipe.rate
 
+    def update(self, withheld: Tensor | None = None) -> None:
+        """Moves the weights by the gradients that a backward pass left, which are gone afterwards.
+
+        `withheld`: a scalar on the device; if it is 1, weights and momentum stay as they are. The block of a closed
+        gate has no backward pass: the optimiser must see a zero gradient there, so that its weights decay and its
+        momentum is spent. One tensor of zeros serves all parameters of a shape, as the optimiser only reads it.
+        """
+        for parameter, zeros in self._zeros:
+            if parameter.grad is None:
+                parameter.grad = zeros
+        self.optimizer.found_inf = withheld  # type: ignore[attr-defined]
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+
     def count_step(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
         """Records a finished step: the mean loss of its images, their logits (N, classes), and the gates."""
         wrong = (logits.argmax(1) != labels).sum()
-        self.sums.append(torch.stack([loss * len(labels), wrong, labels.new_tensor(len(labels))]).double())
+        self.sums.append(torch.stack([loss * len(labels), wrong, labels.new_full((), len(labels))]).double())
         gates = self.network.read_gates()
         self.gates.append(torch.tensor([gate.closed for gate in gates], dtype=torch.bool))
         self.responses.append(torch.tensor([gate.response for gate in gates], dtype=torch.float32))
@@ -151,12 +194,12 @@ class Training:
         self.history = [Epoch(**epoch) for epoch in facts["history"]]
         vars(self.schedule).update(facts["schedule"])
         for block, is_certified in zip(self.network.blocks, facts["certified"], strict=True):
-            block.certified = is_certified
+            block.certified = is_certified and self.device.type == "cpu"  # what was proven of a CPU's sums
         for name in PLAIN:
             setattr(self, name, facts[name])
         for name in ROWS:
             setattr(self, name, list(tensors[name].clone()) if name in tensors else [])
-        self.sums = [row.to(self.network.head.linear.bias.device) for row in self.sums]
+        self.sums = [row.to(self.device) for row in self.sums]
         self.gathered = len(self.gates)
 
     def _momentum(self) -> dict[str, Tensor]:
@@ -177,11 +220,15 @@ def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(f"{prefix}."): t.clone() for name, t in tensors.items() if name.startswith(f"{prefix}.")}
 
 
+def _zeros(network: ResNet) -> list[tuple[torch.nn.Parameter, Tensor]]:
+    shared: dict[tuple[torch.Size, tuple[int, ...]], Tensor] = {}
+    return [(p, shared.setdefault((p.shape, p.stride()), torch.zeros_like(p))) for p in network.parameters()]
+
+
 def _optimizer(network: ResNet, recipe: Recipe) -> torch.optim.SGD:
     decaying: list[torch.nn.Parameter] = []
     others: list[torch.nn.Parameter] = []
     for parameter in network.parameters():
-        parameter.grad = torch.zeros_like(parameter)
         is_weight = parameter.dim() > 1  # of a convolution or a linear layer
         (decaying if is_weight or recipe.decay_on == "all" else others).append(parameter)
     groups = [{"params": decaying, "decays": True}, {"params": others, "decays": False}]

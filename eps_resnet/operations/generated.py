@@ -104,12 +104,12 @@ def _runs(registry: Registry) -> str:
             text += f"  {key}: {{<<: *{kinds[kind]}, {values}}}\n"
             continue
         is_first = not kinds
-        other_outs = bool(kinds) and kind[1] != next(iter(kinds))[1]
         kinds[kind] = "run" if is_first else key
+        first = next(iter(kinds))
         text += f"  {key}: &{kinds[kind]}\n    {values}\n" + (RUN if is_first else "    <<: *run\n")
-        if own or is_first:
+        if is_first or kind[0] != first[0]:
             text += WATCHED + "".join(f"      - {place}\n" for place in own) + CODE
-        if is_first or other_outs:
+        if is_first or kind[1] != first[1]:
             text += IN_GIT if kind[1] else OUTS
     return text
 

@@ -41,15 +41,16 @@ def why_each(registry: Registry, layout: Layout, keys: Iterable[str]) -> dict[st
     found = {}
     for key in keys:
         experiment = registry.experiment(key, layout)
-        name, files = experiment.run.dataset, experiment.files
+        name = experiment.run.dataset
         training = _training(experiment)
         evaluation = _evaluation(experiment, is_trained=not training)
+        manifest, metrics = experiment.files.manifest, experiment.files.metrics
         is_due = bool(training or evaluation)
         found[key] = [
             # Images are needed for what is redone, and else not looked for.
             Step(f"fetch {name}", data(name) if is_due else ()),
-            Step("train", training, _rests_on(experiment, files.manifest, "training", training)),
-            Step("prune, evaluate", evaluation, _rests_on(experiment, files.metrics, "evaluation", evaluation)),
+            Step("train", training, _rests_on(experiment, manifest, "training", training)),
+            Step("prune, evaluate", evaluation, _rests_on(experiment, metrics, "evaluation", evaluation)),
             *(Step(f, figure(f, follows=is_due)) for f in registry.figures if key in shown[f]),
         ]
     return found

@@ -24,11 +24,11 @@ def evaluate(experiment: Experiment, device: torch.device = CPU, workers: int | 
     pruned = load_pruned(experiment)
     batches = open_batches(experiment, device, workers=workers)
     origin = data_manifest.read(experiment.layout, experiment.run.dataset)
-    found = measured(network.to(device), pruned.to(device), facts, experiment.recipe, batches)
+    found = measured(network.place(device), pruned.place(device), facts, experiment.recipe, batches)
     latest = latest_of(facts, found)
     if facts.latest is not None:
-        network = load_latest(experiment).to(device)
-        pruned = prune(network, facts.latest.discarded)
+        network = load_latest(experiment).place(device)
+        pruned = prune(network, facts.latest.discarded).place(device)
         latest = latest_of(facts.latest, measured(network, pruned, facts.latest, experiment.recipe, batches))
     metrics = metrics_of(
         experiment,

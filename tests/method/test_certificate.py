@@ -234,6 +234,26 @@ def test_there_is_no_certificate_where_the_bound_does_not_hold(
     assert certified(training) == 0
 
 
+def test_there_is_no_certificate_on_a_gpu(experiments: Registry) -> None:
+    """The meta device stands for all that is no CPU."""
+    training, _ = closing(experiments, True)
+    assert coasting_of(training) is not None
+    training.network.to("meta")
+    assert coasting_of(training) is None
+
+
+@pytest.mark.filterwarnings("ignore:.*non-meta parameter")
+def test_what_a_cpu_certified_is_computed_again_where_the_training_goes_on_on_a_gpu(experiments: Registry) -> None:
+    training, batches = closing(experiments, True, epsilon=1e9)
+    train_epoch(training, batches)
+    training.network.blocks[0].certified = True
+    for device, there in (("cpu", 1), ("meta", 0)):
+        resumed, _ = closing(experiments, True)
+        resumed.network.to(device)
+        resumed.restore(training.state())
+        assert resumed.network.blocks[0].certified == there
+
+
 def test_only_discarded_blocks_are_certified(experiments: Registry) -> None:
     training, batches = closing(experiments, True)
     train_epoch(training, batches)

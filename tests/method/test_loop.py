@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from eps_resnet.experiments.registry import Registry
+from eps_resnet.method import history
 from eps_resnet.method.history import Epoch, Gates
 from eps_resnet.method.loop import keep_snapshots, train_epoch, train_step
 from tests.method.trainings import batch, batches_of, new_training
@@ -132,3 +133,16 @@ def test_the_settled_network_is_that_of_the_latest_epoch_at_the_lowest_rate(expe
     assert train_epoch(training, batches).rate == training.recipe.rate
     assert training.settled is kept
     assert kept.epoch == 1
+
+
+def test_weight_percentiles_are_computed_in_recorded_epochs_alone(
+    experiments: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training = new_training(experiments, 2.5, epochs={"standard": 5, "epsilon": 5})
+    batches = batches_of(training, 128)
+    monkeypatch.setattr(history, "MOST_ROWS", 15)  # of 5 epochs of 6 blocks every second one
+    for _ in range(5):
+        train_epoch(training, batches)
+    recorded = [not bool(percentiles.isnan().any()) for percentiles in training.percentiles]
+    assert recorded == [True, True, False, True, True]
+    assert history.recorded_epochs(5, 6) == [1, 2, 4, 5]

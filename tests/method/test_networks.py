@@ -14,6 +14,8 @@ from eps_resnet.method.networks.blocks import Block, Skip
 from eps_resnet.method.networks.layers import BatchNorm, Conv, MaxPool, PoolAndPad, pad_same
 from eps_resnet.method.networks.resnet import ResNet, initialise
 from eps_resnet.method.streams import stream
+from tests.method.operations import operations
+from tests.method.trainings import batch, new_training
 
 
 def plain(depth: int, classes: int = 10) -> Architecture:
@@ -148,3 +150,16 @@ def test_with_the_papers_gaussian_every_gate_is_closed_at_the_first_step(experim
         initialise(network, scheme, stream(0, "weights"))
         network(images)
         assert all(block.decision.closed for block in network.blocks) == expected
+
+
+def test_each_batch_norm_counts_the_mini_batches_that_it_saw_in_one_operation_for_all(experiments: Registry) -> None:
+    network = new_training(experiments, 2.5).network
+    network.blocks[1].certified = True
+    for _ in range(2):
+        network(batch()[0])
+    network.eval()(batch()[0])
+    counts = {name: int(tensor) for name, tensor in network.state_dict().items() if "num_batches" in name}
+    assert set(counts.values()) == {0, 2}
+    assert {name.rsplit(".", 3)[0] for name, count in counts.items() if count == 0} == {"units.1"}
+    counted = operations(lambda: network.train()(batch()[0]))
+    assert (counted["_foreach_add_"], counted["add_"]) == (1, 0)

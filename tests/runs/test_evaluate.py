@@ -9,6 +9,7 @@ from eps_resnet.experiments.registry import Registry
 from eps_resnet.files import tensors
 from eps_resnet.files.digests import sha256
 from eps_resnet.files.errors import UserError
+from eps_resnet.method.networks.layers import Conv
 from eps_resnet.provenance import records
 from eps_resnet.provenance.records import Metrics
 from eps_resnet.runs.evaluate import evaluate
@@ -63,6 +64,22 @@ def test_discarded_blocks_go_through_the_files_to_the_metrics(trained: Small, di
     assert metrics.after.parameters == sum(p.numel() for p in load_pruned(experiment).parameters())
     size = metrics.before.size_mib * (3 - sum(discarded)) / 3
     assert metrics.compression.size_mib_by_block_ratio == pytest.approx(size)
+
+
+def test_evaluation_has_weights_in_the_memory_format_of_its_inputs(
+    trained: Small, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    formats: list[tuple[bool, bool]] = []
+    really = Conv.forward
+
+    def look(conv: Conv, x: torch.Tensor) -> torch.Tensor:
+        last = torch.channels_last
+        formats.append((x.is_contiguous(memory_format=last), conv.weight.is_contiguous(memory_format=last)))
+        return really(conv, x)
+
+    monkeypatch.setattr(Conv, "forward", look)
+    evaluate(trained[0].experiment(GATED, trained[1]))
+    assert set(formats) == {(True, True)}
 
 
 def test_a_pruned_network_of_another_training_is_refused(trained: Small) -> None:

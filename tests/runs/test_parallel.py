@@ -7,6 +7,7 @@ import subprocess
 import sys
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -20,6 +21,9 @@ from eps_resnet.experiments.layout import Layout
 from eps_resnet.files import tensors
 from eps_resnet.files.errors import UserError
 from eps_resnet.method.history import read_blocks, read_history
+from eps_resnet.method.networks.resnet import ResNet
+from eps_resnet.method.state import Training
+from eps_resnet.runs import train as train_module
 from eps_resnet.runs.train import train
 from tests.conftest import OFTEN, PROJECT, small_registry
 
@@ -109,6 +113,38 @@ def test_two_processes_train_what_one_process_trains_in_the_same_slices(tmp_path
     weights = [tensors.read(experiment.files.model, "")[0] for experiment in (one, two)]
     for name, tensor in weights[0].items():
         torch.testing.assert_close(tensor, weights[1][name], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(torch.cuda.is_available(), reason="where PyTorch sees a GPU, a copy of this process cannot train")
+@pytest.mark.parametrize("scope", ["slice", "batch"])
+def test_two_processes_decide_late_without_looking_for_blocks_left_out_and_train_the_same(
+    tmp_path: Path, scope: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on cards: gates stay on the device, and no process skips a backward pass."""
+    now, late = (prepare(tmp_path / name, gate_scope=scope) for name in ("now", "late"))
+    train_by_two(now, free_port())
+    place, finish = ResNet.place, train_module.train_epoch
+
+    def placed(network: ResNet, device: torch.device) -> ResNet:
+        place(network, device).set_late(True)
+        return network
+
+    def finished(training: Training, *others: Any) -> Any:
+        assert not training.model.find_unused_parameters
+        result = finish(training, *others)
+        assert not training.network.expects_closed()
+        rank = os.environ["RANK"]
+        torch.save(dict(training.network.named_parameters()), tmp_path / f"weights-{rank}-{training.epoch}")
+        return result
+
+    monkeypatch.setattr(ResNet, "place", placed)
+    monkeypatch.setattr(train_module, "train_epoch", finished)
+    train_by_two(late, free_port())
+    assert trained(late) == trained(now)
+    for epoch in (1, 2):
+        first, second = (torch.load(tmp_path / f"weights-{rank}-{epoch}") for rank in (0, 1))
+        assert all(torch.equal(tensor, second[name]) for name, tensor in first.items())
 
 
 @pytest.mark.slow

@@ -86,13 +86,18 @@ def _small(svg: str) -> str:
     svg = re.sub(
         r"<metadata>.*?</metadata>|<!--.*?-->|<!DOCTYPE[^>]*>| transform=\"rotate\(-0 [^\"]*\"", "", svg, flags=re.S
     )
-    svg = re.sub(r"(?<=[ \"(,-])(\d+\.\d)\d+(?=[ \",)\n])", r"\1", svg)  # to a tenth of a point
+    svg = re.sub(r"<(?:path|use|text|image|rect|svg)\b[^>]*>", _rounded, svg)
     used = set(re.findall(r"#([\w-]+)", svg))
     svg = re.sub(r' id="([\w-]+)"', lambda found: found[0] if found[1] in used else "", svg)
     svg = re.sub(r"\s*\n\s*", " ", svg).replace("> <", "><")
     while svg != (svg := re.sub(r"<g></g>|<g>(<(?:use|path)\b[^>]*/>)</g>", r"\1", svg)):
         pass
     return svg
+
+
+def _rounded(tag: re.Match[str]) -> str:
+    """A tag with places to a tenth of a point. Words of a drawing, which stand between tags, keep their digits."""
+    return re.sub(r"(?<=[ \"(,-])(\d+\.\d)\d+(?=[ \",)\n])", r"\1", tag[0])
 
 
 def _themed(svg: str) -> str:

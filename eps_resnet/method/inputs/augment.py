@@ -1,5 +1,8 @@
 """Random transformations of whole batches of raw images, the mean image and the normalisation of pixels."""
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -30,23 +33,52 @@ def normalise(images: Tensor, mean: Tensor, recipe: Recipe) -> Tensor:
     return (images.float() - mean) / recipe.pixel_divisor
 
 
-def augmented(images: Tensor, augmentation: Augmentation, draw: torch.Generator) -> Tensor:
-    """Raw images (N, C, H, W) after what `augmentation` names, as uint8 or float32 on the same device, same shape.
+class Draws(NamedTuple):
+    """What was drawn for each image, (N, ...); a kind that the augmentation does not have is empty, (N, 0)."""
 
-    Colour, elastic deformation, pad and crop, flip, in this order. Each image has its own draws, all from `draw`, a
-    CPU generator; they depend on N and the image's place in the batch, not on the images or their device.
-    """
+    brightness: Tensor  # what is added
+    contrast: Tensor  # a factor
+    displacements: Tensor  # (N, H, W, 2)
+    shifts: Tensor  # (N, 2), rows and columns
+    flips: Tensor  # whether
+
+
+def drawn(count: int, height: int, width: int, augmentation: Augmentation, draw: torch.Generator) -> Draws:
+    """The draws for so many images, on the CPU, all from `draw`; each image has its own."""
+    brightness = contrast = field = shifts = flips = torch.empty(count, 0)
     if augmentation.brightness or augmentation.contrast:
         low, high = augmentation.contrast or (1.0, 1.0)
-        shift = uniform(len(images), -augmentation.brightness, augmentation.brightness, draw)
-        images = recoloured(images, shift, uniform(len(images), low, high, draw))
+        brightness = uniform(count, -augmentation.brightness, augmentation.brightness, draw)
+        contrast = uniform(count, low, high, draw)
     if augmentation.elastic:
-        images = deformed(images, displacements(len(images), images.shape[2], images.shape[3], draw))
+        field = displacements(count, height, width, draw)
     if augmentation.pad:
-        shifts = torch.randint(2 * augmentation.pad + 1, (2, len(images)), generator=draw).to(images.device)
-        images = random_crops(images, augmentation.pad, shifts[0], shifts[1])
+        shifts = torch.randint(2 * augmentation.pad + 1, (2, count), generator=draw).T
     if augmentation.flip:
-        images = random_flips(images, (torch.rand(len(images), generator=draw) < 0.5).to(images.device))
+        flips = torch.rand(count, generator=draw) < 0.5
+    return Draws(brightness, contrast, field, shifts, flips)
+
+
+def on_device(draws: Sequence[Draws], device: torch.device) -> list[Draws]:
+    """The draws of several mini-batches on a device, which waits once for each kind of draw."""
+    sizes = [len(one.flips) for one in draws]
+    kinds = [torch.split(torch.cat(kind).to(device), sizes) for kind in zip(*draws, strict=True)]
+    return [Draws(*one) for one in zip(*kinds, strict=True)]
+
+
+def augmented(images: Tensor, augmentation: Augmentation, draws: Draws) -> Tensor:
+    """Raw images (N, C, H, W) after what `augmentation` names, as uint8 or float32 on the same device, same shape.
+
+    Colour, elastic deformation, pad and crop, flip, in this order.
+    """
+    if augmentation.brightness or augmentation.contrast:
+        images = recoloured(images, draws.brightness, draws.contrast)
+    if augmentation.elastic:
+        images = deformed(images, draws.displacements)
+    if augmentation.pad:
+        images = random_crops(images, augmentation.pad, draws.shifts[:, 0], draws.shifts[:, 1])
+    if augmentation.flip:
+        images = random_flips(images, draws.flips)
     return images
 
 
@@ -60,7 +92,7 @@ def recoloured(images: Tensor, shift: Tensor, factor: Tensor) -> Tensor:
 
     Clipped to [0, 255] once, at the end, as the reference code does.
     """
-    shift, factor = (t.to(images.device)[:, None, None, None] for t in (shift, factor))
+    shift, factor = (t[:, None, None, None] for t in (shift, factor))
     return contrasted(images.float() + shift, factor).clip(0, 255)
 
 
@@ -86,8 +118,8 @@ def deformed(images: Tensor, field: Tensor) -> Tensor:
     count, _, height, width = images.shape
     identity = torch.eye(2, 3, device=images.device).expand(count, 2, 3)
     grid = F.affine_grid(identity, [count, 1, height, width], align_corners=False)
-    step = torch.tensor([2 / width, 2 / height], device=images.device)  # a pixel, in the grid's units
-    places = grid + field.to(images.device) * step
+    steps = field[..., 0] * (2 / width), field[..., 1] * (2 / height)  # in the grid's units
+    places = grid + torch.stack(steps, -1)
     sampled = F.grid_sample(images.float(), places, padding_mode="border", align_corners=False)
     return sampled.clip(0, 255)  # the four weights may add up to a little more than 1
 

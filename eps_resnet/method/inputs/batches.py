@@ -9,11 +9,14 @@ from torch import Tensor
 from eps_resnet.data.store import Images
 from eps_resnet.experiments.models import Recipe
 from eps_resnet.files.errors import UserError
-from eps_resnet.method.inputs.augment import augmented, mean_image, normalise, steps_per_epoch
+from eps_resnet.method.inputs.augment import Draws, augmented, drawn, mean_image, normalise, on_device, steps_per_epoch
 from eps_resnet.method.parallel import Share
 from eps_resnet.method.streams import stream
 
 TEST_BATCH = 128  # Sec. 4 evaluates as it trains: batches of 128 in stored order, the last one short
+
+# Steps whose draws travel to the device together. Ours: SVHN's displacements are 1 MiB a step, so 64 MiB at a time.
+SENT_TOGETHER = 64
 
 
 class Batches(Protocol):
@@ -55,13 +58,23 @@ class TensorBatches:
         The first `skip` mini-batches are left out, and the others are what they would be without.
         """
         draw = stream(self.seed, "batches", epoch)
-        for step, chosen in enumerate(order(len(self.train_labels), self.recipe, draw)):
-            images = self.train_images.index_select(0, chosen.to(self.mean.device))  # whole images at a time
-            batch = augmented(images, self.recipe.augmentation, draw)
-            if step < skip:  # made all the same: the draws of the others come after its own
+        for step, (chosen, draws) in enumerate(self._drawn(draw)):
+            if step < skip:  # drawn all the same: the draws of the others come after its own
                 continue
+            images = self.train_images.index_select(0, chosen)  # whole images at a time
+            batch = augmented(images, self.recipe.augmentation, draws)
             rows = self.share.rows(len(chosen))
-            yield normalise(batch[rows], self.mean, self.recipe), self.train_labels[chosen[rows].to(self.mean.device)]
+            yield normalise(batch[rows], self.mean, self.recipe), self.train_labels[chosen[rows]]
+
+    def _drawn(self, draw: torch.Generator) -> Iterator[tuple[Tensor, Draws]]:
+        """On the device: the images of each mini-batch, and what is drawn for them; sent there many steps at a time."""
+        chosen, device = order(len(self.train_labels), self.recipe, draw), self.mean.device
+        (height, width), augmentation = self.train_images.shape[2:], self.recipe.augmentation
+        for first in range(0, len(chosen), SENT_TOGETHER):
+            part = chosen[first : first + SENT_TOGETHER]
+            draws = on_device([drawn(len(one), height, width, augmentation, draw) for one in part], device)
+            indices = torch.split(torch.cat(part).to(device), [len(one) for one in part])
+            yield from zip(indices, draws, strict=True)
 
     def test(self) -> Iterator[Tensor]:
         """The test inputs (B, C, H, W) in stored order, in batches of 128, the last one short."""

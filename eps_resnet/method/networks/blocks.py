@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from eps_resnet.method.gate import Decision, gated_sum, masked_sum
+from eps_resnet.method.gate import Decision, gated_sum, masked_decision, masked_sum
 from eps_resnet.method.networks.architecture import Architecture
 from eps_resnet.method.networks.layers import BatchNorm, Conv, PoolAndPad
 
@@ -83,10 +83,10 @@ class Block(Skip):
             return cast(Tensor, shortcut + self.residual(x))
         whole_batch = self.gate_scope == "batch" or not self.training  # evaluation knows no slices
         slices, everywhere = 1 if whole_batch else self.slices, whole_batch and self.training
-        gated = masked_sum if self.late else gated_sum
         if self.expected_closed and self.training:
             with torch.no_grad():
-                _, self.decision = gated(shortcut, self.residual(x), self.epsilon, slices, everywhere)
+                self.decision = masked_decision(self.residual(x), self.epsilon, slices, everywhere)
             return cast(Tensor, shortcut)
+        gated = masked_sum if self.late else gated_sum
         result, self.decision = gated(shortcut, self.residual(x), self.epsilon, slices, everywhere)
         return result

@@ -1,6 +1,6 @@
 """The layers that differ from PyTorch's: SAME padding, batch norm of slices, the shortcut without weights."""
 
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -49,7 +49,7 @@ class BatchNorm(nn.BatchNorm2d):
     """Batch norm of each of `slices` equal parts of a mini-batch alone, as the devices of a data-parallel training do.
 
     The running statistics are the first slice's, as the first device's are kept there. Always in float32, whatever the
-    precision of the convolution before it.
+    precision of the convolution before it. Mini-batches are counted by the network, in one operation for all layers.
     """
 
     def __init__(self, channels: int, slices: int) -> None:
@@ -60,11 +60,15 @@ class BatchNorm(nn.BatchNorm2d):
         """(N, C, H, W) to the same."""
         x = x.float()
         if self.slices == 1 or not self.training:
-            return super().forward(x)
+            return self._normalised(x)
         first, *others = x.chunk(self.slices)
-        parts = [super().forward(first)]
+        parts = [self._normalised(first)]
         parts += [F.batch_norm(part, None, None, self.weight, self.bias, True, 0.0, self.eps) for part in others]
         return torch.cat(parts)
+
+    def _normalised(self, x: Tensor) -> Tensor:
+        scale, statistics = (self.weight, self.bias), (self.running_mean, self.running_var)
+        return F.batch_norm(x, *statistics, *scale, self.training, cast(float, self.momentum), self.eps)
 
 
 class PoolAndPad(nn.Module):

@@ -1,8 +1,8 @@
 """The whole network: stem, units, head and side head; and how its weights are drawn."""
 
 import math
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -35,6 +35,7 @@ class ResNet(nn.Module):
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
         self.architecture = architecture
+        self.is_late = False
         self.stem = _stem(architecture)
         units: list[Skip] = []
         self.side_unit: int | None = None
@@ -69,8 +70,15 @@ class ResNet(nn.Module):
         for block, is_discarded in zip(self.blocks, discarded, strict=True):
             block.discarded = is_discarded
 
+    def place(self, device: torch.device) -> "ResNet":
+        """Moves it to a device, weights in the memory format of its inputs; gates decide late on all but a CPU."""
+        self.to(device).to(memory_format=torch.channels_last)
+        self.set_late(device.type != "cpu")
+        return self
+
     def set_late(self, late: bool) -> None:
         """Says whether gates leave their decisions on the device until they are read (for GPUs)."""
+        self.is_late = late
         for block in self.blocks:
             block.late = late
 
@@ -82,6 +90,14 @@ class ResNet(nn.Module):
     def expects_closed(self) -> bool:
         """Whether there are such blocks."""
         return any(block.expected_closed for block in self.blocks)
+
+    def is_unusable(self, loss: Tensor) -> Tensor:
+        """On the device: 1 if the loss is not finite or a block was open that was expected to be closed, else 0."""
+        unusable = loss.isfinite().logical_not()
+        expected = [cast(Tensor, block.decision.closed) for block in self.blocks if block.expected_closed]
+        if expected:
+            unusable = unusable | torch.stack(expected).all().logical_not()
+        return unusable.float()
 
     def opened_unexpectedly(self) -> bool:
         """Whether a block was open that was expected to be closed; it is then no longer expected to."""
@@ -100,12 +116,19 @@ class ResNet(nn.Module):
 
     def read_gates(self) -> list[Decision]:
         """Per block, the gate's decision for the latest mini-batch. Waits for a GPU once, not for each block."""
-        waiting = [block for block in self.blocks if isinstance(block.decision.response, Tensor)]
-        if waiting:
-            both = [torch.stack([b.decision.response, b.decision.closed]) for b in waiting]  # type: ignore[list-item]
-            for block, (response, closed) in zip(waiting, torch.stack(both).tolist(), strict=True):
-                block.decision = Decision(bool(closed), response)
+        self.read_late()
         return [block.decision for block in self.blocks]
+
+    def read_late(self, *others: Tensor) -> list[float]:
+        """Reads late decisions and, in the same transfer, other scalars, whose values it returns."""
+        waiting = [block for block in self.blocks if isinstance(block.decision.response, Tensor)]
+        responses = [cast(Tensor, block.decision.response) for block in waiting]
+        closed = [cast(Tensor, block.decision.closed) for block in waiting]
+        parts = [torch.stack(part).float() for part in (responses, closed, list(others)) if part]
+        values: list[float] = torch.cat(parts).tolist() if parts else []
+        for block, response, is_closed in zip(waiting, values, values[len(waiting) :], strict=False):
+            block.decision = Decision(bool(is_closed), response)
+        return values[2 * len(waiting) :]
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
         """Images (N, C, H, W) to logits (N, classes), and in training mode to the side head's logits, if it exists."""
@@ -115,7 +138,23 @@ class ResNet(nn.Module):
             x = unit(x)
             if self.training and self.side_head is not None and index == self.side_unit:
                 side = self.side_head(x)
+        if self.training:
+            torch._foreach_add_(self._counters(), 1)
         return self.head(x), side
+
+    def _counters(self) -> list[Tensor]:
+        """Of each batch norm that saw this mini-batch, how many it has seen; certified blocks' saw none."""
+        heads = [self.head] if self.side_head is None else [self.head, self.side_head]
+        norms = [cast(BatchNorm, self.stem[1]), *(norm for unit in self.units for norm in _norms(unit))]
+        return [cast(Tensor, norm.num_batches_tracked) for norm in [*norms, *(head.norm for head in heads)]]
+
+
+def _norms(unit: Skip) -> Iterator[BatchNorm]:
+    """A unit's batch norms that a training's mini-batch goes through."""
+    if unit.entry is not None:
+        yield unit.entry
+    if isinstance(unit, Block) and not unit.certified:
+        yield from cast(Iterable[BatchNorm], unit.norms)
 
 
 def _stem(architecture: Architecture) -> nn.Sequential:

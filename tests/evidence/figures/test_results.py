@@ -68,8 +68,8 @@ def test_an_interval_ends_where_values_must() -> None:
 
 @given(errors)
 def test_tables_show_the_mean_of_finished_seeds_its_interval_and_how_many_they_are(values: list[float]) -> None:
-    run = {"run": "r", "depth": 110, "method": "standard", "epsilon": None, "weight_decay": 0.1, "published": 0.5}
-    run["variant"] = None
+    run = {"run": "r", "depth": 110, "method": "standard", "epsilon": None, "weight_decay": 0.1, "variant": None}
+    run["published"] = 0.5
     rows = [{**run, "seed": seed, "state": "done", "error": value} for seed, value in enumerate(values)]
     missing = {**run, "seed": 99, "state": "not run", "error": None}
     (line,) = results.readable_means(pd.DataFrame([*rows, missing]), {"error": "error", "published": "paper"}).to_dict(

@@ -2,14 +2,16 @@
 
 from itertools import chain
 
+import pytest
 import torch
 from torch import Tensor
 
 from eps_resnet.data.store import Images
 from eps_resnet.experiments.models import Augmentation, Recipe
 from eps_resnet.experiments.registry import Registry
-from eps_resnet.method.inputs.batches import TensorBatches
+from eps_resnet.method.inputs.batches import SENT_TOGETHER, TensorBatches
 from eps_resnet.method.parallel import Share
+from tests.method.operations import Operations
 
 CPU = torch.device("cpu")
 
@@ -63,3 +65,30 @@ def test_processes_together_see_what_one_alone_sees(experiments: Registry) -> No
     for (inputs, labels), *parts in zip(whole, *shares, strict=True):
         assert torch.equal(torch.cat([part[0] for part in parts]), inputs)
         assert torch.equal(torch.cat([part[1] for part in parts]), labels)
+
+
+@pytest.mark.parametrize("name", ["cifar10", "svhn"])
+def test_a_device_is_sent_the_draws_of_many_steps_at_once(experiments: Registry, name: str) -> None:
+    """No device: what is sent there is counted, not computed. The images are there from the beginning."""
+    recipe = experiments.datasets[name].recipe.model_copy(update={"epoch_steps": 100, "batch": 8})
+    pixels = torch.zeros(30, 3, 4, 4, dtype=torch.uint8)
+    batches = TensorBatches(Images(pixels, torch.zeros(30), pixels, torch.zeros(30)), recipe, 0, torch.device("meta"))
+    with Operations() as counted:
+        steps = len(list(batches.training(1)))
+    assert steps == 100
+    kinds = 6  # order, brightness, contrast, displacements, shifts, flips
+    assert counted.sent <= kinds * -(-steps // SENT_TOGETHER)
+
+
+def test_what_a_step_is_drawn_does_not_depend_on_how_many_are_sent_together(
+    experiments: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changes = Augmentation(pad=1, flip=True, brightness=5, contrast=(0.8, 1.2), elastic=True)
+    recipe = plain(experiments, augmentation=changes, drop_last=False)
+    epochs = []
+    for together in (1, 2, 64):
+        monkeypatch.setattr("eps_resnet.method.inputs.batches.SENT_TOGETHER", together)
+        epochs.append(list(TensorBatches(numbered(30), recipe, 0, CPU).training(1)))
+    for one, *others in zip(*epochs, strict=True):
+        for other in others:
+            assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))

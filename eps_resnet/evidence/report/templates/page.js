@@ -159,9 +159,14 @@ const lifeOf = (life) => {
   return make("figure", { class: "life" }, caption, field, said);
 };
 
+// What the cards of runs show: a document, compressed
+const unpacked = () => {
+  const bytes = Uint8Array.from(atob(document.getElementById("cards").textContent), (letter) => letter.charCodeAt(0));
+  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).json();
+};
+
 // Runs
-{
-  const data = JSON.parse(document.getElementById("cards").textContent);
+unpacked().then((data) => {
   const table = document.getElementById("run-table");
   const rows = [...table.tBodies[0].rows];
   const factsOf = (items) =>
@@ -241,4 +246,4 @@ const lifeOf = (life) => {
   };
   addEventListener("hashchange", follow);
   follow();
-}
+});
