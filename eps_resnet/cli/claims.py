@@ -88,6 +88,8 @@ def _print_matrix(found: "Sequence[Claim]") -> None:
     heads = (Column(name, no_wrap=True) for name in with_runs)
     view = plain_table(Column("", justify="right", no_wrap=True), Column("claim"), *heads)
     for (number, short), row in shown.items():
+        if with_runs and not with_runs.keys() & row.keys():  # made of other data sets alone
+            continue
         view.add_row(str(number), short, *(row.get(name, "") for name in with_runs))
     plain_console().print(view, "")
     without = [name for name in dict.fromkeys(claim.dataset for claim in found) if name not in with_runs]

@@ -31,13 +31,12 @@ if TYPE_CHECKING:
 
 commands = typer.Typer()
 
-# Columns of a figure's rows of runs that `print` shows; the run's key says what the others say first.
-PRINTED = (
-    *("run", "stage", "epoch", "error, pruned", "error", "gated", "best baseline", "discarded", "share kept"),
-    *("kept per stage", "kept", "MiB, all blocks", "MiB, by share of blocks", "MiB, true", "pattern", "closed, mean"),
-    *("published", "published share", "block", "discarded from epoch", "weights, epoch 1", "last epoch", "just before"),
+# Of a figure's rows of runs: what `print` shows first, and what it leaves to table.md: details, and what the key says.
+PRINTED = ("run", "stage", "epoch", "error, pruned", "error", "gated", "best baseline", "discarded", "share kept")
+HIDDEN = (
+    *("depth", "ε", "decay", "variant", "state", "95 % interval", "final", "best", "latest", "flickered", "±"),
+    "pruned = gated",
 )
-
 LAST = ("gated", "pruned = gated")  # of the means
 INTERVAL = r"(\S+)% \((\S+)% to (\S+)%\)"
 
@@ -102,7 +101,9 @@ def _method(method: str, epsilon: str) -> str:
 
 
 def _single(rows: "pd.DataFrame") -> "pd.DataFrame":
-    shown = rows[[name for name in PRINTED if name in rows and not _is_empty(rows, name)]].astype(str)
+    others = [name for name in map(str, rows) if name not in (*PRINTED, *HIDDEN)]
+    names = [*(name for name in PRINTED if name in rows), *others]
+    shown = rows[[name for name in names if not _is_empty(rows, name)]].astype(str)
     return shown.replace({r"^`|`$": ""}, regex=True)
 
 
