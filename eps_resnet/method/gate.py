@@ -41,7 +41,8 @@ def largest_response(residual: Tensor) -> Tensor:
         return residual.new_zeros((), dtype=torch.float32)
     values = residual.detach()
     if values.device.type != "cpu":  # one operation; on a CPU aminmax is as fast as reading the memory
-        return torch.linalg.vector_norm(values, torch.inf).float()
+        largest: Tensor = torch.linalg.vector_norm(values, torch.inf)
+        return largest.float()
     if values.dim() == 4 and not values.is_contiguous():
         values = values.permute(0, 2, 3, 1)  # channels_last seen as contiguous: aminmax would copy it otherwise
     low, high = torch.aminmax(values)  # one pass; NaN propagates, and every comparison with NaN is false
@@ -91,7 +92,7 @@ def masked_sum(
     is_open = closed.logical_not().to(residual.dtype)
     if slices > 1:
         is_open = is_open.repeat_interleave(len(residual) // slices)[:, None, None, None]
-    total: Tensor = _MaskedSum.apply(shortcut, residual, is_open)  # type: ignore[no-untyped-call]
+    total: Tensor = _MaskedSum.apply(shortcut, residual, is_open)
     return total, _over_slices(closed, responses)
 
 

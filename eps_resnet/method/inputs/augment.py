@@ -62,7 +62,7 @@ def drawn(count: int, height: int, width: int, augmentation: Augmentation, draw:
 def on_device(draws: Sequence[Draws], device: torch.device) -> list[Draws]:
     """The draws of several mini-batches on a device, which waits once for each kind of draw."""
     sizes = [len(one.flips) for one in draws]
-    kinds = [torch.cat(kind).to(device).split(sizes) for kind in zip(*draws, strict=True)]
+    kinds = [torch.split(torch.cat(kind).to(device), sizes) for kind in zip(*draws, strict=True)]
     return [Draws(*one) for one in zip(*kinds, strict=True)]
 
 

@@ -69,11 +69,11 @@ class TensorBatches:
     def _drawn(self, draw: torch.Generator) -> Iterator[tuple[Tensor, Draws]]:
         """On the device: the images of each mini-batch, and what is drawn for them; sent there many steps at a time."""
         chosen, device = order(len(self.train_labels), self.recipe, draw), self.mean.device
-        sides, augmentation = self.train_images.shape[2:], self.recipe.augmentation
+        (height, width), augmentation = self.train_images.shape[2:], self.recipe.augmentation
         for first in range(0, len(chosen), SENT_TOGETHER):
             part = chosen[first : first + SENT_TOGETHER]
-            draws = on_device([drawn(len(one), *sides, augmentation, draw) for one in part], device)
-            indices = torch.cat(part).to(device).split([len(one) for one in part])
+            draws = on_device([drawn(len(one), height, width, augmentation, draw) for one in part], device)
+            indices = torch.split(torch.cat(part).to(device), [len(one) for one in part])
             yield from zip(indices, draws, strict=True)
 
     def test(self) -> Iterator[Tensor]:
