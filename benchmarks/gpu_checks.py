@@ -134,12 +134,13 @@ def versions(place: Place) -> dict[str, Any]:
     figures: dict[str, Any] = {"python": platform.python_version(), "torch": torch.__version__}
     for package in PACKAGES:
         try:
-            figures[package] = metadata.version(package)  # type: ignore[no-untyped-call]
+            figures[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             figures[package] = "missing"
     if not place.small:
         figures |= {"card": torch.cuda.get_device_name(), "cuda": torch.version.cuda}
-        figures |= {"cudnn": torch.backends.cudnn.version(), "driver": machine(place.device, 1, 1)["driver"]}
+        figures["cudnn"] = torch.backends.cudnn.version()  # type: ignore[no-untyped-call]
+        figures["driver"] = machine(place.device, 1, 1)["driver"]
     release = tuple(int(part) for part in torch.__version__.split("+")[0].split(".")[:2])
     return found(sys.version_info >= (3, 11) and release >= (2, 11), figures, _no_card(place, "all else: no card here"))
 
