@@ -1,6 +1,7 @@
 # make demo: trains and prunes the demo networks and compares them with the committed results.
 # make tables: writes all tables, drawings and the report from the results there are.
 # make bench: measures how fast all of it is, against goals (docs/speed.md).
+# make gpu-check: checks what a card does, in under 8 minutes; without a card what a CPU can (docs/speed.md).
 # make test: runs the quick tests, in minutes; make test-all also those that take processes and whole trainings, as continuous integration does.
 # make test-faults: runs those that kill, damage and flood for up to half an hour.
 # make test-cluster: starts a Slurm of one node and interrupts trainings in it, minutes; Debian, as root.
@@ -28,7 +29,9 @@ DEMO ?= demo
 ONE_SEED := config/demo.yaml # the committed results have five
 LONGEST := $(patsubst %,$(DEMO)/results/digits-110-%-s0/metrics.json,standard standard_side epsilon_side-2p5)
 
-.PHONY: demo demo-runs bench tables test test-all test-faults test-cluster check setup setup-dev install lock
+OUT ?= # of gpu-check: where its results go, by default to a file that names the card
+
+.PHONY: demo demo-runs bench gpu-check tables test test-all test-faults test-cluster check setup setup-dev install lock
 
 demo: demo-runs
 	@$(BIN)/eps-resnet print --root demo --registry $(ONE_SEED) $(FIGURES)
@@ -45,6 +48,10 @@ demo-runs: setup
 # Measures every goal of speed in under 20 minutes and writes benchmarks/results/ (docs/speed.md).
 bench: setup-dev
 	@$(BIN)/python -m benchmarks
+
+# Needs no locked environment: takes .venv if there is one, else PYTHON with the packages it has.
+gpu-check:
+	@$(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) -m benchmarks.gpu_check $(OUT)
 
 # Writes all tables, drawings and the report anew from the results there are; trains nothing.
 tables: setup

@@ -20,7 +20,7 @@ SECTIONS = ("steps", "gates", "inputs", "pruned", "scaling", "peers")
 ONCE = ("start", "certificates", "around")
 
 
-GPU = "needs a GPU, and a benchmark that was written beside one: there is none yet"
+GPU = "needs a GPU: `make gpu-check` measures it there"
 UNMEASURED = [
     Line("6 GPU", what, None, None, None, 1, note=GPU)
     for what in (

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from benchmarks.elsewhere import elsewhere
 from benchmarks.measure import Line, in_turns, line
-from benchmarks.trainings import BATCH, batch, step_of, training_of
+from benchmarks.trainings import BATCH, CPU, batch, step_of, training_of
 from eps_resnet.method.networks.architecture import Architecture, ConvShape
 
 ITEM, DEPTHS = "1 step", (20, 56, 110)
@@ -49,7 +49,7 @@ def lines(cores: int) -> list[Line]:
 
 
 def bare_convolutions(
-    architecture: Architecture, layouts: tuple[torch.memory_format, ...] = LAYOUTS
+    architecture: Architecture, layouts: tuple[torch.memory_format, ...] = LAYOUTS, device: torch.device = CPU
 ) -> Callable[[], object]:
     """All convolutions of a network, forward and backward, nothing else: what a step cannot be faster than.
 
@@ -58,7 +58,8 @@ def bare_convolutions(
     """
     places = _places(architecture)
     calls = {
-        place: min((_in_layout(place, layout) for layout in layouts), key=_fastest) for place in dict.fromkeys(places)
+        place: min((_in_layout(place, layout, device) for layout in layouts), key=_fastest)
+        for place in dict.fromkeys(places)
     }
     return lambda: [calls[place]() for place in places]
 
@@ -83,11 +84,11 @@ def _fastest(work: Callable[[], object]) -> float:
     return min(seconds)
 
 
-def _in_layout(place: Place, layout: torch.memory_format) -> Callable[[], object]:
+def _in_layout(place: Place, layout: torch.memory_format, device: torch.device) -> Callable[[], object]:
     shape, side = place.shape, place.side
     pad = 1 if shape.stride == 1 else 0
-    inputs = torch.randn(BATCH, shape.inputs, side + (1 - pad), side + (1 - pad)).to(memory_format=layout)
-    weight = torch.randn(shape.outputs, shape.inputs, shape.kernel, shape.kernel).to(memory_format=layout)
+    inputs = torch.randn(BATCH, shape.inputs, side + (1 - pad), side + (1 - pad)).to(device, memory_format=layout)
+    weight = torch.randn(shape.outputs, shape.inputs, shape.kernel, shape.kernel).to(device, memory_format=layout)
     settings = ([shape.stride] * 2, [pad] * 2, [1, 1], False, [0, 0], 1)
     gradient = torch.randn_like(torch.ops.aten.convolution(inputs, weight, None, *settings))
     wanted = [place.needs_input_gradient, True, False]
