@@ -86,7 +86,7 @@ def render(registry: Registry, layout: Layout) -> str:
         matrix=rows,
         claims=judged,
         checks=found,
-        lead=_lead(figures),
+        lead=_lead(figures, states),
         figures=figures,
         figure_names=set(registry.figures),
         comparisons=[_Number(registry, comparison) for comparison in comparisons],
@@ -162,10 +162,13 @@ def _overview(registry: Registry, states: Mapping[str, str]) -> list[tuple[str, 
     return found
 
 
-def _lead(figures: Mapping[str, list[Drawing]]) -> Drawing | None:
-    """The one figure that is shown first: Figure 6 of ours if it is drawn, else the paper's."""
-    drawn = [drawing for drawing in figures.get("6", []) if drawing.image]
-    return drawn[-1] if drawn else None
+def _lead(figures: Mapping[str, list[Drawing]], states: Mapping[str, str]) -> Drawing | None:
+    """The one figure that is shown first: the drawn Figure 6 with the largest share of its runs done."""
+
+    def done(drawing: Drawing) -> float:
+        return sum(states.get(key) == "done" for key in drawing.runs) / max(len(drawing.runs), 1)
+
+    return max((drawing for drawing in figures.get("6", []) if drawing.image), key=done, default=None)
 
 
 class _Number:
