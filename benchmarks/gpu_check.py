@@ -55,7 +55,9 @@ def run_all(out: Path | None, names: list[str]) -> dict[str, dict[str, Any]]:
         checks[name] = _one(name, min(CAPS[name], left))
         out = out or default_path(checks.get("versions", {}))
         out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(json.dumps({"finished": len(checks), "of": len(names), "checks": checks}, indent=1) + "\n")
+        out.write_text(
+            json.dumps({"finished": len(checks), "of": len(names), "checks": checks}, indent=1) + "\n", encoding="utf-8"
+        )
     return checks
 
 
@@ -71,7 +73,9 @@ def _one(name: str, seconds: float) -> dict[str, Any]:
         return failed(f"not run: the {LIMIT} s for all checks were over", None)
     command = [sys.executable, "-m", "benchmarks.gpu_check", "--check", name, str(seconds)]
     pipe = subprocess.PIPE
-    with subprocess.Popen(command, text=True, start_new_session=True, stdout=pipe, stderr=pipe) as process:
+    with subprocess.Popen(
+        command, text=True, encoding="utf-8", start_new_session=True, stdout=pipe, stderr=pipe
+    ) as process:
         try:
             output, errors = process.communicate(timeout=seconds)
         except subprocess.TimeoutExpired:

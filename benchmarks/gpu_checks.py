@@ -474,7 +474,7 @@ def _start(root: Path, place: Place) -> "subprocess.Popen[str]":
         f"checks.stoppable(experiment, torch.device({place.device.type!r}))"
     )
     return subprocess.Popen(
-        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8"
     )
 
 
@@ -497,7 +497,9 @@ def sharing(place: Place) -> dict[str, Any]:
     for together in (1, 2) if place.small else (1, 2, 4):
         program = f"from benchmarks import gpu_checks; gpu_checks.steps_a_second({place.small})"
         command = [sys.executable, "-c", program]
-        processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(together)]
+        processes = [
+            subprocess.Popen(command, stdout=subprocess.PIPE, text=True, encoding="utf-8") for _ in range(together)
+        ]
         rates[together] = sum(float(process.communicate()[0].split()[-1]) for process in processes)
         figures[f"{together} at a time, steps/s"] = rates[together]
     return found(None, figures, _no_card(place, "on a card"))
