@@ -1,4 +1,7 @@
-"""CIFAR-10 and CIFAR-100 in their official binary layouts: an archive, or the folder it was unpacked to."""
+"""CIFAR-10 and CIFAR-100 in their official binary layouts: an archive, or the folder it was unpacked to.
+
+Which copies are accepted, by their SHA-256, the registry says: config/experiments.yaml, `archives`.
+"""
 
 from pathlib import Path
 from typing import NamedTuple

@@ -1,4 +1,7 @@
-"""SVHN's cropped digits, format 2: train_32x32.mat and extra_32x32.mat to train on, test_32x32.mat to test on."""
+"""SVHN's cropped digits, format 2: train_32x32.mat and extra_32x32.mat to train on, test_32x32.mat to test on.
+
+Which copies are accepted, by their SHA-256, the registry says: config/experiments.yaml, `archives`.
+"""
 
 from pathlib import Path
 

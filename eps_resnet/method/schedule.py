@@ -16,8 +16,8 @@ RUNNING_RISE = 0.999  # the reference code asks for 1, which one clean loss reac
 class RateSchedule:
     """The learning rate: steps down at fixed epochs, and up again whenever a block is lost.
 
-    `observe_epoch` is told, after each epoch, how many blocks are discarded. If that rose by at least one since the epoch
-    before, the rate restarts at its start value and falls after `adaptive_steps` epochs (paper, Sec. 4). After a
+    `observe_epoch` is told, after each epoch, how many blocks are discarded. If there is one more than an epoch before,
+    the rate restarts at its start value and falls after `adaptive_steps` epochs (paper, Sec. 4). After a
     restart at the end of epoch E, with steps at 41 and 61, epoch E+1 is the first at the full rate and E+42 the first
     at a tenth of it.
     """

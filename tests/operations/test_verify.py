@@ -192,7 +192,7 @@ def test_why_names_altered_images_where_they_are_needed(finished: Path) -> None:
 
 
 def test_why_names_the_folders_whose_code_changed(finished: Path) -> None:
-    edit(finished / "eps_resnet/method/gate.py", "(residual)) <= float", "(residual)) < float")
+    edit(finished / "eps_resnet/method/gate.py", "Decision(response <= float", "Decision(response < float")
     words = "the code in eps_resnet/method and eps_resnet/data/decode.py was changed"
     assert f"train            {words}" in run(finished, "eps-resnet", "why", KEY)
     assert f"stale: {words}" in run(finished, "eps-resnet", "verify", expect=1)

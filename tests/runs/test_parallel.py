@@ -243,7 +243,8 @@ def test_processes_of_one_machine_find_each_other_though_its_name_does_not_resol
     tmp_path: Path, how: tuple[str, ...]
 ) -> None:
     (tmp_path / "meet.py").write_text(
-        "import torch.distributed as d; d.init_process_group('gloo'); print(d.get_rank()); d.destroy_process_group()"
+        "import torch.distributed as d; d.init_process_group('gloo'); d.barrier(); "
+        "print(d.get_rank()); d.destroy_process_group()"
     )
     process = in_a_host_without_a_name(*how, "--nproc-per-node", "2", str(tmp_path / "meet.py"))
     assert process.returncode == 0, process.stderr

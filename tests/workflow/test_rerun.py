@@ -64,7 +64,7 @@ def test_a_comment_in_the_training_code_redoes_nothing_and_a_change_of_its_meani
     code = finished / "eps_resnet/method/gate.py"
     code.write_text("# a comment\n" + code.read_text().replace("cut from the graph", "detached"))
     assert jobs(run(finished, "snakemake", "-n", "demo")) == {}
-    code.write_text(code.read_text().replace("(residual)) <= float", "(residual)) < float"))
+    code.write_text(code.read_text().replace("Decision(response <= float", "Decision(response < float"))
     everything = {
         "train": 3, "prune": 3, "evaluate": 3, "figure": 2, "demo": 1, "total": 12
     }  # fmt: skip

@@ -51,10 +51,10 @@ def test_shared_cards_and_trainings_of_several_cards_are_not_for_one_call() -> N
 
 def test_the_report_follows_a_call_that_succeeded_and_one_that_failed(demo: tuple[Path, str], project: Path) -> None:
     page = (demo[0] / "paper_tables/index.html").read_text()
-    assert "3 of 3 on digits" in page
+    assert "digits 3 of 3" in page
     small_registry(project / "config/experiments.yaml", {"batch": 5000})  # more images than there are
     run(project, "snakemake", "--cores", "1", "results/digits-8-standard-s0/metrics.json", expect=1)
-    assert "0 of 3 on digits" in (project / "paper_tables/index.html").read_text()
+    assert "digits 0 of 3" in (project / "paper_tables/index.html").read_text()
 
 
 def test_every_figure_is_a_target_that_plans_the_runs_it_needs(experiments: Registry, tmp_path: Path) -> None:

@@ -82,9 +82,8 @@ def finished(registry: Registry, layout: Layout, dataset: str) -> list[Result]:
     found = []
     for key, run in registry.runs.items():
         experiment = registry.experiment(key, layout)
-        if run.dataset == dataset and state.state(experiment) == "done":
-            metrics = records.read(Metrics, experiment.files.metrics)
-            assert metrics is not None, key  # or it were not done
+        is_done = run.dataset == dataset and state.state(experiment) == "done"
+        if is_done and (metrics := records.read(Metrics, experiment.files.metrics)):
             found.append(Result(experiment, metrics))
     return found
 
