@@ -93,7 +93,7 @@ def house(tmp_path: Path) -> House:
 
 def renamed_moved_and_extracted(house: House) -> None:
     """A renamed local variable, a function in another module, and a few lines in a function of their own."""
-    house.change("method/gate.py", ("values", "numbers"))
+    house.change("method/gate.py", ("low, high = ", "least, most = "), ("(-low, high)", "(-least, most)"))
     gate, text = house.package / "method/gate.py", (house.package / "method/gate.py").read_text()
     start = text.index("def largest_response")
     end = text.index("\n\n\n", start)
