@@ -61,6 +61,15 @@ def count_given(config: Settings, name: str, what: str, default: int = 1) -> int
     return value
 
 
+def shell_prefix() -> str:
+    """What finds the commands of this environment, whether or not it is activated.
+
+    Snakemake fills in what stands in single braces, so those of the path are doubled.
+    """
+    commands = shlex.quote(str(Path(sys.executable).parent)).replace("{", "{{").replace("}", "}}")
+    return f"export PATH={commands}:$PATH; "
+
+
 @dataclass(frozen=True)
 class Step:
     """What Snakemake must know of a step that makes `outputs`.

@@ -1,4 +1,3 @@
-import shlex
 import sys
 from functools import partial
 from pathlib import Path
@@ -10,19 +9,15 @@ from eps_resnet.files.errors import UserError, explained
 from eps_resnet.cluster import pods
 from eps_resnet.operations import working_folder
 
-# The commands of this environment, whether or not it is activated. Snakemake fills in what stands in single braces.
-COMMANDS = shlex.quote(str(Path(sys.executable).parent)).replace("{", "{{").replace("}", "}}")
-shell.prefix(f"export PATH={COMMANDS}:$PATH; ")
+shell.prefix(steps.shell_prefix())
 
 
 def checked(question, *details):
     """The answer; what is refused ends Snakemake with its reason, and no traceback."""
     try:
         return question(*details)
-    except UserError as error:
-        raise WorkflowError(str(error)) from None
-    except OSError as error:
-        raise WorkflowError(explained(error)) from None
+    except (UserError, OSError) as error:
+        raise WorkflowError(explained(error) if isinstance(error, OSError) else str(error)) from None
 
 
 eps = checked(steps.Workflow.of, config, workflow.config_settings.config_args)
@@ -36,12 +31,7 @@ wildcard_constraints:
 
 
 def awaited(step):
-    """What must be made before a step. One that is not current is due, whatever times files have.
-
-    Snakemake's own ways to be told so were tried. An input that is newer: it passes over outputs whose time is 0, or
-    yet to come. Parameters: a clone has no former ones. --forcerun: it makes what is named a target. So it is told as it
-    tells itself which incomplete files are due.
-    """
+    """What must be made before a step; one that is not current is due, whatever times files have (docs/workflow.md)."""
     if workflow.is_main_process and not step.is_current:
         workflow.dag.forcefiles.update(map(str, step.outputs))
     return step.awaits
@@ -53,11 +43,10 @@ def refuse():
     due = [(job.rule.name, job.wildcards) for job in workflow.dag.needrun_jobs()]
     datasets = [wildcards.dataset for rule, wildcards in due if rule == "fetch"]
     checked(eps.refuse_missing_sources, datasets)
-    if not workflow.local_exec:
+    if workflow.local_exec:
+        checked(eps.refuse_without_gpu, [wildcards.run for rule, wildcards in due if rule == "train"], datasets)
+    else:
         checked(steps.refuse_what_a_clusters_shell_misreads, workflow.config_settings.config_args)
-        return
-    trainings = [wildcards.run for rule, wildcards in due if rule == "train"]
-    checked(eps.refuse_without_gpu, trainings, datasets)
 
 
 if workflow.is_main_process:
