@@ -1,5 +1,6 @@
 """`make`: what it installs for whom, that its progress is shown, where it stops early, and what it says at the end."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -14,6 +15,8 @@ from packaging.requirements import Requirement
 from tests.conftest import PROJECT
 
 LOCKS = ("requirements.lock", "requirements-dev.lock")
+# A make that runs these tests would have the one in them tell which folder it enters.
+WITHOUT_MAKE = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
 # Stands for Python 3.11 and makes an environment of itself, whose pip prints what `PIP` holds.
 PYTHON = """#!/bin/sh
 case "$*" in
@@ -57,6 +60,7 @@ def make(folder: Path, *arguments: str, expect: int = 0) -> str:
         stderr=subprocess.STDOUT,
         text=True,
         check=False,
+        env=WITHOUT_MAKE,
     )
     assert process.returncode == expect, process.stdout
     return process.stdout
