@@ -113,7 +113,7 @@ def test_the_readmes_table_of_claims_is_what_claims_prints(experiments: Registry
     assert {v for name, by in found.items() if name not in SHOWN for vs in by.values() for v in vs} == {"not run"}
 
 
-def test_the_results_page_says_what_the_digits_tables_say() -> None:
+def test_the_results_page_says_what_the_digits_tables_say(experiments: Registry) -> None:
     rows = pd.read_csv("paper_tables/figure6-digits/table.csv")
     assert set(rows.groupby(["method", "depth"])["seed"].nunique()) == {5}
     text = (PROJECT / "docs/results.md").read_text()
@@ -124,6 +124,11 @@ def test_the_results_page_says_what_the_digits_tables_say() -> None:
         left = by["parameters"].mean()["epsilon_side"] / by["parameters"].mean()["standard"]
         cells = [*(f"{error:.2f} %" for error in errors), f"{100 * by['discarded_ratio'].mean()['epsilon_side']:.0f} %"]
         assert f"| {depth} | {' | '.join(cells)} | {100 * left:.0f} % |" in text
+    claim = next(c for c in claims.claims(experiments, Layout()) if (c.dataset, c.number) == ("digits", 1))
+    assert "margin 0.11;" in claim.evidence
+    assert claim.evidence.split("power if there is none ")[1].startswith("0.07")
+    assert "3 % of the error is 0.11 points" in text
+    assert "Five seeds have a power of 0.07." in text
 
 
 def fidelity_rows() -> list[list[str]]:

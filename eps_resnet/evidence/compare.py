@@ -19,7 +19,7 @@ from eps_resnet.evidence.verdict import Scale, Verdict
 from eps_resnet.experiments.experiment import Experiment
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.experiments.models import DataSet, Recipe, Run
-from eps_resnet.experiments.registry import Registry, recipe_of
+from eps_resnet.experiments.registry import Registry
 from eps_resnet.files.atomic import read_json, write_text
 from eps_resnet.files.errors import UserError
 from eps_resnet.measure.size import size_of
@@ -237,7 +237,10 @@ def _compare_row(registry: Registry, layout: Layout, done: list[str], row: dict[
     }
     why = _incomparable(point) or (None if comparable else next(iter(differences.values()), None))
     if why is None and not values:
-        return _comparison(row, "not run", _missing(point, keys))
+        missing = _missing(point, keys)
+        return _comparison(
+            row, "not run", f"{missing}; {_stands_for(point)}" if _is_of_a_gated_network(point) else missing
+        )
     if why is None:
         metrics = [read_json(layout.run(key).metrics) for key in values]
         is_final = row["metric"] in ERRORS or point.epoch is not None
@@ -249,7 +252,7 @@ def _compare_row(registry: Registry, layout: Layout, done: list[str], row: dict[
             true = [float(document["after"]["size_mib"]) for document in metrics]
             other = verdict.judge(true, row["value"], row["uncertainty"], scale, settled)[0]
             why += f"; true size {_reading(fmean(true), row['value'], other)}"
-        if row["metric"] in ERRORS and point.epoch is None and run.method == "epsilon_side":
+        if _is_of_a_gated_network(point):
             pruned = _pruned_errors(metrics, row["metric"])
             other = verdict.judge(pruned, row["value"], row["uncertainty"], scale, settled)[0]
             why += (
@@ -262,6 +265,11 @@ def _compare_row(registry: Registry, layout: Layout, done: list[str], row: dict[
 
 def _pruned_errors(metrics: list[dict[str, Any]], metric: str) -> list[float]:
     return [float(document["error"][ERRORS[metric][1]]) for document in metrics]
+
+
+def _is_of_a_gated_network(point: _Point) -> bool:
+    """Whether a number is the error of a gated network at no epoch of its own, which has two readings."""
+    return point.row["metric"] in ERRORS and point.epoch is None and point.run.method == "epsilon_side"
 
 
 def _stands_for(point: _Point) -> str:
@@ -296,7 +304,7 @@ def _reservations(registry: Registry, layout: Layout, key: str) -> list[str]:
     """What must be said of a comparable run's recipe and data, in words."""
     run = registry.runs[key]
     data = registry.datasets[run.dataset]
-    choices = published.recipe_choices(data, recipe_of(registry, run), run)
+    choices = published.recipe_choices(data, data.recipe_of(run), run)
     words = [f"by another reading of paper or code than the default: {choices}"] if choices else []
     copy = manifest.read(layout, run.dataset)
     known = {archive.name: archive.sample_sha256 for archive in data.archives}
@@ -336,7 +344,8 @@ def _difference(registry: Registry, layout: Layout, key: str) -> str | None:
     """How a finished run differs from the paper's in its recipe or data, in words; None if it does not."""
     run = registry.runs[key]
     altered = read_json(layout.run(key).metrics)["data_differs"]
-    difference = _recipe_difference(registry.datasets[run.dataset], recipe_of(registry, run), run)
+    data = registry.datasets[run.dataset]
+    difference = _recipe_difference(data, data.recipe_of(run), run)
     return difference or (f"an altered copy of the data: {altered}" if altered else None)
 
 

@@ -14,7 +14,7 @@ Verdict = Literal["reproduced", "close", "off", "not run", "not comparable"]
 # Fig. 8: a change of epsilon by 0.2 moves the share of discarded blocks by .02 (CIFAR-10) to .08 (CIFAR-100), .05 on
 # average. What differs by less could as well be another epsilon read off the same figure.
 SHARE_MARGIN = 0.05
-ENOUGH_SEEDS = 5  # with three, an identical process would be shown to be equivalent in 4 cases of 10 at best
+ENOUGH_SEEDS = 5  # of three, chance alone too often makes a spread that shows nothing (docs/verdicts.md)
 
 
 @dataclass(frozen=True)

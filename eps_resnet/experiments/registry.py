@@ -11,7 +11,7 @@ from pydantic import PrivateAttr, ValidationError, model_validator
 
 from eps_resnet.experiments.experiment import Experiment
 from eps_resnet.experiments.layout import Layout
-from eps_resnet.experiments.models import IMAGENET_BLOCKS, DataSet, Figure, Name, Recipe, Run, Strict
+from eps_resnet.experiments.models import IMAGENET_BLOCKS, DataSet, Figure, Name, Run, Strict
 from eps_resnet.experiments.yaml_file import explain, read_as_json, shown
 from eps_resnet.files.errors import UserError
 
@@ -147,11 +147,6 @@ def _unknown(kind: str, name: str, known: dict[str, Any]) -> str:
     near = get_close_matches(name, known, n=3, cutoff=0.4)
     hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known)}"
     return f"No {kind} is called {name!r} in the registry; {hint}"
-
-
-def recipe_of(registry: Registry, run: Run) -> Recipe:
-    """The recipe of a run: its data set's, with all that is the run's own."""
-    return registry.datasets[run.dataset].recipe_of(run)
 
 
 def load(path: Path) -> Registry:

@@ -29,6 +29,8 @@ def decide(residual: Tensor, epsilon: float) -> Decision:
     epsilon itself may not be representable in half precision. NaN and infinity leave the gate open: a diverged block
     must not vanish silently. A residual without elements is closed, as nothing in it exceeds epsilon.
 
+    On a GPU `late_decisions` makes the same comparison; a test holds the two to each other.
+
     Source: paper, Sec. 3.1; the reference code's construction with L = 1e6 equals this threshold to within 1e-6.
     """
     response = float(largest_response(residual))

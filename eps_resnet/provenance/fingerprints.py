@@ -10,7 +10,6 @@ from typing import Any
 
 from eps_resnet.data.manifest import data_digest
 from eps_resnet.experiments.experiment import Experiment
-from eps_resnet.experiments.models import Run
 from eps_resnet.files.atomic import read_json
 from eps_resnet.files.digests import digest
 from eps_resnet.provenance.code import LAYERS, Layer, layer_digest
@@ -18,9 +17,9 @@ from eps_resnet.provenance.lineage import path_between
 
 CHECKPOINTS = "epoch-*.safetensors"  # the files of an unfinished training
 SHOWN = 60  # characters of a value in a message
-# Keys of a recipe that were added after results had been made: the value with which a training is as it was without
-# the key. With that value the key is left out, so that older results stay what they are.
-NEUTRAL: dict[str, Any] = {"first_rate": None}
+# Keys of a recipe or a run that were added after results had been made: the value with which a training is as it was
+# without the key. With that value the key is left out, so that older results stay what they are.
+NEUTRAL: dict[str, Any] = {"first_rate": None, "variant": None}
 
 
 def training_parts(experiment: Experiment) -> dict[str, Any]:
@@ -35,15 +34,15 @@ def training_parts(experiment: Experiment) -> dict[str, Any]:
 @cache
 def _configuration(experiment: Experiment) -> dict[str, Any]:
     return {
-        "run": _run(experiment.run),
+        "run": _without_neutral(experiment.run.model_dump(mode="json")),
         "recipe": _used(experiment),
         "blocks": list(experiment.blocks),
         "images": experiment.data.model_dump(mode="json", include={"classes", "channels", "size"}),
     }
 
 
-def _run(run: Run) -> dict[str, Any]:
-    return run.model_dump(mode="json", exclude=set() if run.variant else {"variant"})  # added after results were made
+def _without_neutral(document: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in document.items() if key not in NEUTRAL or value != NEUTRAL[key]}
 
 
 def _used(experiment: Experiment) -> dict[str, Any]:
@@ -53,8 +52,7 @@ def _used(experiment: Experiment) -> dict[str, Any]:
         unused |= {"adaptive_steps", "restart_on", "gate_scope", "epsilon_start_epoch", "discarded_in_evaluation"}
     if experiment.run.method == "standard":
         unused.add("side_weight")
-    document = experiment.recipe.model_dump(mode="json", exclude=unused)
-    used = {key: value for key, value in document.items() if key not in NEUTRAL or value != NEUTRAL[key]}
+    used = _without_neutral(experiment.recipe.model_dump(mode="json", exclude=unused))
     method = experiment.run.method
     return {**used, "epochs": experiment.epochs, "rate_steps": experiment.recipe.rate_steps_of(method)}
 

@@ -671,3 +671,15 @@ def test_a_smaller_version_stands_beside_the_papers_numbers_and_is_never_judged(
     assert measured["6a", None] == 0.3
     assert measured["6e", None] == 0.5
     assert all(c.dataset != "cifar10-cpu" for c in compare.compare(experiments, layout))
+
+
+def test_every_published_error_of_a_gated_network_says_which_of_our_errors_it_can_be(
+    experiments: Registry, layout: Layout
+) -> None:
+    rows = [
+        row
+        for row in compare.compare(experiments, layout)
+        if row.method == "epsilon_side" and row.metric.endswith("_error") and row.epoch is None and row.epsilon
+    ]
+    assert len(rows) > 20
+    assert all("the published error can be the gated network's in the last epoch" in row.reason for row in rows)

@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-from eps_resnet.evidence.inference import LEAST_SEEDS, Arm
+from eps_resnet.evidence.inference import Arm
+from eps_resnet.evidence.statistics import LEAST_SEEDS
 from eps_resnet.experiments.experiment import Experiment
 from eps_resnet.experiments.models import Recipe, Run
 from eps_resnet.provenance.records import Metrics

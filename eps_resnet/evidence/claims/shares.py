@@ -18,7 +18,8 @@ from eps_resnet.evidence.claims.results import (
     leaning,
     not_run,
 )
-from eps_resnet.evidence.inference import LEAST_SEEDS, LEVEL, page
+from eps_resnet.evidence.inference import LEVEL, page
+from eps_resnet.evidence.statistics import LEAST_SEEDS
 
 ALONG = {"depth": (depth, epsilon), "epsilon": (epsilon, depth)}  # what grows, and what is fixed beside the decay
 

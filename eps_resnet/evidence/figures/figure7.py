@@ -19,7 +19,7 @@ SIZES: dict[str, dict[str, Any]] = {
         "marker": "^",
         "linestyle": "--",
     },
-    "size_mib": {"label": "kept, true count", "color": "#D55E00", "marker": "o"},
+    "size_mib": {"label": "kept, true count", "color": drawing.STYLES["epsilon_side"]["color"], "marker": "o"},
 }
 PUBLISHED = {"standard": "all blocks", "epsilon_side": "kept, by share of blocks"}  # what the paper's bars are
 

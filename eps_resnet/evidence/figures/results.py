@@ -12,7 +12,7 @@ from eps_resnet.evidence import published
 from eps_resnet.evidence.figures.axis import Axis
 from eps_resnet.evidence.statistics import LEAST_SEEDS, error_interval, possible_interval
 from eps_resnet.experiments.layout import Layout
-from eps_resnet.experiments.registry import Registry, recipe_of
+from eps_resnet.experiments.registry import Registry
 from eps_resnet.files.atomic import read_json
 from eps_resnet.provenance import state
 
@@ -63,7 +63,7 @@ def runs_table(registry: Registry, layout: Layout, name: str) -> pd.DataFrame:
                 "depth": run.depth,
                 "method": run.method,
                 "epsilon": run.epsilon,
-                "weight_decay": recipe_of(registry, run).weight_decay,
+                "weight_decay": registry.datasets[run.dataset].recipe_of(run).weight_decay,
                 "variant": registry.datasets[run.dataset].variant_title(run),
                 "seed": run.seed,
                 "state": "done" if is_done else "not run",

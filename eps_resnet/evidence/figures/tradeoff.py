@@ -8,7 +8,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from eps_resnet.evidence.figures import drawing, results
 from eps_resnet.experiments.layout import Layout
-from eps_resnet.experiments.registry import Registry, recipe_of
+from eps_resnet.experiments.registry import Registry
 
 TITLE = "pruned networks among standard ones of every size"
 CAPTION = [
@@ -29,7 +29,8 @@ COSTS = {"parameters": "parameters", "multiply_adds": "multiply-adds of one imag
 def table(registry: Registry, layout: Layout, name: str) -> pd.DataFrame:
     """One row per run: its error and cost, and for how many epochs it is trained."""
     rows = results.runs_table(registry, layout, name)
-    epochs = [recipe_of(registry, run).epochs_of(run.method) for run in registry.runs_of(name).values()]
+    data, runs = registry.datasets[registry.figures[name].dataset], registry.runs_of(name).values()
+    epochs = [data.recipe_of(run).epochs_of(run.method) for run in runs]
     return rows.assign(epochs=epochs)
 
 

@@ -12,7 +12,7 @@ from eps_resnet.evidence.report.charts import charts
 from eps_resnet.evidence.report.numbers import duration
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.experiments.models import Run
-from eps_resnet.experiments.registry import Registry, recipe_of
+from eps_resnet.experiments.registry import Registry
 from eps_resnet.files.atomic import read_json
 from eps_resnet.method.history import read_blocks, read_history
 from eps_resnet.provenance.lineage import code_of
@@ -56,7 +56,8 @@ def run_views(registry: Registry, layout: Layout, states: Mapping[str, str]) -> 
             shown_in.setdefault(key, []).append(name)
     shared, views = Shared(), []
     for key, run in registry.runs.items():
-        data, decay = registry.datasets[run.dataset], recipe_of(registry, run).weight_decay
+        data = registry.datasets[run.dataset]
+        decay = data.recipe_of(run).weight_decay
         row = card = None
         if states[key] == "done":
             manifest, metrics = read_json(layout.run(key).manifest), read_json(layout.run(key).metrics)
