@@ -1,12 +1,17 @@
 """The studies' own arithmetic. What they found is held by tests of the results that they are about."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from benchmarks.trainings import REGISTRY
+from eps_resnet.evidence.claims import finished
+from eps_resnet.experiments.layout import Layout
 from eps_resnet.method.streams import stream
-from studies import recalibration
+from studies import decomposition, recalibration
+from studies.decomposition import Step
 
 
 def test_new_statistics_are_the_plain_means_over_an_epochs_batches_and_no_weight_changes() -> None:
@@ -24,3 +29,28 @@ def test_new_statistics_are_the_plain_means_over_an_epochs_batches_and_no_weight
     means = torch.stack([batch.mean((0, 2, 3)) for batch in batches]).mean(0)
     assert torch.allclose(norm.running_mean, means, atol=1e-6)
     assert all(torch.equal(a, b) for a, b in zip(before, network.parameters(), strict=True))
+
+
+def test_a_change_within_the_same_networks_has_the_interval_of_their_own_differences() -> None:
+    # one-sample t of (0, 1, 2) points: mean 1, standard error 1 / sqrt(3), t(0.975, 2) = 4.3027
+    before = Step("gates", {"a": 0.10, "b": 0.20, "c": 0.30})
+    after = Step("pruned", {"a": 0.10, "b": 0.21, "c": 0.32})
+    assert decomposition.table([before, after]).splitlines()[-1].endswith("| +1.00 (-1.48 to +3.48) |")
+
+
+def test_a_change_between_networks_has_the_arms_pooled_spread() -> None:
+    # two-sample t of (1, 2, 3) and (2, 3, 4) percent: 1 point, error sqrt(2 / 3), t(0.975, 4) = 2.7764
+    before = Step("one", {"a": 0.01, "b": 0.02, "c": 0.03})
+    after = Step("other", {"d": 0.02, "e": 0.03, "f": 0.04})
+    assert decomposition.table([before, after]).splitlines()[-1].endswith("| +1.00 (-1.27 to +3.27) |")
+
+
+def test_a_row_without_runs_is_not_run_and_the_next_has_no_change() -> None:
+    found = [Step("one", {}), Step("other", {"a": 0.1})]
+    assert decomposition.table(found).splitlines()[2:] == ["| one | 0 | not run | – |", "| other | 1 | 10.00% | – |"]
+
+
+def test_the_decomposition_of_digits_in_the_docs_is_that_of_the_committed_results() -> None:
+    results = [result for result in finished(REGISTRY, Layout(), "digits") if result.run.depth == 56]
+    table = decomposition.table(list(decomposition.steps(REGISTRY.datasets["digits"], results)))
+    assert table in Path("docs/digits-recipe.md").read_text(encoding="utf-8")
