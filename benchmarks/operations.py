@@ -33,7 +33,7 @@ class Operations(TorchDispatchMode):
     """Within, counts operations by name, and the bytes of what they are given and give; not those of `NOTHING`."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.counts: Counter[str] = Counter()
         self.bytes = 0
         self.cast: list[torch.Size] = []  # the shapes of what was copied to another precision
@@ -44,7 +44,7 @@ class Operations(TorchDispatchMode):
     ) -> Any:
         name = func.overloadpacket.__name__
         is_missing = name == MISSING and args[0][0].is_meta
-        result = None if is_missing else func(*args, **(kwargs or {}))
+        result: Any = None if is_missing else func(*args, **(kwargs or {}))
         if name not in NOTHING:
             self.counts[name] += 1
             self.bytes += sum(leaf.nbytes for leaf in tree_leaves((args, kwargs, result)) if isinstance(leaf, Tensor))
@@ -56,9 +56,15 @@ class Operations(TorchDispatchMode):
 
 def operations(work: Callable[[], object]) -> Counter[str]:
     """How often each operation was asked for."""
-    with Operations() as counted:
+    return counted(work).counts
+
+
+def counted(work: Callable[[], object]) -> Operations:
+    """What was asked for."""
+    asked = Operations()
+    with asked:
         work()
-    return counted.counts
+    return asked
 
 
 def meta(*shape: int) -> Tensor:
@@ -73,10 +79,10 @@ def lines(cores: int) -> list[Line]:
 
 
 def _counted(depth: int, which: int, cores: int) -> Line:
-    counted = step_of_a_card(depth, (0.0, CLOSED)[which])
+    step = step_of_a_card(depth, (0.0, CLOSED)[which])
     state = ("all gates open", f"{CLOSED:.0%} of the blocks expected closed")[which]
-    number = counted.counts.total()
-    note = f"{counted.bytes / 1e9:.3g} GB read and written; counted from shapes, which needs no card"
+    number = step.counts.total()
+    note = f"{step.bytes / 1e9:.3g} GB read and written; counted from shapes, which needs no card"
     what = f"operations of a step, ResNet-{depth}, {state}"
     return Line(ITEM, what, number, number, number, cores, LIMITS[depth][which], unit="operations", note=note)
 
@@ -84,10 +90,7 @@ def _counted(depth: int, which: int, cores: int) -> Line:
 def _precisions(cores: int) -> Line:
     moved = []
     for precision in ("bfloat16", "float32"):
-        step = step_of(training_of(HALVED, precision=precision))
-        with Operations() as counted:
-            step()
-        moved.append(counted.bytes)
+        moved.append(counted(step_of(training_of(HALVED, precision=precision))).bytes)
     share = moved[0] / moved[1]
     note = f"{moved[0] / 1e9:.3g} GB against {moved[1] / 1e9:.3g} GB; counted in steps on the CPU"
     what = f"bytes of a step in bfloat16 / in float32, ResNet-{HALVED}"
@@ -108,9 +111,8 @@ def step_of_a_card(depth: int, closed: float) -> Operations:
     network.set_epsilon(1.0)
     network.expect_closed([index % 5 >= 5 * (1 - closed) for index in range(len(network.blocks))])
     inputs, labels = meta(BATCH, CHANNELS, SIZE, SIZE), torch.empty(BATCH, dtype=torch.long, device=device)
-    with _without_values(), Operations() as counted:
-        training.count_step(*train_step(training, inputs, labels, 0.1), labels)
-    return counted
+    with _without_values():
+        return counted(lambda: training.count_step(*train_step(training, inputs, labels, 0.1), labels))
 
 
 @contextmanager

@@ -196,7 +196,7 @@ def _demo_error(runs: Sequence[Run]) -> float:
     """The test error that the demo's trainings end with: the median over their seeds."""
     paths = [experiment_of(run).files.metrics for run in runs]
     errors = [json.loads(path.read_text(encoding="utf-8"))["error"]["settled"] for path in paths]
-    return statistics.median(errors)
+    return float(statistics.median(errors))
 
 
 def _in_words(side: Sequence[Reached]) -> str:
