@@ -17,7 +17,7 @@ from benchmarks.measure import Line
 
 # Modules here: those measured on one core and on two, and those that are not about cores.
 SECTIONS = ("steps", "gates", "inputs", "pruned", "scaling", "peers")
-ONCE = ("start", "certificates", "around")
+ONCE = ("start", "certificates", "around", "operations")
 
 
 GPU = "needs a GPU: `make gpu-check` measures it there"

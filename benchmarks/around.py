@@ -22,7 +22,7 @@ from eps_resnet.runs.checkpoint import Keeper
 from eps_resnet.runs.train import train
 
 ITEM, STEPS, IMAGES = "8 around", 390, 50_000  # CIFAR's steps in an epoch and training images
-PAIRS = 5
+PAIRS = 7
 SMALL = "digits-56-epsilon_side-2p5-s0"  # the run whose steps are counted apart
 
 

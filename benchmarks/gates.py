@@ -10,7 +10,7 @@ from eps_resnet.method.state import Training
 
 DEPTH, CLOSED = 110, 0.8
 GATED_DEPTHS = {20: 15, 110: 7}  # and how many pairs
-PAIRS = 5
+PAIRS = 7
 STATES = ("open", "closed", "certified")
 NEVER_OPEN = 1e30  # epsilon
 

@@ -544,13 +544,14 @@ def _ratio(place: Place, channels: int, is_half: bool) -> float:
     )
     norm.to(place.device), conv.to(place.device)
     middle, largest = side // 2, 0.0
+    precision = torch.bfloat16 if is_half else torch.float32  # of the maps, as in a training
     for target in range(0, channels, 4):
         for sign in (1.0, -1.0):
             inputs = torch.zeros(images, channels, side, side)
             taps = (sign * weight[target]).clamp(min=0) * norm.weight.cpu().sign()[:, None, None]
             inputs[0, :, middle - 1 : middle + 2, middle - 1 : middle + 2] = 1e4 * taps
             with torch.autocast(place.device.type, torch.bfloat16, enabled=is_half):
-                response = conv(torch.relu(norm(inputs.to(place.device))))
+                response = conv(torch.relu(norm(inputs.to(place.device, precision))))
             largest = max(largest, float(largest_response(response)))
     return largest / bound
 

@@ -28,7 +28,7 @@ from eps_resnet.method.streams import stream
 ITEM = "5 input"
 CPU = torch.device("cpu")
 IMAGES, DEPTH = 5000, 20  # of CIFAR-10's size; layers of the network that they are fed to
-EPOCH_PAIRS, STEP_PAIRS, JPEG_PAIRS = 7, 15, 5
+EPOCH_PAIRS, STEP_PAIRS, JPEG_PAIRS = 7, 15, 7
 # Of the noise that JPEGs are enlarged from: an eighth of their size, so that their files are as large as photos'.
 COARSE = (47, 62)
 STEP_SECONDS = 1.0  # for which each step of preparing a JPEG is timed

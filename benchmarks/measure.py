@@ -47,7 +47,7 @@ class Line:
     def goal(self) -> str:
         """The goal in words, empty without one."""
         if self.at_most is not None:
-            return f"at most {self.at_most:g}"
+            return f"at most {self.at_most:,g}"
         return "" if self.at_least is None else f"at least {self.at_least:g}"
 
     @property

@@ -11,7 +11,7 @@ from benchmarks.measure import Line
 from benchmarks.trainings import step_of, training_of
 
 ITEM, DEPTHS, DEEPEST = "9 scaling", (20, 56, 110), 752
-ROUNDS = 3
+ROUNDS = 7
 GIB = 1024  # MiB
 
 

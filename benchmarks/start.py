@@ -10,7 +10,7 @@ from pathlib import Path
 
 from benchmarks.measure import Line, in_turns, line
 
-ITEM, PAIRS = "8 start", 5
+ITEM, PAIRS = "8 start", 7
 LIBRARIES = "import typer, rich, pydantic, yaml"  # of the command line; all others are for numbers or for the workflow
 COMMANDS = Path(sys.executable).parent
 ONE_RULE = "rule all:\n    output: 'made'\n    shell: 'touch {output}'\n"

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -11,10 +12,12 @@ from torch import Tensor, nn
 from benchmarks.elsewhere import elsewhere
 from benchmarks.measure import Line, in_turns, line
 from benchmarks.trainings import BATCH, CPU, batch, step_of, training_of
+from eps_resnet.method.arithmetic import Precision
 from eps_resnet.method.networks.architecture import Architecture, ConvShape
 
 ITEM, DEPTHS = "1 step", (20, 56, 110)
-PAIRS = {20: 9, 56: 3, 110: 3}
+PAIRS = {20: 9, 56: 7, 110: 7}
+PRECISIONS: tuple[Precision, Precision] = ("float32", "bfloat16")
 LAYOUTS = (torch.channels_last, torch.contiguous_format)
 TRIES = 3  # of each shape and layout, to find the better one
 
@@ -29,7 +32,7 @@ class Place:
 
 
 def lines(cores: int) -> list[Line]:
-    """The two ratios at each depth."""
+    """The ratios at each depth, and that of two precisions."""
     found = []
     for depth in DEPTHS:
         training = training_of(depth)
@@ -45,7 +48,18 @@ def lines(cores: int) -> list[Line]:
         what = f"as fast as a plain eager NCHW step, ResNet-{depth}"
         with elsewhere(f"benchmarks.steps.plain_step({depth})", cores) as plain:
             found.append(line(ITEM, what, in_turns(plain, step, PAIRS[depth]), cores, at_least=1.5))
-    return found
+    return [*found, _halved(cores)]
+
+
+def _halved(cores: int) -> Line:
+    """bfloat16 against float32, which pays where the processor has instructions for it."""
+    depth = DEPTHS[0]
+    full, half = (step_of(training_of(depth, precision=precision)) for precision in PRECISIONS)
+    ratio = in_turns(full, half, PAIRS[depth])
+    name = "avx512_bf16"
+    has = "has" if name in Path("/proc/cpuinfo").read_text(encoding="utf-8") else "lacks"
+    what = f"step in bfloat16: times as fast as in float32, ResNet-{depth}"
+    return replace(line(ITEM, what, ratio, cores), note=f"a variant; this processor {has} {name}")
 
 
 def bare_convolutions(

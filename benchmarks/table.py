@@ -10,6 +10,7 @@ from eps_resnet.files.atomic import write_text
 
 RESULTS, PAGE = Path("benchmarks/results/bench.json"), Path("docs/speed.md")
 BEGIN, END = "## Measured\n", "\n## "  # the part of the page that the table is
+WHOLE = 1_000  # from here on numbers are shown with all their digits
 MARK = {True: "met", False: "**missed**", None: ""}
 
 
@@ -45,5 +46,10 @@ def _cell(entry: dict[str, Any] | None) -> str:
     if entry["figure"] is None:
         return "not run"
     unit = "" if entry["unit"] == "times" else f" {entry['unit']}"
-    spread = f" ({entry['low']:.3g} to {entry['high']:.3g})" if entry["low"] != entry["high"] else ""
-    return " ".join(filter(None, (f"{entry['figure']:.3g}{unit}{spread}", MARK[entry["met"]])))
+    figure, low, high = (_number(entry[name]) for name in ("figure", "low", "high"))
+    spread = f" ({low} to {high})" if entry["low"] != entry["high"] else ""
+    return " ".join(filter(None, (f"{figure}{unit}{spread}", MARK[entry["met"]])))
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= WHOLE else f"{value:.3g}"

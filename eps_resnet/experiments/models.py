@@ -196,8 +196,9 @@ class Recipe(Strict):
     side_weight: float = Field(0.1, ge=0, description="Weight of the side head's loss.")
     precision: Literal["float32", "tf32", "bfloat16"] = Field(
         "float32",
-        description="Of convolutions and linear layers: float32, or on GPUs TF32, or bfloat16. Batch norm, gates and "
-        "loss are always in float32. Anything but float32 is a variant that is never compared with the paper.",
+        description="Of convolutions and linear layers: float32, or on GPUs TF32, or bfloat16, which the maps between "
+        "them then have too. Parameters, running statistics, the gates' comparison and the loss are always in float32. "
+        "Anything but float32 is a variant that is never compared with the paper.",
     )
     compiled: bool = Field(
         False,

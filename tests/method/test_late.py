@@ -8,12 +8,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.operations import Operations, meta, operations
 from eps_resnet.experiments.registry import Registry
 from eps_resnet.method.divergence import DivergenceError
 from eps_resnet.method.gate import gated_sum, masked_decision, masked_sum
 from eps_resnet.method.loop import train_step
+from eps_resnet.method.networks.layers import BatchNorm
 from eps_resnet.method.state import Training
-from tests.method.operations import meta, operations
 from tests.method.trainings import batch, new_training
 
 RESPONSES = st.lists(st.sampled_from([0.0, 1.0, 2.5, 2.6, 100.0, float("inf"), float("nan")]), min_size=4, max_size=4)
@@ -204,7 +205,7 @@ def test_a_step_makes_few_operations_beside_those_of_its_blocks(experiments: Reg
         assert counted[0][name] == counted[1][name] <= 4, name
 
 
-def test_in_bfloat16_batch_norm_gates_and_loss_stay_in_float32(experiments: Registry) -> None:
+def test_in_bfloat16_parameters_statistics_gates_and_loss_stay_in_float32(experiments: Registry) -> None:
     training = new_training(experiments, 1e-9, precision="bfloat16")
     network = training.network.train()
     seen: dict[str, set[torch.dtype]] = {"conv": set(), "norm": set()}
@@ -214,9 +215,36 @@ def test_in_bfloat16_batch_norm_gates_and_loss_stay_in_float32(experiments: Regi
         for norm in block.norms:
             norm.register_forward_hook(lambda _m, _i, result: seen["norm"].add(result.dtype))
     loss, logits = train_step(training, *batch(), 0.1)
-    assert seen == {"conv": {torch.bfloat16}, "norm": {torch.float32}}
+    assert seen == {"conv": {torch.bfloat16}, "norm": {torch.bfloat16}}
     assert loss.dtype == logits.dtype == torch.float32
-    assert all(parameter.dtype == torch.float32 for parameter in network.parameters())
+    assert all(tensor.dtype in (torch.float32, torch.int64) for tensor in network.state_dict().values())
+    assert {masked_decision(torch.ones(1, dtype=torch.bfloat16), 1.0).response.dtype} == {torch.float32}  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_in_bfloat16_the_images_are_the_only_feature_map_that_is_copied_to_another_precision(
+    experiments: Registry, late: bool
+) -> None:
+    training = new_training(experiments, 1e-9, precision="bfloat16")
+    training.network.set_late(late)
+    inputs, labels = batch()
+    images = inputs[:12]  # a number that no layer has channels
+    with Operations() as counted:
+        train_step(training, images, labels[:12], 0.1)
+    maps = [shape for shape in counted.cast if len(shape) == 4 and shape[0] == 12]
+    assert maps == [images.shape]
+
+
+def test_a_batch_norm_in_bfloat16_is_one_in_float32_rounded_once() -> None:
+    norm, draw = BatchNorm(8, 1), torch.Generator().manual_seed(0)
+    images = (3 * torch.randn(16, 8, 8, 8, generator=draw) + 1).bfloat16()
+    half = norm(images)
+    statistics = norm.running_mean, norm.running_var
+    norm.reset_running_stats()
+    whole = norm(images.float())
+    torch.testing.assert_close(half.float(), whole, rtol=2**-8, atol=2**-8)
+    for now, then in zip(statistics, (norm.running_mean, norm.running_var), strict=True):
+        torch.testing.assert_close(now, then, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.slow

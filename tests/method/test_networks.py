@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.operations import operations
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.experiments.models import IMAGENET_BLOCKS, Run
 from eps_resnet.experiments.registry import Registry
@@ -14,7 +15,6 @@ from eps_resnet.method.networks.blocks import Block, Skip
 from eps_resnet.method.networks.layers import BatchNorm, Conv, MaxPool, PoolAndPad, pad_same
 from eps_resnet.method.networks.resnet import ResNet, initialise
 from eps_resnet.method.streams import stream
-from tests.method.operations import operations
 from tests.method.trainings import batch, new_training
 
 

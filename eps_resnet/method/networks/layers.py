@@ -48,8 +48,9 @@ class MaxPool(nn.Module):
 class BatchNorm(nn.BatchNorm2d):
     """Batch norm of each of `slices` equal parts of a mini-batch alone, as the devices of a data-parallel training do.
 
-    The running statistics are the first slice's, as the first device's are kept there. Always in float32, whatever the
-    precision of the convolution before it. Mini-batches are counted by the network, in one operation for all layers.
+    The running statistics are the first slice's, as the first device's are kept there. Scale, shift and statistics are
+    float32, and so are the sums over a mini-batch; what goes in and comes out has the precision of the convolution
+    before it, without a copy in another. Mini-batches are counted by the network, in one operation for all layers.
     """
 
     def __init__(self, channels: int, slices: int) -> None:
@@ -58,7 +59,6 @@ class BatchNorm(nn.BatchNorm2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to the same."""
-        x = x.float()
         if self.slices == 1 or not self.training:
             return self._normalised(x)
         first, *others = x.chunk(self.slices)

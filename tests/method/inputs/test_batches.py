@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from benchmarks.operations import Operations
 from eps_resnet.data.store import Images
 from eps_resnet.experiments.models import Augmentation, Recipe
 from eps_resnet.experiments.registry import Registry
 from eps_resnet.method.inputs.batches import SENT_TOGETHER, TensorBatches
 from eps_resnet.method.parallel import Share
-from tests.method.operations import Operations
 
 CPU = torch.device("cpu")
 
