@@ -7,12 +7,11 @@ from typing import NamedTuple
 
 from eps_resnet.evidence import published
 from eps_resnet.evidence.claims import errors, lives, shares
-from eps_resnet.evidence.claims.results import Finding, Leaning, Result, Verdict
+from eps_resnet.evidence.claims.results import Finding, Leaning, Verdict
+from eps_resnet.evidence.finished import Result, finished
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.experiments.models import DataSet, Method
 from eps_resnet.experiments.registry import Registry
-from eps_resnet.provenance import records, state
-from eps_resnet.provenance.records import Metrics
 
 BASELINES: dict[Method, str] = {
     "standard": "the standard network",
@@ -53,9 +52,9 @@ class Rule(NamedTuple):
 
 def claims(registry: Registry, layout: Layout) -> list[Claim]:
     """Every claim on every data set of the registry."""
-    found = []
+    found, done = [], finished(registry, layout)
     for dataset in registry.datasets:
-        results = finished(registry, layout, dataset)
+        results = [result for result in done if result.run.dataset == dataset]
         found += [_judged(registry, dataset, rule, results) for rule in rules(registry, dataset)]
     return found
 
@@ -75,17 +74,6 @@ def _judged(registry: Registry, dataset: str, rule: Rule, results: list[Result])
         short=rule.short,
         leaning=finding.leaning if finding.verdict == "undecided" else None,
     )
-
-
-def finished(registry: Registry, layout: Layout, dataset: str) -> list[Result]:
-    """The finished runs of a data set, in the registry's order."""
-    found = []
-    for key, run in registry.runs.items():
-        experiment = registry.experiment(key, layout)
-        is_done = run.dataset == dataset and state.state(experiment) == "done"
-        if is_done and (metrics := records.read(Metrics, experiment.files.metrics)):
-            found.append(Result(experiment, metrics))
-    return found
 
 
 def rules(registry: Registry, dataset: str) -> list[Rule]:

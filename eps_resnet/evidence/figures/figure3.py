@@ -16,7 +16,7 @@ MEANS: dict[str, str] = {"error_pruned": "error", "published_error": "published"
 def table(registry: Registry, layout: Layout, name: str) -> pd.DataFrame:
     """One row per run: errors as fractions, the published one beside ours."""
     rows = results.runs_table(registry, layout, name)
-    return results.with_published(rows, registry, name, "published_error", ("3",), "val_error")
+    return results.with_published(rows, registry, name, published_error="val_error")
 
 
 def readable(rows: pd.DataFrame) -> pd.DataFrame:

@@ -13,25 +13,17 @@ TITLE = "error and discarded blocks against depth"
 
 CAPTION = [results.BARS]
 NOTES = [results.COLUMNS, "Best baseline: the lower of the mean errors of the baselines of that depth."]
-MEANS: dict[str, str] = {
-    "error_pruned": "error, pruned",
-    "published_error": "published",
-    "error_gated": "gated",
-    "discarded_ratio": "discarded",
-    "published_ratio": "published share",
-    "agreement": "pruned = gated",
-}
+MEANS = results.ERROR_MEANS
 
 
 def table(registry: Registry, layout: Layout, name: str) -> pd.DataFrame:
     """One row per run: errors and shares as fractions, the published ones beside ours; on ImageNet top-5 as well."""
     rows = results.runs_table(registry, layout, name)
     rows = rows.assign(best_baseline_error=_best_baseline_error(rows))
-    error = results.error_metric(registry, name)
-    rows = results.with_published(rows, registry, name, "published_error", results.ERROR_FIGURES, error)
-    if error == "top1_error":
-        rows = results.with_published(rows, registry, name, "published_error_top5", results.ERROR_FIGURES, "top5_error")
-    return results.with_published(rows, registry, name, "published_ratio", results.RATIO_FIGURES, "discarded_ratio")
+    columns = {"published_error": results.error_metric(registry, name)}
+    if columns["published_error"] == "top1_error":
+        columns["published_error_top5"] = "top5_error"
+    return results.with_published(rows, registry, name, **columns, published_ratio="discarded_ratio")
 
 
 def _best_baseline_error(rows: pd.DataFrame) -> pd.Series[float]:

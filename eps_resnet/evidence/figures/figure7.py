@@ -36,7 +36,7 @@ MEANS: dict[str, str] = {
 def table(registry: Registry, layout: Layout, name: str) -> pd.DataFrame:
     """One row per run: sizes in MiB of the trainable parameters, the published one beside ours."""
     rows = results.runs_table(registry, layout, name)
-    return results.with_published(rows, registry, name, "published_mib", results.SIZE_FIGURES, "param_size_mb")
+    return results.with_published(rows, registry, name, published_mib="param_size_mb")
 
 
 def readable(rows: pd.DataFrame) -> pd.DataFrame:

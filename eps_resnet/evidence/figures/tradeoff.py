@@ -40,8 +40,8 @@ def readable(rows: pd.DataFrame) -> pd.DataFrame:
     view["epochs"] = rows["epochs"].astype(str)
     view["error, pruned"] = results.percents(rows, "error_pruned")
     view["95 % interval"] = results.intervals(rows)
-    for column, title in (("parameters", "parameters"), ("multiply_adds", "multiply-adds")):
-        view[title] = rows[column].map(lambda value: results.NOTHING if pd.isna(value) else f"{value:,.0f}")
+    view["parameters"] = results.texts(rows["parameters"], "{:,.0f}".format)
+    view["multiply-adds"] = results.texts(rows["multiply_adds"], "{:,.0f}".format)
     view["discarded"] = results.counts(rows)
     return view
 
