@@ -167,7 +167,7 @@ def beside(registry: Registry, layout: Layout) -> list[Comparison]:
 
 def _with_contradictions(comparison: Comparison, number: Number) -> Comparison:
     """The comparison whose reason names the checks by which the paper contradicts the number."""
-    checks = {name: f"check {place} ({title})" for place, (name, title, *_) in enumerate(CHECKS, start=1)}
+    checks = {check.name: f"check {check.number} ({check.title})" for check in CHECKS}
     found = [
         checks[name]
         for name, figures, where in CONTRADICTED

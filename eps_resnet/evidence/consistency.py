@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from eps_resnet.evidence import published
 from eps_resnet.evidence.claims.shares import stage_rises
@@ -32,7 +32,12 @@ FIGURE_9_END_LABEL = 885  # Fig. 9: the epoch of its end marker by the printed x
 FIGURE_5_THIRD_LABEL = 374  # Fig. 5: the epoch printed at its third grid line
 WHOLE_EPOCH = 0.5  # how far a label that is a whole epoch may be off
 ROUNDING = 1e-12  # what floating point may add to a difference
+_BARS = [(name, depth, EPSILON[name]) for name in KEPT for depth in DEPTHS[name]]
+_BARS += [("ImageNet", depth, epsilon) for depth, epsilon in IMAGENET]
+_SVHN_BARS = [("SVHN", depth, EPSILON["SVHN"]) for depth in DEPTHS["SVHN"]]
+
 Numbers = Sequence[Number]
+Outcome = tuple[bool, str]  # whether it is consistent, and the computed numbers in words
 
 
 @dataclass(frozen=True)
@@ -46,25 +51,49 @@ class Check:
     figures: tuple[str, ...]
 
 
+class Definition(NamedTuple):
+    """What a check asks, the figures it draws on, and its computation. An inconsistent one is wrong somewhere in them.
+
+    `number`: which people read, as in `check 8`; `name`: by which code refers to it.
+    """
+
+    number: int
+    name: str
+    title: str
+    figures: tuple[str, ...]
+    compute: Callable[[Numbers], Outcome]
+
+
 def checks(numbers: Numbers) -> list[Check]:
     """Every check of the published numbers.
 
     Raises UserError naming a number that is missing, or the check that has nothing to compare.
     """
     found = []
-    for place, (_, title, figures, check) in enumerate(CHECKS, start=1):
+    for number, _, title, figures, compute in CHECKS:
         try:
-            is_consistent, computed = check(numbers)
+            is_consistent, computed = compute(numbers)
         except ValueError as error:
             raise UserError(
-                f"Check {place} ({title}) needs numbers of {', '.join(figures)} in published.csv: {error}; "
+                f"Check {number} ({title}) needs numbers of {', '.join(figures)} in published.csv: {error}; "
                 "restore the file."
             ) from error
-        found.append(Check(place, title, "consistent" if is_consistent else "inconsistent", computed, figures))
+        found.append(Check(number, title, "consistent" if is_consistent else "inconsistent", computed, figures))
     return found
 
 
-Outcome = tuple[bool, str]  # whether it is consistent, and the computed numbers in words
+_defined: list[Definition] = []
+Compute = TypeVar("Compute", bound=Callable[..., Outcome])
+
+
+def _check(number: int, name: str, title: str, *figures: str, **options: Any) -> Callable[[Compute], Compute]:
+    """Makes a check of a function; `options` are passed on to it."""
+
+    def define(compute: Compute) -> Compute:
+        _defined.append(Definition(number, name, title, figures, partial(compute, **options)))
+        return compute
+
+    return define
 
 
 class Reading(NamedTuple):
@@ -74,44 +103,40 @@ class Reading(NamedTuple):
     uncertainty: float = 0
 
 
-def _matching(numbers: Numbers, **where: Any) -> list[Number]:
+def _matching(paper: Numbers, **where: Any) -> list[Number]:
     """The numbers with these values. Raises UserError if there are none."""
-    found = published.matching(numbers, **where)
+    found = published.matching(paper, **where)
     if not found:
         raise UserError(f"published.csv has no row with {where}, which a check of the paper needs; restore the file.")
     return found
 
 
-def _number(numbers: Numbers, figure: str, dataset: str, depth: int, method: str, **where: Any) -> Reading:
+def _number(paper: Numbers, figure: str, dataset: str, depth: int, method: str, **where: Any) -> Reading:
     """The one number of a figure for this network; `where` names further columns, such as `metric`."""
-    first = _matching(numbers, figure=figure, dataset=dataset, depth=depth, method=method, **where)[0]
+    first = _matching(paper, figure=figure, dataset=dataset, depth=depth, method=method, **where)[0]
     return Reading(first.value, first.uncertainty)
 
 
-def _gated(numbers: Numbers, figure: str, dataset: str, depth: int, **where: Any) -> Reading:
+def _gated(paper: Numbers, figure: str, dataset: str, depth: int, **where: Any) -> Reading:
     epsilon = where.pop("epsilon", EPSILON.get(dataset))
-    return _number(numbers, figure, dataset, depth, "epsilon_side", epsilon=epsilon, **where)
+    return _number(paper, figure, dataset, depth, "epsilon_side", epsilon=epsilon, **where)
 
 
-def _ratio(numbers: Numbers, dataset: str, depth: int, epsilon: float | None = None) -> Reading:
+def _ratio(paper: Numbers, dataset: str, depth: int, epsilon: float | None = None) -> Reading:
     """Discarded share of Fig. 6e to h."""
     epsilon = epsilon or EPSILON[dataset]
-    return _gated(numbers, RATIOS[dataset], dataset, depth, metric="discarded_ratio", epsilon=epsilon)
+    return _gated(paper, RATIOS[dataset], dataset, depth, metric="discarded_ratio", epsilon=epsilon)
 
 
-def _text_ratio(numbers: Numbers, depth: int, epsilon: float) -> Reading:
+def _text_ratio(paper: Numbers, depth: int, epsilon: float) -> Reading:
     """Discarded share that the text gives for ImageNet."""
-    return _gated(numbers, "text", "ImageNet", depth, epsilon=epsilon)
+    return _gated(paper, "text", "ImageNet", depth, epsilon=epsilon)
 
 
-def _kept(numbers: Numbers, dataset: str, depth: int) -> tuple[int, ...]:
+def _kept(paper: Numbers, dataset: str, depth: int) -> tuple[int, ...]:
     """Blocks kept per stage by Fig. 10, whose bars are whole numbers of blocks."""
-    shares = [_gated(numbers, KEPT[dataset], dataset, depth, group=group).value for group in (1, 2, 3)]
+    shares = [_gated(paper, KEPT[dataset], dataset, depth, group=group).value for group in (1, 2, 3)]
     return tuple(round(share * _blocks(depth)) for share in shares)
-
-
-def _kept_discards(numbers: Numbers, dataset: str, depth: int) -> Reading:
-    return Reading(1 - sum(_kept(numbers, dataset, depth)) / (3 * _blocks(depth)))
 
 
 def _blocks(depth: int) -> int:
@@ -160,64 +185,89 @@ def _against(first: Reading, second: Reading, of_shares: bool = True) -> str:
 _shares_agree = partial(_agree, of_shares=True)
 
 
-def _bars_follow(shares: Iterable[tuple[str, int, float, Reading]], numbers: Numbers) -> Outcome:
+def _bars_follow(shares: Iterable[tuple[str, int, float, Reading]], paper: Numbers) -> Outcome:
     """Whether Fig. 7's bars are baseline × (1 - share), given data set, depth, epsilon and share of each."""
     pairs = []
     for name, depth, epsilon, share in shares:
         baseline = _whole_bytes(name, depth, with_side_head=name == "ImageNet") / MIB
         reading = Reading(baseline * (1 - share.value), baseline * share.uncertainty)
-        bar = _gated(numbers, SIZES[name], name, depth, epsilon=epsilon)
+        bar = _gated(paper, SIZES[name], name, depth, epsilon=epsilon)
         pairs.append((f"{name} {depth} ε {epsilon:g}", bar, reading))
     return _agree(pairs)
 
 
-def _bars_follow_the_ratio(points: Iterable[tuple[str, int, float]], numbers: Numbers) -> Outcome:
-    return _bars_follow(((*point, _ratio(numbers, *point)) for point in points), numbers)
+@_check(
+    1,
+    "7-bars",
+    "ε bars of Figures 7a, 7b and 7d are baseline × (1 − ratio of Figure 6)",
+    "7a",
+    "7b",
+    "7d",
+    "6e",
+    "6f",
+    "6h",
+    points=_BARS,
+)
+@_check(26, "7c-bars", "ε bars of Figure 7c are baseline × (1 − ratio of 6g)", "7c", "6g", points=_SVHN_BARS)
+def _bars_follow_the_ratio(paper: Numbers, points: Iterable[tuple[str, int, float]]) -> Outcome:
+    return _bars_follow(((*point, _ratio(paper, *point)) for point in points), paper)
 
 
-def _imagenet_bars_follow_the_text(numbers: Numbers) -> Outcome:
-    return _bars_follow((("ImageNet", d, e, _text_ratio(numbers, d, e)) for d, e in IMAGENET), numbers)
+@_check(27, "7d-bars", "ε bars of Figure 7d are baseline × (1 − percentage of the text)", "7d", "text")
+def _imagenet_bars_follow_the_text(paper: Numbers) -> Outcome:
+    return _bars_follow((("ImageNet", d, e, _text_ratio(paper, d, e)) for d, e in IMAGENET), paper)
 
 
-def _bars_are_the_kept_networks(numbers: Numbers) -> Outcome:
+@_check(2, "7-networks", "ε bars of Figure 7 are the sizes of the networks of Figure 10", "7", "10")
+def _bars_are_the_kept_networks(paper: Numbers) -> Outcome:
     same, words = _agree(
         (
             f"{name} {depth}",
-            _gated(numbers, SIZES[name], name, depth),
-            Reading(_bytes(name, _kept(numbers, name, depth)) / MIB),
+            _gated(paper, SIZES[name], name, depth),
+            Reading(_bytes(name, _kept(paper, name, depth)) / MIB),
         )
         for name in KEPT
         for depth in DEPTHS[name]
     )
-    deepest = 1 - _bytes("CIFAR-10", _kept(numbers, "CIFAR-10", 752)) / _whole_bytes("CIFAR-10", 752)
-    ratio = _ratio(numbers, "CIFAR-10", 752).value
+    deepest = 1 - _bytes("CIFAR-10", _kept(paper, "CIFAR-10", 752)) / _whole_bytes("CIFAR-10", 752)
+    ratio = _ratio(paper, "CIFAR-10", 752).value
     return same, f"{words}. The text's 80 % (CIFAR-10, 752): {ratio:.1%} of blocks, {deepest:.1%} of parameters"
 
 
-def _baselines(numbers: Numbers, name: str) -> list[tuple[str, int, Reading]]:
-    depths = DEPTHS.get(name, tuple(SIDE_HEAD))
-    return [(f"{name} {depth}", depth, _number(numbers, SIZES[name], name, depth, "standard")) for depth in depths]
+def _baselines(
+    paper: Numbers, name: str, unit: int = MIB, with_side_head: bool = False
+) -> list[tuple[str, Reading, Reading]]:
+    """Fig. 7's bars of unpruned networks, and exact sizes of them."""
+    return [
+        (
+            f"{name} {depth}",
+            _number(paper, SIZES[name], name, depth, "standard"),
+            Reading(_whole_bytes(name, depth, with_side_head) / unit),
+        )
+        for depth in DEPTHS.get(name, tuple(SIDE_HEAD))
+    ]
 
 
-def _baselines_are_megabytes(numbers: Numbers) -> Outcome:
-    bars = [(where, _whole_bytes(name, depth), bar) for name in KEPT for where, depth, bar in _baselines(numbers, name)]
-    same, words = _agree((where, bar, Reading(size / MEGABYTE)) for where, size, bar in bars)
-    return same, f"{words}. In MiB (2^20 bytes): {_agree((where, bar, Reading(b / MIB)) for where, b, bar in bars)[1]}"
+@_check(3, "7-megabytes", "Figure 7's CIFAR baselines are in MB", "7a", "7b")
+def _baselines_are_megabytes(paper: Numbers) -> Outcome:
+    same, words = _agree(pair for name in KEPT for pair in _baselines(paper, name, MEGABYTE))
+    in_mib = _agree(pair for name in KEPT for pair in _baselines(paper, name))[1]
+    return same, f"{words}. In MiB (2^20 bytes): {in_mib}"
 
 
-def _imagenet_baselines_are_plain(numbers: Numbers) -> Outcome:
-    bars = _baselines(numbers, "ImageNet")
-    same, words = _agree((where, bar, Reading(_whole_bytes("ImageNet", depth) / MIB)) for where, depth, bar in bars)
-    with_side = _agree((w, bar, Reading(_whole_bytes("ImageNet", depth, True) / MIB)) for w, depth, bar in bars)
-    return same, f"{words}. With the side head: {with_side[1]}"
+@_check(4, "7d-plain", "Figure 7's ImageNet baselines are plain networks", "7d")
+def _imagenet_baselines_are_plain(paper: Numbers) -> Outcome:
+    same, words = _agree(_baselines(paper, "ImageNet"))
+    with_side_head = _agree(_baselines(paper, "ImageNet", with_side_head=True))[1]
+    return same, f"{words}. With the side head: {with_side_head}"
 
 
-def _figure_7c_is_svhn(numbers: Numbers) -> Outcome:
-    bars = _baselines(numbers, "SVHN")
-    same, words = _agree((where, bar, Reading(_whole_bytes("SVHN", depth) / MIB)) for where, depth, bar in bars)
+@_check(5, "7c-svhn", "Figure 7c shows SVHN networks", "7c", "7b")
+def _figure_7c_is_svhn(paper: Numbers) -> Outcome:
+    same, words = _agree(_baselines(paper, "SVHN"))
     shown = zip(DEPTHS["SVHN"], DEPTHS["CIFAR-100"], strict=False)
     repeated = _agree(
-        (f"bar {i}", method(numbers, "7c", "SVHN", ours), method(numbers, "7b", "CIFAR-100", theirs))
+        (f"bar {i}", method(paper, "7c", "SVHN", ours), method(paper, "7b", "CIFAR-100", theirs))
         for i, (ours, theirs) in enumerate(shown, start=1)
         for method in (_gated, partial(_number, method="standard"))
     )
@@ -229,9 +279,10 @@ def _whole_numbers(points: Iterable[tuple[str, Reading, int]]) -> Outcome:
     return _shares_agree((where, share, Reading(round(share.value * parts) / parts)) for where, share, parts in points)
 
 
-def _ratios_count_blocks(numbers: Numbers) -> Outcome:
+@_check(6, "6-blocks", "ratios of Figures 6e to 6g are whole numbers of blocks", "6e", "6f", "6g")
+def _ratios_count_blocks(paper: Numbers) -> Outcome:
     points = [
-        (f"{name} {depth}", _ratio(numbers, name, depth), 3 * _blocks(depth))
+        (f"{name} {depth}", _ratio(paper, name, depth), 3 * _blocks(depth))
         for name in EPSILON
         for depth in DEPTHS[name]
     ]
@@ -244,8 +295,9 @@ def _ratios_count_blocks(numbers: Numbers) -> Outcome:
     return same, f"of 3n blocks: {words}{left_out}. Of 3n + 2, by which the reference code divides: {other[1]}"
 
 
-def _imagenet_ratios_count_blocks(numbers: Numbers) -> Outcome:
-    shares = [(depth, epsilon, _text_ratio(numbers, depth, epsilon)) for depth, epsilon in IMAGENET]
+@_check(7, "imagenet-blocks", "ImageNet ratios are whole numbers of blocks", "text")
+def _imagenet_ratios_count_blocks(paper: Numbers) -> Outcome:
+    shares = [(depth, epsilon, _text_ratio(paper, depth, epsilon)) for depth, epsilon in IMAGENET]
     same, words = _whole_numbers((f"{d} ε {e:g}", share, sum(IMAGENET_BLOCKS[d])) for d, e, share in shares)
     counts = ", ".join(
         f"{share.value * sum(IMAGENET_BLOCKS[d]):.2f} of {sum(IMAGENET_BLOCKS[d])}" for d, _, share in shares
@@ -253,25 +305,23 @@ def _imagenet_ratios_count_blocks(numbers: Numbers) -> Outcome:
     return same, f"{words}. In blocks: {counts}"
 
 
-def _kept_counts_match_the_ratio(name: str, numbers: Numbers) -> Outcome:
-    same, words = _shares_agree(
-        (f"depth {d}", _kept_discards(numbers, name, d), _ratio(numbers, name, d)) for d in DEPTHS[name]
-    )
-    counts = ", ".join(
-        f"{3 * _blocks(d) - sum(_kept(numbers, name, d))} against {_ratio(numbers, name, d).value * 3 * _blocks(d):.1f}"
-        for d in DEPTHS[name]
-    )
+@_check(8, "10a-6e", "Figure 10a discards as much as 6e", "10a", "6e", dataset="CIFAR-10")
+@_check(9, "10b-6f", "Figure 10b discards as much as 6f", "10b", "6f", dataset="CIFAR-100")
+def _kept_counts_match_the_ratio(paper: Numbers, dataset: str) -> Outcome:
+    found = [(d, 3 * _blocks(d), sum(_kept(paper, dataset, d)), _ratio(paper, dataset, d)) for d in DEPTHS[dataset]]
+    same, words = _shares_agree((f"depth {d}", Reading(1 - kept / blocks), ratio) for d, blocks, kept, ratio in found)
+    counts = ", ".join(f"{blocks - kept} against {ratio.value * blocks:.1f}" for _, blocks, kept, ratio in found)
     return same, f"{words}. In blocks: {counts}"
 
 
-def _figure_9_ends_at_figure_6(numbers: Numbers) -> Outcome:
-    return _shares_agree(
-        (name, _gated(numbers, "9", name, 752, epoch=1000), _ratio(numbers, name, 752)) for name in KEPT
-    )
+@_check(10, "9-end", "Figure 9 ends at the ratios of 6e and 6f", "9", "6e", "6f")
+def _figure_9_ends_at_figure_6(paper: Numbers) -> Outcome:
+    return _shares_agree((name, _gated(paper, "9", name, 752, epoch=1000), _ratio(paper, name, 752)) for name in KEPT)
 
 
-def _figure_9_labels(numbers: Numbers) -> Outcome:
-    ends = [(name, max(n.epoch or 0 for n in _matching(numbers, figure="9", dataset=name))) for name in KEPT]
+@_check(11, "9-labels", "Figure 9's printed x labels fit its end", "9")
+def _figure_9_labels(paper: Numbers) -> Outcome:
+    ends = [(name, max(n.epoch or 0 for n in _matching(paper, figure="9", dataset=name))) for name in KEPT]
     same, words = _agree(
         (f"{name} ends at epoch", Reading(end), Reading(FIGURE_9_END_LABEL, WHOLE_EPOCH)) for name, end in ends
     )
@@ -279,77 +329,88 @@ def _figure_9_labels(numbers: Numbers) -> Outcome:
     return same, f"{words}. By the grid it ends after {last:,.0f} steps, {last / GRID_STEPS:g} lines of {GRID_STEPS:,}"
 
 
+@_check(28, "5-labels", "Figure 5's third x label fits its grid", "5")
 def _figure_5_labels(_: Numbers) -> Outcome:
     epochs = GRID_STEPS / EPOCH_STEPS
     line, label = Reading(3 * epochs, WHOLE_EPOCH), Reading(FIGURE_5_THIRD_LABEL, WHOLE_EPOCH)
     return _agree([(f"third grid line, 3 × {epochs:.0f} epochs:", line, label)])
 
 
-def _text_matches_figure_6h(numbers: Numbers) -> Outcome:
+@_check(12, "6h-text", "Figure 6h shows the ratios of the text", "6h", "text")
+def _text_matches_figure_6h(paper: Numbers) -> Outcome:
     return _shares_agree(
-        (f"{d} ε {e:g}", _ratio(numbers, "ImageNet", d, e), _text_ratio(numbers, d, e)) for d, e in IMAGENET
+        (f"{d} ε {e:g}", _ratio(paper, "ImageNet", d, e), _text_ratio(paper, d, e)) for d, e in IMAGENET
     )
 
 
-def _figure_3(numbers: Numbers, depth: int, source: str) -> Reading:
-    return _number(numbers, "3", "CIFAR-10", depth, "standard", source=source)
+def _figure_3(paper: Numbers, depth: int, source: str) -> Reading:
+    return _number(paper, "3", "CIFAR-10", depth, "standard", source=source)
 
 
-def _text_matches_figure_3(numbers: Numbers) -> Outcome:
+@_check(13, "3-text", "Figure 3 shows the errors of the text", "3", "text")
+def _text_matches_figure_3(paper: Numbers) -> Outcome:
+    return _shares_agree((f"{d}", _figure_3(paper, d, "text"), _figure_3(paper, d, "digitised")) for d in (200, 254))
+
+
+@_check(14, "3-6a", "Figures 3 and 6a show the same networks", "3", "6a")
+def _figure_3_matches_6a(paper: Numbers) -> Outcome:
     return _shares_agree(
-        (f"{d}", _figure_3(numbers, d, "text"), _figure_3(numbers, d, "digitised")) for d in (200, 254)
+        (f"{d}", _figure_3(paper, d, "digitised"), _number(paper, "6a", "CIFAR-10", d, "standard")) for d in (110, 200)
     )
 
 
-def _figure_3_matches_6a(numbers: Numbers) -> Outcome:
-    return _shares_agree(
-        (f"{d}", _figure_3(numbers, d, "digitised"), _number(numbers, "6a", "CIFAR-10", d, "standard"))
-        for d in (110, 200)
-    )
+@_check(15, "8a-6", "Figures 8a and 6 show the same errors", "8a", "6a", "6b")
+def _figure_8_errors_match_6(paper: Numbers) -> Outcome:
+    return _shares_agree((n, _gated(paper, "8a", n, 200), _gated(paper, ERRORS[n], n, 200)) for n in KEPT)
 
 
-def _figure_8_errors_match_6(numbers: Numbers) -> Outcome:
-    return _shares_agree((n, _gated(numbers, "8a", n, 200), _gated(numbers, ERRORS[n], n, 200)) for n in KEPT)
+@_check(16, "8b-6", "Figures 8b and 6 show the same ratios", "8b", "6e", "6f")
+def _figure_8_ratios_match_6(paper: Numbers) -> Outcome:
+    return _shares_agree((n, _gated(paper, "8b", n, 200), _ratio(paper, n, 200)) for n in KEPT)
 
 
-def _figure_8_ratios_match_6(numbers: Numbers) -> Outcome:
-    return _shares_agree((n, _gated(numbers, "8b", n, 200), _ratio(numbers, n, 200)) for n in KEPT)
+def _none_of(found: list[str], words: str) -> Outcome:
+    """Consistent if nothing was found; else the words name it."""
+    return not found, f"{words}: {'; '.join(found)}" if found else words
 
 
-def _no_degradation(baseline: str, numbers: Numbers) -> Outcome:
+@_check(17, "no-loss", "ε-ResNet errs no more than standard", "6a", "6b", "6c", baseline="standard")
+@_check(18, "no-loss-side", "ε-ResNet errs no more than standard+side", "6a", "6b", "6c", baseline="standard_side")
+def _no_degradation(paper: Numbers, baseline: str) -> Outcome:
     """An order, not an equality: where the gated network's error is clearly the higher one."""
     worse = []
     for name, figure in ERRORS.items():
         for depth in DEPTHS[name]:
-            gated, plain = _gated(numbers, figure, name, depth), _number(numbers, figure, name, depth, baseline)
+            gated, plain = _gated(paper, figure, name, depth), _number(paper, figure, name, depth, baseline)
             if gated.value - plain.value > gated.uncertainty + plain.uncertainty:
                 worse.append(f"{name} {depth} {_against(gated, plain)}")
     count = sum(map(len, DEPTHS.values()))
-    words = f"{len(worse)} of {count} points are worse"
-    return not worse, f"{words}: {'; '.join(worse)}" if worse else words
+    return _none_of(worse, f"{len(worse)} of {count} points are worse")
 
 
-def _more_near_the_output(numbers: Numbers) -> Outcome:
-    kept = {(name, depth): _kept(numbers, name, depth) for name in KEPT for depth in DEPTHS[name]}
+@_check(19, "near-output", "more blocks are discarded closer to the output", "10a", "10b")
+def _more_near_the_output(paper: Numbers) -> Outcome:
+    kept = {(name, depth): _kept(paper, name, depth) for name in KEPT for depth in DEPTHS[name]}
     falling = [
         f"{name} {depth} keeps {', '.join(map(str, k))}"
         for (name, depth), k in kept.items()
         if min(stage_rises(k, (_blocks(depth),) * 3)) < -ROUNDING
     ]
-    words = f"{len(falling)} of {len(kept)} networks discard a smaller share in a later stage"
-    return not falling, f"{words}: {'; '.join(falling)}" if falling else words
+    return _none_of(falling, f"{len(falling)} of {len(kept)} networks discard a smaller share in a later stage")
 
 
-def _svhn_depth(numbers: Numbers) -> Outcome:
-    depth = min(number.depth for number in _matching(numbers, figure="6g"))
+@_check(20, "svhn-depth", "SVHN's networks have the depths of the text", "6g", "text")
+def _svhn_depth(paper: Numbers) -> Outcome:
+    depth = min(number.depth for number in _matching(paper, figure="6g"))
     same, words = _agree([("shallowest network:", Reading(depth), Reading(TEXT_SVHN_DEPTH))])
     blocks = 3 * _blocks(depth)
-    counted = f"Its ratio is {_ratio(numbers, 'SVHN', depth).value * blocks:.2f} of {blocks} blocks"
+    counted = f"Its ratio is {_ratio(paper, 'SVHN', depth).value * blocks:.2f} of {blocks} blocks"
     return same, f"{words}. {counted}; no n gives 6n + 2 = {TEXT_SVHN_DEPTH}"
 
 
-def _code_holds_epsilon(numbers: Numbers) -> Outcome:
-    early = [number for number in _matching(numbers, figure="9") if (number.epoch or 0) <= CODE_EPSILON_FROM]
+@_check(21, "9-epsilon", "the published code's late epsilon fits Figure 9", "9", "reference code")
+def _code_holds_epsilon(paper: Numbers) -> Outcome:
+    early = [number for number in _matching(paper, figure="9") if (number.epoch or 0) <= CODE_EPSILON_FROM]
     if not early:
         raise ValueError(f"there is no point up to epoch {CODE_EPSILON_FROM}")
     discarding = [number for number in early if number.value > number.uncertainty]
@@ -360,16 +421,18 @@ def _code_holds_epsilon(numbers: Numbers) -> Outcome:
     return False, f"{words}, from epoch {first} on and up to {at:.1%}"
 
 
-def _code_trains_baselines(numbers: Numbers) -> Outcome:
+@_check(22, "baseline-epochs", "the published code trains baselines as long as the text", "README", "text")
+def _code_trains_baselines(paper: Numbers) -> Outcome:
     def epochs(method: str) -> Reading:
-        return Reading(_matching(numbers, figure="README cifar10-val-error.png", method=method)[0].epoch or 0)
+        return Reading(_matching(paper, figure="README cifar10-val-error.png", method=method)[0].epoch or 0)
 
     return _agree((method, epochs(method), Reading(TEXT_STANDARD_EPOCHS)) for method in ("standard", "standard_side"))
 
 
-def _readme_matches_6a(numbers: Numbers) -> Outcome:
+@_check(23, "readme-6a", "the published code's errors are those of Figure 6a", "README", "6a")
+def _readme_matches_6a(paper: Numbers) -> Outcome:
     def error(figure: str, method: str) -> Reading:
-        return _number(numbers, figure, "CIFAR-10", 110, method)
+        return _number(paper, figure, "CIFAR-10", 110, method)
 
     methods = ("standard", "standard_side", "epsilon_side")
     return _shares_agree(
@@ -377,83 +440,20 @@ def _readme_matches_6a(numbers: Numbers) -> Outcome:
     )
 
 
-def _readme_matches_6h(numbers: Numbers) -> Outcome:
-    found = _matching(numbers, figure="README comment", metric="discarded_ratio")
-    drawn = _ratio(numbers, "ImageNet", 101, 2.0)
+@_check(24, "readme-6h", "the README's counts are among Figure 6h's", "README", "6h")
+def _readme_matches_6h(paper: Numbers) -> Outcome:
+    found = _matching(paper, figure="README comment", metric="discarded_ratio")
+    drawn = _ratio(paper, "ImageNet", 101, 2.0)
     nearest = min((number.value for number in found), key=lambda value: abs(value - drawn.value))
     return _shares_agree([("nearest share of blocks", Reading(nearest), drawn)])
 
 
-def _figure_1_matches_10b(numbers: Numbers) -> Outcome:
+@_check(25, "1-10b", "Figures 1 and 10b show the same network", "1", "10b")
+def _figure_1_matches_10b(paper: Numbers) -> Outcome:
     def kept(figure: str, group: int) -> Reading:
-        return _gated(numbers, figure, "CIFAR-100", 752, metric="kept_fraction", group=group)
+        return _gated(paper, figure, "CIFAR-100", 752, metric="kept_fraction", group=group)
 
     return _shares_agree((f"stage {group}", kept("1", group), kept("10b", group)) for group in (1, 2, 3))
 
 
-_BARS = [(name, depth, EPSILON[name]) for name in KEPT for depth in DEPTHS[name]]
-_BARS += [("ImageNet", depth, epsilon) for depth, epsilon in IMAGENET]
-_SVHN_BARS = [("SVHN", depth, EPSILON["SVHN"]) for depth in DEPTHS["SVHN"]]
-
-# Name, what each check asks, the figures it draws on, and its computation. An inconsistent one is wrong somewhere in
-# them.
-CHECKS: tuple[tuple[str, str, tuple[str, ...], Callable[[Numbers], Outcome]], ...] = (
-    (
-        "7-bars",
-        "ε bars of Figures 7a, 7b and 7d are baseline × (1 − ratio of Figure 6)",
-        ("7a", "7b", "7d", "6e", "6f", "6h"),
-        partial(_bars_follow_the_ratio, _BARS),
-    ),
-    (
-        "7-networks",
-        "ε bars of Figure 7 are the sizes of the networks of Figure 10",
-        ("7", "10"),
-        _bars_are_the_kept_networks,
-    ),
-    ("7-megabytes", "Figure 7's CIFAR baselines are in MB", ("7a", "7b"), _baselines_are_megabytes),
-    ("7d-plain", "Figure 7's ImageNet baselines are plain networks", ("7d",), _imagenet_baselines_are_plain),
-    ("7c-svhn", "Figure 7c shows SVHN networks", ("7c", "7b"), _figure_7c_is_svhn),
-    ("6-blocks", "ratios of Figures 6e to 6g are whole numbers of blocks", ("6e", "6f", "6g"), _ratios_count_blocks),
-    ("imagenet-blocks", "ImageNet ratios are whole numbers of blocks", ("text",), _imagenet_ratios_count_blocks),
-    ("10a-6e", "Figure 10a discards as much as 6e", ("10a", "6e"), partial(_kept_counts_match_the_ratio, "CIFAR-10")),
-    ("10b-6f", "Figure 10b discards as much as 6f", ("10b", "6f"), partial(_kept_counts_match_the_ratio, "CIFAR-100")),
-    ("9-end", "Figure 9 ends at the ratios of 6e and 6f", ("9", "6e", "6f"), _figure_9_ends_at_figure_6),
-    ("9-labels", "Figure 9's printed x labels fit its end", ("9",), _figure_9_labels),
-    ("6h-text", "Figure 6h shows the ratios of the text", ("6h", "text"), _text_matches_figure_6h),
-    ("3-text", "Figure 3 shows the errors of the text", ("3", "text"), _text_matches_figure_3),
-    ("3-6a", "Figures 3 and 6a show the same networks", ("3", "6a"), _figure_3_matches_6a),
-    ("8a-6", "Figures 8a and 6 show the same errors", ("8a", "6a", "6b"), _figure_8_errors_match_6),
-    ("8b-6", "Figures 8b and 6 show the same ratios", ("8b", "6e", "6f"), _figure_8_ratios_match_6),
-    ("no-loss", "ε-ResNet errs no more than standard", ("6a", "6b", "6c"), partial(_no_degradation, "standard")),
-    (
-        "no-loss-side",
-        "ε-ResNet errs no more than standard+side",
-        ("6a", "6b", "6c"),
-        partial(_no_degradation, "standard_side"),
-    ),
-    ("near-output", "more blocks are discarded closer to the output", ("10a", "10b"), _more_near_the_output),
-    ("svhn-depth", "SVHN's networks have the depths of the text", ("6g", "text"), _svhn_depth),
-    ("9-epsilon", "the published code's late epsilon fits Figure 9", ("9", "reference code"), _code_holds_epsilon),
-    (
-        "baseline-epochs",
-        "the published code trains baselines as long as the text",
-        ("README", "text"),
-        _code_trains_baselines,
-    ),
-    ("readme-6a", "the published code's errors are those of Figure 6a", ("README", "6a"), _readme_matches_6a),
-    ("readme-6h", "the README's counts are among Figure 6h's", ("README", "6h"), _readme_matches_6h),
-    ("1-10b", "Figures 1 and 10b show the same network", ("1", "10b"), _figure_1_matches_10b),
-    (
-        "7c-bars",
-        "ε bars of Figure 7c are baseline × (1 − ratio of 6g)",
-        ("7c", "6g"),
-        partial(_bars_follow_the_ratio, _SVHN_BARS),
-    ),
-    (
-        "7d-bars",
-        "ε bars of Figure 7d are baseline × (1 − percentage of the text)",
-        ("7d", "text"),
-        _imagenet_bars_follow_the_text,
-    ),
-    ("5-labels", "Figure 5's third x label fits its grid", ("5",), _figure_5_labels),
-)
+CHECKS = sorted(_defined)

@@ -441,7 +441,7 @@ def test_a_number_that_the_paper_contradicts_names_the_checks(
 
 def test_only_inconsistent_checks_contradict_a_number_and_each_entry_finds_one() -> None:
     numbers = published.numbers()
-    names = [name for name, *_ in consistency.CHECKS]
+    names = [check.name for check in consistency.CHECKS]
     found = zip(names, consistency.checks(numbers), strict=True)
     inconsistent = {name for name, check in found if check.verdict == "inconsistent"}
     for title, figures, where in compare.CONTRADICTED:

@@ -140,13 +140,13 @@ def test_figure_5s_third_label_must_be_three_times_128_epochs(
     numbers: list[Number], monkeypatch: pytest.MonkeyPatch, label: int, fits: bool
 ) -> None:
     monkeypatch.setattr(consistency, "FIGURE_5_THIRD_LABEL", label)
-    assert CHECKS[28 - 1][3](numbers)[0] == fits
+    assert CHECKS[28 - 1].compute(numbers)[0] == fits
 
 
 @pytest.mark.parametrize("number", CORRECTED)
 def test_a_check_comes_out_the_other_way_with_other_numbers(numbers: list[Number], number: int) -> None:
     CORRECTED[number](numbers)
-    is_consistent, computed = CHECKS[number - 1][3](numbers)
+    is_consistent, computed = CHECKS[number - 1].compute(numbers)
     assert is_consistent == (number not in CONSISTENT), computed
 
 
@@ -161,7 +161,7 @@ def test_a_missing_number_is_named(numbers: list[Number], figure: str) -> None:
 @pytest.mark.parametrize("number", [11, 20, 21, 22, 24])
 def test_a_check_of_no_rows_is_no_agreement(numbers: list[Number], number: int) -> None:
     with pytest.raises(UserError, match="no row with"):
-        CHECKS[number - 1][3]([])
+        CHECKS[number - 1].compute([])
 
 
 def test_a_check_with_nothing_to_compare_is_named(numbers: list[Number]) -> None:

@@ -10,8 +10,7 @@ from matplotlib.figure import Figure as Drawing
 from matplotlib.ticker import MaxNLocator
 
 from eps_resnet.evidence import published
-from eps_resnet.evidence.figures import drawing, results
-from eps_resnet.evidence.figures.results import texts
+from eps_resnet.evidence.figures import cells, drawing, results
 from eps_resnet.experiments.experiment import Experiment
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.experiments.registry import Registry
@@ -70,19 +69,19 @@ def _published(lines: pd.DataFrame) -> dict[str, Any]:
 
 def readable(rows: pd.DataFrame) -> pd.DataFrame:
     """The columns that table.md shows, as text."""
-    view = results.readable_runs(rows)
-    ours, paper = rows["pattern"], rows["published_pattern"]
+    view = cells.runs(rows)
     view["stage"] = rows["stage"].astype(str)
-    view["kept"] = texts(ours, _kept_of_the_visible)
-    view["pattern"] = texts(ours, "`{}`".format)
-    view["published, of the visible"] = texts(paper, _kept_of_the_visible)
-    view["published pattern"] = texts(paper, "`{}`".format)
+    view["kept"] = rows["pattern"].map(_kept_of_the_visible)
+    view["pattern"] = cells.text(rows, "`{}`", "pattern")
+    view["published, of the visible"] = rows["published_pattern"].map(_kept_of_the_visible)
+    view["published pattern"] = cells.text(rows, "`{}`", "published_pattern")
     return view
 
 
-def _kept_of_the_visible(pattern: str) -> str:
-    kept = pattern.count("K")
-    return f"{kept}/{kept + pattern.count('.')}"
+def _kept_of_the_visible(pattern: str | None) -> str:
+    if pattern is None or pd.isna(pattern):
+        return cells.NOTHING
+    return f"{pattern.count('K')}/{pattern.count('K') + pattern.count('.')}"
 
 
 def draw(rows: pd.DataFrame, apart: bool = False) -> Drawing:

@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
 from eps_resnet.evidence import published
-from eps_resnet.evidence.figures import drawing, results
+from eps_resnet.evidence.figures import cells, drawing, results
 from eps_resnet.experiments.experiment import Experiment
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.experiments.registry import Registry
@@ -46,11 +46,11 @@ def _counts(metrics: Metrics) -> list[dict[str, float]]:
 
 def readable(rows: pd.DataFrame) -> pd.DataFrame:
     """The columns that table.md shows, as text."""
-    view = results.readable_runs(rows)
+    view = cells.runs(rows)
     view["stage"] = rows["stage"].astype(str)
-    view["kept"] = results.pairs(rows, "kept", "blocks", "{:.0f}/{:.0f}")
-    view["share kept"] = results.percents(rows, "kept_fraction")
-    view["published"] = results.percents(rows, "published_kept_fraction")
+    view["kept"] = cells.text(rows, "{:.0f}/{:.0f}", "kept", "blocks")
+    view["share kept"] = cells.percents(rows, "kept_fraction")
+    view["published"] = cells.percents(rows, "published_kept_fraction")
     return view
 
 

@@ -3,7 +3,7 @@
 import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
-from eps_resnet.evidence.figures import drawing, results
+from eps_resnet.evidence.figures import cells, drawing, results
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.experiments.registry import Registry
 
@@ -21,12 +21,12 @@ def table(registry: Registry, layout: Layout, name: str) -> pd.DataFrame:
 
 def readable(rows: pd.DataFrame) -> pd.DataFrame:
     """The columns that table.md shows, as text."""
-    view = results.readable_runs(rows)
-    view["error"] = results.percents(rows, "error_pruned")
-    view["95 % interval"] = results.intervals(rows)
-    view["final"] = results.percents(rows, "error_final")
-    view["best"] = results.percents(rows, "error_best")
-    view["published"] = results.percents(rows, "published_error")
+    view = cells.runs(rows)
+    view["error"] = cells.percents(rows, "error_pruned")
+    view["95 % interval"] = cells.intervals(rows)
+    view["final"] = cells.percents(rows, "error_final")
+    view["best"] = cells.percents(rows, "error_best")
+    view["published"] = cells.percents(rows, "published_error")
     return view
 
 

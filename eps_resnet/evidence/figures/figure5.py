@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
-from eps_resnet.evidence.figures import drawing, results
+from eps_resnet.evidence.figures import cells, drawing, results
 from eps_resnet.experiments.experiment import Experiment
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.experiments.registry import Registry
@@ -71,18 +71,18 @@ def readable(rows: pd.DataFrame) -> pd.DataFrame:
         first, last = epochs.iloc[0], epochs.iloc[-1]
         before = epochs[epochs["epoch"] < first["discarded_from"]].tail(1)
         none = pd.isna(first["block"])
-        line = results.readable_runs(epochs.head(1)).iloc[0].to_dict()
-        line["block"] = results.NOTHING if none else f"{first['block'] + 1:.0f} (stage {first['stage']:.0f})"
-        line["discarded from epoch"] = results.NOTHING if none else f"{first['discarded_from']:.0f}"
+        line = cells.runs(epochs.head(1)).iloc[0].to_dict()
+        line["block"] = cells.NOTHING if none else f"{first['block'] + 1:.0f} (stage {first['stage']:.0f})"
+        line["discarded from epoch"] = cells.NOTHING if none else f"{first['discarded_from']:.0f}"
         line["weights, epoch 1"] = _range(first)
-        line["just before"] = results.NOTHING if before.empty else _range(before.iloc[0])
+        line["just before"] = cells.NOTHING if before.empty else _range(before.iloc[0])
         line["last epoch"] = _range(last)
         lines.append(line)
     return pd.DataFrame(lines)
 
 
 def _range(row: "pd.Series[float]") -> str:
-    return results.NOTHING if pd.isna(row["p0"]) else f"{row['p0']:.3g} to {row['p100']:.3g}"
+    return cells.NOTHING if pd.isna(row["p0"]) else f"{row['p0']:.3g} to {row['p100']:.3g}"
 
 
 def draw(rows: pd.DataFrame, apart: bool = False) -> Drawing:

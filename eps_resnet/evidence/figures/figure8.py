@@ -3,7 +3,7 @@
 import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
-from eps_resnet.evidence.figures import drawing, results
+from eps_resnet.evidence.figures import cells, drawing, results
 from eps_resnet.evidence.figures.axis import Axis
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.experiments.registry import Registry
@@ -12,7 +12,7 @@ TITLE = "sensitivity to epsilon"
 
 CAPTION = [results.BARS]
 NOTES = [results.COLUMNS]
-MEANS = results.ERROR_MEANS
+MEANS = cells.ERROR_MEANS
 
 
 def table(registry: Registry, layout: Layout, name: str) -> pd.DataFrame:
@@ -24,7 +24,7 @@ def table(registry: Registry, layout: Layout, name: str) -> pd.DataFrame:
 
 def readable(rows: pd.DataFrame) -> pd.DataFrame:
     """The columns that table.md shows, as text."""
-    return results.readable_errors(rows)
+    return cells.errors(rows)
 
 
 def draw(rows: pd.DataFrame, apart: bool = False) -> Drawing:

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
 from eps_resnet.evidence import published
-from eps_resnet.evidence.figures import drawing, results
+from eps_resnet.evidence.figures import cells, drawing, results
 from eps_resnet.experiments.experiment import Experiment
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.experiments.registry import Registry
@@ -65,12 +65,12 @@ def readable(rows: pd.DataFrame) -> pd.DataFrame:
     shown = rows[rows["published_ratio"].notna()]
     if shown.empty:
         shown = rows[rows["epoch"].isna() | (rows["epoch"] % EVERY == 0)]
-    view = results.readable_runs(shown)
-    view["epoch"] = results.texts(shown["epoch"], "{:.0f}".format)
-    view["discarded"] = results.counts(shown)
-    view["closed, mean"] = results.percents(shown, "closed_ratio")
-    view["published share"] = results.percents(shown, "published_ratio")
-    view["±"] = results.percents(shown, "published_uncertainty")
+    view = cells.runs(shown)
+    view["epoch"] = cells.text(shown, "{:.0f}", "epoch")
+    view["discarded"] = cells.counts(shown)
+    view["closed, mean"] = cells.percents(shown, "closed_ratio")
+    view["published share"] = cells.percents(shown, "published_ratio")
+    view["±"] = cells.percents(shown, "published_uncertainty")
     return view
 
 

@@ -10,7 +10,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure as Drawing
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
-from eps_resnet.evidence.figures import drawing, results
+from eps_resnet.evidence.figures import cells, drawing, results
 from eps_resnet.experiments.experiment import Experiment
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.experiments.registry import Registry
@@ -90,10 +90,10 @@ def readable(rows: pd.DataFrame) -> pd.DataFrame:
     """The columns that table.md shows, as text: one row per run."""
     lines = []
     for _, epochs in rows.groupby("run", sort=False):
-        line = results.readable_runs(epochs.head(1)).iloc[0].to_dict()
+        line = cells.runs(epochs.head(1)).iloc[0].to_dict()
         recorded = epochs[epochs["gates"].notna()]
         if recorded.empty:
-            words = ["not drawn" if epochs["state"].iloc[0] == "done" else results.NOTHING] * 4
+            words = ["not drawn" if epochs["state"].iloc[0] == "done" else cells.NOTHING] * 4
         else:
             last = recorded["gates"].iloc[-1]
             restarts = epochs.loc[epochs["restart"].astype(bool), "epoch"]
@@ -102,7 +102,7 @@ def readable(rows: pd.DataFrame) -> pd.DataFrame:
                 f"{last.count('#')} of {len(last)}",
                 ", ".join(f"{epoch:.0f}" for epoch in restarts) or "none",
                 f"{epochs['reported'].iloc[0]:.0f}",
-                f"{least.min():.3g}" if len(least) else results.NOTHING,
+                f"{least.min():.3g}" if len(least) else cells.NOTHING,
             ]
         names = ("closed at the end", "restarts of the rate, epochs", "reported epoch", "least response of kept blocks")
         line |= dict(zip(names, words, strict=True))

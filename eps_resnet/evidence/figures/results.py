@@ -18,7 +18,6 @@ from eps_resnet.provenance import records, state
 from eps_resnet.provenance.records import Metrics
 
 NO_SIZES = "7c"  # it repeats 7b: its bars are no SVHN sizes
-NOTHING = "–"
 RUN = ["run", "depth", "method", "epsilon", "weight_decay", "variant", "seed", "state"]
 ARM = ["depth", "method", "epsilon", "weight_decay", "variant"]  # what runs that differ in their seed alone share
 # What table.csv has of a finished run.
@@ -152,98 +151,6 @@ def along_depth(rows: pd.DataFrame) -> tuple[pd.DataFrame, Axis]:
     return rows.assign(position=places), axis
 
 
-def readable_runs(rows: pd.DataFrame) -> pd.DataFrame:
-    """The columns that name a run, as text: run, depth, method, epsilon, decay, state, and variant if there are any."""
-    view = pd.DataFrame(
-        {
-            "run": rows["run"],
-            "depth": rows["depth"].astype(str),
-            "ε": texts(rows["epsilon"], "{:g}".format),
-            "decay": rows["weight_decay"].map("{:g}".format),
-            "state": rows["state"],
-        }
-    )
-    if rows["variant"].notna().any():
-        view.insert(4, "variant", rows["variant"].fillna(NOTHING))
-    return view
-
-
-def readable_errors(rows: pd.DataFrame) -> pd.DataFrame:
-    """Errors and discarded blocks of runs, as text, with the published numbers beside ours."""
-    view = readable_runs(rows)
-    view["error, pruned"] = percents(rows, "error_pruned")
-    view["95 % interval"] = intervals(rows)
-    view["gated"] = percents(rows, "error_gated")
-    view["final"] = percents(rows, "error_final")
-    view["best"] = percents(rows, "error_best")
-    view["latest"] = percents(rows, "error_latest")
-    view["published"] = percents(rows, "published_error")
-    view["discarded"] = counts(rows)
-    view["kept per stage"] = rows["kept_per_stage"].fillna(NOTHING)
-    view["published share"] = percents(rows, "published_ratio")
-    view["pruned = gated"] = percents(rows, "agreement")
-    view["flickered"] = pairs(rows, "flickered_in_training", "flickered_in_evaluation", "{:.0f}, {:.0f}")
-    return view
-
-
-def readable_means(rows: pd.DataFrame, means: dict[str, str]) -> pd.DataFrame:
-    """One row per configuration (and stage, where rows have one), as text: how many seeds, mean and 95 % interval.
-
-    `means`: the columns, and what they are called; of SCATTERED ones the median and the range. Published numbers have
-    no interval. Empty where no configuration has two finished seeds: a mean of one is in the rows of the runs.
-    """
-    by = [column for column in (*ARM, "stage") if column in rows]
-    named = readable_runs(rows).drop(columns=["run", "state"])
-    lines = []
-    for _, group in rows.groupby(by, sort=False, dropna=False):
-        done = group[group["state"] == "done"]
-        lines.append(
-            {
-                **named.loc[group.index[0]],
-                "method": group["method"].iloc[0],
-                **({"stage": str(group["stage"].iloc[0])} if "stage" in by else {}),
-                "seeds": f"{done['seed'].nunique()} of {group['seed'].nunique()}",
-                **{title: _mean(group if _is_published(name) else done, name) for name, title in means.items()},
-            }
-        )
-    has_several = (rows[rows["state"] == "done"].groupby(by, dropna=False)["seed"].nunique() > 1).any()
-    return pd.DataFrame(lines if has_several else [])
-
-
-def _is_published(column: str) -> bool:
-    return column.startswith("published")
-
-
-def _mean(group: pd.DataFrame, column: str) -> str:
-    values = group[column].dropna().astype(float).tolist()
-    text, most = FORMATS.get(column, ("{:.2f}".format, np.inf) if "mib" in column else ("{:.2%}".format, 1.0))
-    if not values:
-        return NOTHING
-    if _is_published(column) or len(set(values)) == 1:
-        return text(values[0])
-    if column in SCATTERED:
-        return f"{text(float(np.median(values)))} ({text(min(values))} to {text(max(values))})"
-    mean = text(float(np.mean(values)))
-    if len(values) < LEAST_SEEDS:
-        return mean
-    return f"{mean} ({' to '.join(map(text, possible_interval(values, most)))})"
-
-
-ERROR_MEANS = {
-    "error_pruned": "error, pruned",
-    "published_error": "published",
-    "error_gated": "gated",
-    "discarded_ratio": "discarded",
-    "published_ratio": "published share",
-    "agreement": "pruned = gated",
-}
-FORMATS = dict.fromkeys(("parameters", "multiply_adds"), ("{:,.0f}".format, np.inf))  # of columns that count
-SCATTERED = ("error_gated", "agreement")  # a gate of a needed block closes or does not: two heaps, of no use as a mean
-MEANS = (
-    "First the means over seeds, from three on with Student's 95 % interval of the mean (of gated errors and "
-    "agreements the median, lowest and highest), then the single runs. All seeds see the same test images: the "
-    "interval says how much seeds differ, not how well so many images tell an error."
-)
 BESIDE = 0.03  # of the axis: from one epsilon of a depth to the next
 BARS = (
     "Bars with caps: Student's 95 % interval of a mean over three seeds or more; it is about seeds, on the same test "
@@ -270,45 +177,6 @@ def summary(rows: pd.DataFrame) -> dict[str, float]:
         if len(gated := done[done["method"] == "epsilon_side"]):
             numbers["discarded"] = round(float(gated["discarded_ratio"].astype(float).mean()), 6)
     return numbers
-
-
-def texts(values: pd.Series[Any], text: Callable[[Any], str]) -> pd.Series[str]:
-    """Values as text, NOTHING where there is none."""
-    return values.map(lambda value: NOTHING if pd.isna(value) else text(value)).astype(str)
-
-
-def percents(rows: pd.DataFrame, column: str) -> pd.Series[str]:
-    """A column of fractions as percentages."""
-    return texts(rows[column], "{:.2%}".format)
-
-
-def decimals(rows: pd.DataFrame, column: str) -> pd.Series[str]:
-    """A column of numbers with two decimals."""
-    return texts(rows[column], "{:.2f}".format)
-
-
-def pairs(rows: pd.DataFrame, first: str, second: str, form: str) -> list[str]:
-    """Two columns in one, such as `{:.0f}/{:.0f}`; NOTHING where the first is empty."""
-    both = zip(rows[first], rows[second], strict=True)
-    return [NOTHING if pd.isna(one) else form.format(one, other) for one, other in both]
-
-
-def intervals(rows: pd.DataFrame) -> list[str]:
-    """The binomial intervals of the pruned networks' errors."""
-    return pairs(rows, "error_low", "error_high", "{:.2%} to {:.2%}")
-
-
-def counts(rows: pd.DataFrame) -> list[str]:
-    """Discarded of all blocks, with the share."""
-    numbers = pairs(rows, "discarded", "blocks", "{:.0f}/{:.0f}")
-    shares = texts(rows["discarded_ratio"], " ({:.0%})".format)
-    return [NOTHING if number == NOTHING else number + share for number, share in zip(numbers, shares, strict=True)]
-
-
-def error_metric(registry: Registry, name: str) -> str:
-    """What the paper calls the error on a figure's data set: top-1 on ImageNet, validation error elsewhere."""
-    network = registry.datasets[registry.figures[name].dataset].recipe.network
-    return "top1_error" if network == "imagenet" else "val_error"
 
 
 def with_published(table: pd.DataFrame, registry: Registry, name: str, **metrics: str) -> pd.DataFrame:

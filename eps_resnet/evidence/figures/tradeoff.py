@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawing
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from eps_resnet.evidence.figures import drawing, results
+from eps_resnet.evidence.figures import cells, drawing, results
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.experiments.registry import Registry
 
@@ -36,13 +36,13 @@ def table(registry: Registry, layout: Layout, name: str) -> pd.DataFrame:
 
 def readable(rows: pd.DataFrame) -> pd.DataFrame:
     """The columns that table.md shows, as text."""
-    view = results.readable_runs(rows)
+    view = cells.runs(rows)
     view["epochs"] = rows["epochs"].astype(str)
-    view["error, pruned"] = results.percents(rows, "error_pruned")
-    view["95 % interval"] = results.intervals(rows)
-    view["parameters"] = results.texts(rows["parameters"], "{:,.0f}".format)
-    view["multiply-adds"] = results.texts(rows["multiply_adds"], "{:,.0f}".format)
-    view["discarded"] = results.counts(rows)
+    view["error, pruned"] = cells.percents(rows, "error_pruned")
+    view["95 % interval"] = cells.intervals(rows)
+    view["parameters"] = cells.text(rows, "{:,.0f}", "parameters")
+    view["multiply-adds"] = cells.text(rows, "{:,.0f}", "multiply_adds")
+    view["discarded"] = cells.counts(rows)
     return view
 
 

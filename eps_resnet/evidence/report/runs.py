@@ -1,7 +1,7 @@
 """What the report says of each run: a row of the table, and of a finished one the card that the row opens."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from itertools import chain, groupby
 from os.path import relpath
 from typing import Any
@@ -85,7 +85,7 @@ def _card(experiment: Experiment, manifest: Manifest, metrics: Metrics, shared: 
     configuration = [(name, value) for name, value in _flat(made_from["run"]) if name not in ("weight_decay", "seed")]
     card = {
         "headline": _headline(metrics),
-        "charts": [chart.as_json() for chart in charts(history, sum(metrics.blocks), metrics.epoch)],
+        "charts": [asdict(chart) for chart in charts(history, sum(metrics.blocks), metrics.epoch)],
         "made": _made(manifest),
         "machine": shared.place_of(_machines(manifest)),
         "configuration": shared.place_of([*configuration, *_flat(made_from["recipe"])]),

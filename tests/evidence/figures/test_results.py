@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eps_resnet.evidence import statistics
-from eps_resnet.evidence.figures import remarks, results
+from eps_resnet.evidence.figures import cells, remarks, results
 from eps_resnet.evidence.statistics import LEAST_SEEDS
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.experiments.registry import Registry
@@ -72,14 +72,12 @@ def test_tables_show_the_mean_of_finished_seeds_its_interval_and_how_many_they_a
     run["published"] = 0.5
     rows = [{**run, "seed": seed, "state": "done", "error": value} for seed, value in enumerate(values)]
     missing = {**run, "seed": 99, "state": "not run", "error": None}
-    (line,) = results.readable_means(pd.DataFrame([*rows, missing]), {"error": "error", "published": "paper"}).to_dict(
-        "records"
-    )
+    (line,) = cells.means(pd.DataFrame([*rows, missing]), {"error": "error", "published": "paper"}).to_dict("records")
     low, high = statistics.possible_interval(values)
     has_interval = len(set(values)) > 1 and len(values) >= LEAST_SEEDS
     assert line["error"] == f"{np.mean(values):.2%}" + (f" ({low:.2%} to {high:.2%})" if has_interval else "")
     assert (line["seeds"], line["paper"]) == (f"{len(values)} of {len(values) + 1}", "50.00%")
-    assert results.readable_means(pd.DataFrame([rows[0], missing]), {"error": "error"}).empty  # one seed: no mean
+    assert cells.means(pd.DataFrame([rows[0], missing]), {"error": "error"}).empty  # one seed: no mean
 
 
 def test_runs_that_are_not_done_are_not_in_a_mean() -> None:
