@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from eps_resnet.evidence import published
 from eps_resnet.evidence.claims.results import (
     NOT_ENOUGH,
+    Case,
     Finding,
     Leaning,
     Verdict,
+    claim,
     gated,
     grouped,
     leaning,
@@ -20,7 +22,6 @@ from eps_resnet.evidence.inference import LEVEL, Arm, Contrast, contrast, holm, 
 from eps_resnet.evidence.sizes import whole_size
 from eps_resnet.evidence.statistics import LEAST_SEEDS
 from eps_resnet.experiments.models import DataSet, Method
-from eps_resnet.experiments.registry import Registry
 
 # Of the baseline's error: what the paper itself calls marginal on ImageNet is 2.1 % (101 layers) and 2.9 % (152).
 MARGIN = 0.03
@@ -92,9 +93,9 @@ def lower_errors(pairings: Sequence[Pairing], margin: float = MARGIN) -> Leaning
     return leaning(sum(less), less, "places" if len(pairings) > 1 else "place")
 
 
-def errs_no_more(data: DataSet, method: Method, variant: str | None, results: list[Result]) -> Finding:
+def errs_no_more(case: Case, method: Method, variant: str | None) -> Finding:
     """Claim 1: one estimate over all depths, against baselines of the decay chosen beforehand. Single depths: Holm."""
-    pairings = _by_depth(data, method, variant, results)
+    pairings = _by_depth(case, method, variant)
     if not pairings:
         return not_run(f"no finished epsilon_side and {method} of the same depth")
     used, points = _used(pairings), lower_errors(pairings)
@@ -107,7 +108,8 @@ def errs_no_more(data: DataSet, method: Method, variant: str | None, results: li
     return Finding(judge_excess(whole), words, used, points)
 
 
-def _by_depth(data: DataSet, method: Method, variant: str | None, results: list[Result]) -> list[Pairing]:
+def _by_depth(case: Case, method: Method, variant: str | None) -> list[Pairing]:
+    data, results = case.data, case.results
     wanted = data.baseline_decay if data.baseline_decay is not None else data.recipe.weight_decay
     ours = [r for r in gated(results) if r.decay == data.recipe.weight_decay and r.run.epsilon in data.recipe.epsilons]
     plain = [r for r in results if (r.run.method, r.run.variant, r.decay) == (method, variant, wanted)]
@@ -134,22 +136,22 @@ def _against_the_margin(pairings: Sequence[Pairing], whole: Contrast) -> str:
     )
 
 
-def shrinks(registry: Registry, dataset: str, results: list[Result]) -> Finding:
+@claim(7, "80 % fewer parameters, no loss", "about 80 % fewer parameters in some instance, without loss", "abstract")
+def shrinks(case: Case) -> Finding:
     """Claim 7: an arm that lost 75 % of its parameters or more and errs no more than its baseline, by claim 1's test.
 
     Only contradicted where the paper has such an instance and all runs are finished.
     """
-    data = registry.datasets[dataset]
-    ways = dict.fromkeys(result.run.variant for result in results if result.run.method == "standard")
-    pairings = [pairing for way in ways for pairing in _by_depth(data, "standard", way, results)]
+    ways = dict.fromkeys(result.run.variant for result in case.results if result.run.method == "standard")
+    pairings = [pairing for way in ways for pairing in _by_depth(case, "standard", way)]
     if not pairings:
         return not_run("no finished epsilon_side and standard of the same depth")
     small = [pairing for pairing in pairings if pairing.removed >= ABOUT_80_PERCENT and pairing.is_complete]
     ps = holm([excess([pairing]).p_below() for pairing in small])
-    evidence = _about_small(data, pairings, small, ps)
+    evidence = _about_small(case.data, pairings, small, ps)
     if any(p < LEVEL for p in ps):
         return Finding("supported", evidence, _used(pairings))
-    why = NOT_ENOUGH if not _are_complete(pairings) else _not_to_be_refuted(registry, dataset, results)
+    why = NOT_ENOUGH if not _are_complete(pairings) else _not_to_be_refuted(case)
     is_lost = why is None and all(judge_excess(excess([pairing])) == "contradicted" for pairing in small)
     return Finding(
         "contradicted" if is_lost else "undecided",
@@ -175,19 +177,26 @@ def _way(data: DataSet, pairing: Pairing) -> str:
     return f" against a baseline with {title}" if title else ""
 
 
-def _not_to_be_refuted(registry: Registry, dataset: str, results: list[Result]) -> str | None:
+def _not_to_be_refuted(case: Case) -> str | None:
     """Why runs without such an instance do not contradict claim 7; None if they do."""
-    planned = [run for run in registry.runs.values() if (run.dataset, run.method) == (dataset, "epsilon_side")]
-    if sum(result.is_gated for result in results) != len(planned):
+    runs = case.registry.runs.values()
+    planned = [run for run in runs if (run.dataset, run.method) == (case.dataset, "epsilon_side")]
+    if sum(result.is_gated for result in case.results) != len(planned):
         return "not all runs are finished"
-    shares = published.matching(published.of_data(registry.datasets[dataset]), metric="discarded_ratio")
+    shares = published.matching(published.of_data(case.data), metric="discarded_ratio")
     has_one = any(number.value >= ABOUT_80_PERCENT for number in shares)
     return None if has_one else "the paper shows no such instance here"
 
 
-def pruned_errs_no_more(results: list[Result]) -> Finding:
+@claim(
+    8,
+    "pruned errs no more than gated",
+    "the pruned network errs no more than the gated one",
+    "the text: discarded layers are removed",
+)
+def pruned_errs_no_more(case: Case) -> Finding:
     """Claim 8: wrong images batch by batch, as one gate decides for a batch; a sign-flip test for each run, by Holm."""
-    ours = [result for result in results if result.is_gated]
+    ours = [result for result in case.results if result.is_gated]
     if not ours:
         return not_run("no finished run of epsilon_side")
     more = [_more_wrong(result) for result in ours]
@@ -212,22 +221,28 @@ def _more_wrong(result: Result) -> list[int]:
     return [pruned - with_gates for pruned, with_gates in zip(wrong.pruned, wrong.gated, strict=True)]
 
 
-def errs_no_more_than_shallow(data: DataSet, results: list[Result]) -> Finding:
+@claim(
+    9,
+    "pruned errs no more than shallow",
+    "the pruned network errs no more than one of its size that is shallow from the start",
+    "not the paper's: what a reader asks",
+)
+def errs_no_more_than_shallow(case: Case) -> Finding:
     """Claim 9: against the least standard network of as many parameters, trained as long with the baselines' decay.
 
     By claim 1's test without a margin, as nobody calls a loss against the simpler network marginal.
     """
-    if data.recipe.network != "cifar":
+    if case.data.recipe.network != "cifar":
         return not_run("shallower networks of that family are not trained")
     pairings, missing = [], []
-    for at, group in grouped(gated(results), "depth", "epsilon", "decay").items():
+    for at, group in grouped(gated(case.results), "depth", "epsilon", "decay").items():
         sizes = [result.metrics.after.parameters for result in group]
-        shallow, parameters = depth_of_size(data, max(sizes))
+        shallow, parameters = depth_of_size(case.data, max(sizes))
         if shallow >= group[0].depth:
             continue
         size = f"{min(sizes):,} to {max(sizes):,} parameters"
         where = f"{place(*at)} ({size}) against depth {shallow} ({parameters:,})"
-        if others := _baselines(data, results, shallow, group[0].experiment.epochs):
+        if others := _baselines(case, shallow, group[0].experiment.epochs):
             pairings.append(Pairing(where, group, others))
         else:
             missing.append(where)
@@ -240,13 +255,14 @@ def errs_no_more_than_shallow(data: DataSet, results: list[Result]) -> Finding:
     return found._replace(verdict=judged, evidence=f"{found.evidence}; not run: {'; '.join(missing)}")
 
 
-def _baselines(data: DataSet, results: list[Result], depth: int, epochs: int) -> list[Result]:
+def _baselines(case: Case, depth: int, epochs: int) -> list[Result]:
     """The standard networks of a depth that are trained so long, with the baselines' decay."""
+    wanted = case.data.baseline_decay
     return [
         result
-        for result in results
+        for result in case.results
         if (result.run.method, result.depth, result.experiment.epochs) == ("standard", depth, epochs)
-        and result.decay == (result.recipe.weight_decay if data.baseline_decay is None else data.baseline_decay)
+        and result.decay == (result.recipe.weight_decay if wanted is None else wanted)
     ]
 
 
@@ -258,19 +274,31 @@ def depth_of_size(data: DataSet, parameters: int) -> tuple[int, int]:
     return depth, size
 
 
-def errs_more_without_restarts(data: DataSet, results: list[Result]) -> Finding:
+@claim(
+    10,
+    "without adaptive rate, errs more",
+    "without the adaptive rate the network errs more",
+    "the authors' scripts/README.md: it is required on CIFAR and SVHN",
+)
+def errs_more_without_restarts(case: Case) -> Finding:
     """Claim 10: the same network with a schedule that nothing restarts, all else equal."""
-    without = {name for name, variant in data.variants.items() if variant.recipe.get("adaptive_steps", 0) is None}
-    others = grouped([r for r in results if r.is_gated and r.run.variant in without], "depth", "epsilon", "decay")
-    ours = grouped(gated(results), "depth", "epsilon", "decay")
+    without = {name for name, variant in case.data.variants.items() if variant.recipe.get("adaptive_steps", 0) is None}
+    others = grouped([r for r in case.results if r.is_gated and r.run.variant in without], "depth", "epsilon", "decay")
+    ours = grouped(gated(case.results), "depth", "epsilon", "decay")
     pairings = [Pairing(place(*at), group, others[at]) for at, group in ours.items() if at in others]
     return _compared(pairings, "no finished epsilon_side without the adaptive rate")
 
 
-def side_head_helps(results: list[Result]) -> Finding:
+@claim(
+    11,
+    "a side head lowers the error",
+    "a side head lowers the standard network's error",
+    "Fig. 6, whose second baseline has one",
+)
+def side_head_helps(case: Case) -> Finding:
     """Claim 11: the standard network with side head against the one without, same depth, decay and protocol."""
     plain, with_side = (
-        grouped([r for r in results if r.run.method == method], "depth", "decay", "variant")
+        grouped([r for r in case.results if r.run.method == method], "depth", "decay", "variant")
         for method in ("standard", "standard_side")
     )
     pairings = [

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from eps_resnet.data.manifest import read as read_manifest
-from eps_resnet.evidence.claims.results import Finding, Verdict, gated, leaning, not_run
+from eps_resnet.evidence.claims.results import Case, Finding, Verdict, claim, gated, leaning, not_run
 from eps_resnet.evidence.finished import Result
 from eps_resnet.evidence.verdict import share_scale
 from eps_resnet.method.history import read_blocks, read_history
@@ -41,10 +41,11 @@ def _run_by_run(
     )
 
 
-def weights_collapse(results: list[Result]) -> Finding:
+@claim(5, "discarded weights go to 0", "the weights of discarded blocks collapse to 0", "Fig. 5")
+def weights_collapse(case: Case) -> Finding:
     """Claim 5: of the blocks whose weights had the time to decay since their gate closed for good."""
     return _run_by_run(
-        [result for result in results if result.is_gated and result.share > 0],
+        [result for result in case.results if result.is_gated and result.share > 0],
         _collapse,
         "no finished run discards a block long enough before its end",
         f"largest weight below {COLLAPSED:.0%} of the first epoch's, of the blocks with {E_FOLDS:.1f} e-foldings: ",
@@ -97,12 +98,13 @@ def _steps_per_epoch(result: Result) -> int:
     return recipe.epoch_steps or images // recipe.batch
 
 
-def saturates(results: list[Result]) -> Finding:
+@claim(6, "the share rises, then saturates", "the discarded share rises, then saturates", "Fig. 9")
+def saturates(case: Case) -> Finding:
     """Claim 6: the share never falls by more than the tolerance, nor changes by more in the last fifth.
 
     Only where that fifth has epochs at the full rate: at a lower one hardly any block can be lost.
     """
-    return _run_by_run(gated(results), _saturation, "no finished run discards more blocks than the tolerance")
+    return _run_by_run(gated(case.results), _saturation, "no finished run discards more blocks than the tolerance")
 
 
 def _saturation(result: Result) -> tuple[Verdict, str] | None:
@@ -123,10 +125,16 @@ def _saturation(result: Result) -> tuple[Verdict, str] | None:
     return ("supported" if at_full_rate else "undecided"), words
 
 
-def comes_to_rest(results: list[Result]) -> Finding:
+@claim(
+    12,
+    "discarding ends in time",
+    "discarding comes to an end, and the rate to rest, before the training ends",
+    "Fig. 9",
+)
+def comes_to_rest(case: Case) -> Finding:
     """Claim 12: in trainings whose rate restarts when a block is lost, it has fallen to its lowest at the end."""
     return _run_by_run(
-        [result for result in gated(results) if result.recipe.adaptive_steps is not None and result.share > 0],
+        [result for result in gated(case.results) if result.recipe.adaptive_steps is not None and result.share > 0],
         _rest,
         "no finished run with an adaptive rate discards a block",
         "last epochs at the lowest rate: ",

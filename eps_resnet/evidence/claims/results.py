@@ -1,11 +1,14 @@
-"""What the claims find, and finished runs grouped into arms: runs that differ in their seed alone."""
+"""What claims are and find, and finished runs grouped into arms: runs that differ in their seed alone."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from functools import partial
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from eps_resnet.evidence.finished import Result
 from eps_resnet.evidence.statistics import LEAST_SEEDS
+from eps_resnet.experiments.models import DataSet
+from eps_resnet.experiments.registry import Registry
 
 Verdict = Literal["supported", "contradicted", "undecided", "not run"]
 
@@ -30,6 +33,44 @@ class Finding(NamedTuple):
     evidence: str
     used: list[Result]
     leaning: Leaning | None = None
+
+
+@dataclass(frozen=True)
+class Case:
+    """A data set of the registry, with its finished runs: what a claim is judged by."""
+
+    registry: Registry
+    dataset: str
+    results: list[Result]
+
+    @property
+    def data(self) -> DataSet:
+        """The data set as the registry describes it."""
+        return self.registry.datasets[self.dataset]
+
+
+class Rule(NamedTuple):
+    """A claim on some data set, as said in few words and in full, where it is made, and what judges it."""
+
+    number: int
+    short: str
+    statement: str
+    place: str
+    judge: Callable[[Case], Finding]
+
+
+RULES: list[Rule] = []  # those that are the same on every data set
+Judge = TypeVar("Judge", bound=Callable[..., Finding])
+
+
+def claim(number: int, short: str, statement: str, place: str, **options: Any) -> Callable[[Judge], Judge]:
+    """Makes a rule of a function; `options` are passed on to it."""
+
+    def define(judge: Judge) -> Judge:
+        RULES.append(Rule(number, short, statement, place, partial(judge, **options)))
+        return judge
+
+    return define
 
 
 def leaning(whole: float, parts: Sequence[float], what: str) -> Leaning | None:

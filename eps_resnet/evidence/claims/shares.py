@@ -6,9 +6,11 @@ from typing import Literal
 
 from eps_resnet.evidence.claims.results import (
     NOT_ENOUGH,
+    Case,
     Finding,
     Leaning,
     Verdict,
+    claim,
     gated,
     grouped,
     leaning,
@@ -23,11 +25,25 @@ FIXED = {"depth": "epsilon", "epsilon": "depth"}  # beside the decay, while the 
 NAMES = {"depth": "depth", "epsilon": "ε"}
 
 
-def rises(along: Literal["depth", "epsilon"], results: list[Result]) -> Finding:
+@claim(
+    2,
+    "deeper: a larger share discarded",
+    "deeper networks discard a larger share of their blocks",
+    "Fig. 6",
+    along="depth",
+)
+@claim(
+    3,
+    "larger ε: a larger share discarded",
+    "a larger ε discards a larger share of the blocks",
+    "Fig. 8",
+    along="epsilon",
+)
+def rises(case: Case, along: Literal["depth", "epsilon"]) -> Finding:
     """Whether the share rises with depth (or epsilon), all else equal. A row of the test is one seed at all of them."""
     fixed = FIXED[along]
     rows, used, words = [], [], []
-    for (value, decay), group in grouped(gated(results), fixed, "decay").items():
+    for (value, decay), group in grouped(gated(case.results), fixed, "decay").items():
         arms = {at: {result.run.seed: result for result in arm} for (at,), arm in grouped(group, along).items()}
         if len(arms) < 2:
             continue
@@ -72,9 +88,12 @@ def stage_shares(kept: Sequence[int], blocks: Sequence[int]) -> list[float]:
     return [1 - some / whole for some, whole in zip(kept, blocks, strict=True)]
 
 
-def rises_along_stages(results: list[Result]) -> Finding:
+@claim(
+    4, "later stages discard more", "the closer a stage is to the output, the larger the share it discards", "Fig. 10"
+)
+def rises_along_stages(case: Case) -> Finding:
     """Whether later stages discard more. A row of the test is one run."""
-    used = gated(results)
+    used = gated(case.results)
     if not used:
         return not_run("no finished run of epsilon_side")
     rows = [stage_shares(result.metrics.kept, result.metrics.blocks) for result in used]

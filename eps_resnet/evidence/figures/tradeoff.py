@@ -18,11 +18,7 @@ CAPTION = [
     results.BARS,
 ]
 NOTES = ["Errors, parameters and multiply-adds (of one image) are those of the pruned network."]
-MEANS: dict[str, str] = {
-    "error_pruned": "error, pruned",
-    "parameters": "parameters",
-    "multiply_adds": "multiply-adds",
-}
+MEANS = {"error_pruned": "error, pruned", "parameters": "parameters", "multiply_adds": "multiply-adds"}
 COSTS = {"parameters": "parameters", "multiply_adds": "multiply-adds of one image"}
 
 
