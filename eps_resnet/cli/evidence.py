@@ -138,6 +138,7 @@ def consistency(
     from eps_resnet.evidence import consistency as module
     from eps_resnet.evidence import published
 
+    load(registry_file)  # or it is damaged, which every command says
     every = module.checks(published.numbers())
     found = [check for check in every if verdict in (None, check.verdict)]
     if as_json:
