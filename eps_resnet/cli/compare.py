@@ -56,6 +56,7 @@ def compare(
 ) -> None:
     """Set every published number beside ours, with a verdict (docs/verdicts.md)."""
     from eps_resnet.evidence import compare as module
+    from eps_resnet.evidence import record as once
 
     experiments, layout = load(registry_file), Layout(root)
     keys_of(experiments, target)  # or it names nothing
@@ -71,8 +72,8 @@ def compare(
     else:
         _say_that_there_is_none(target, verdict)
     if record:
-        print(f"{module.record_path()}: {module.record(comparisons)} numbers added.", file=sys.stderr)
-    if strict and (lost := module.lost(comparisons)):
+        print(f"{once.record_path()}: {once.record(comparisons)} numbers added.", file=sys.stderr)
+    if strict and (lost := once.lost(comparisons)):
         raise UserError("numbers recorded as reproduced no longer are:\n  " + "\n  ".join(lost))
 
 

@@ -66,8 +66,7 @@ def print_table(
     figures: Figures = None, every: All = False, root: Root = HERE, registry_file: RegistryFile = EXPERIMENTS
 ) -> None:
     """Print the tables of figures: the means over seeds; with --all, or of single seeds, each run."""
-    from eps_resnet.evidence.figures import module_of
-    from eps_resnet.evidence.figures.results import readable_means
+    from eps_resnet.evidence.figures import cells, module_of
 
     experiments, layout = load(registry_file), Layout(root)
     for name in figures or experiments.figures:
@@ -76,7 +75,7 @@ def print_table(
         data = experiments.datasets[experiments.figures[name].dataset].title
         print_text(Text(f"{name} ({data}): {module.TITLE}", style="bold"))
         done = rows if every else rows[rows["state"] == "done"]
-        means = readable_means(rows, module.MEANS) if module.MEANS else rows[:0]
+        means = cells.means(rows, module.MEANS) if module.MEANS else rows[:0]
         if len(means):
             _print_rows(_leading(means), "Means over seeds, with their 95 % interval")
         if every or (len(done) and not len(means)):
@@ -108,7 +107,7 @@ def _single(rows: "pd.DataFrame") -> "pd.DataFrame":
 
 
 def _is_empty(rows: "pd.DataFrame", name: str) -> bool:
-    from eps_resnet.evidence.figures.results import NOTHING
+    from eps_resnet.evidence.figures.cells import NOTHING
 
     is_told_by_the_heading = name in ("decay", "variant") and rows[name].nunique() == 1
     return is_told_by_the_heading or bool((rows[name] == NOTHING).all())
@@ -139,7 +138,8 @@ def consistency(
     from eps_resnet.evidence import consistency as module
     from eps_resnet.evidence import published
 
-    every = module.checks(published.read(published.published_csv(), load(registry_file)))
+    load(registry_file)  # or it is damaged, which every command says
+    every = module.checks(published.numbers())
     found = [check for check in every if verdict in (None, check.verdict)]
     if as_json:
         print_json(found)

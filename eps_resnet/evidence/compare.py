@@ -2,43 +2,33 @@
 
 import math
 from dataclasses import dataclass, replace
-from functools import cache
-from pathlib import Path
+from functools import partial
 from statistics import fmean
 from typing import Any
-
-import pandas as pd
 
 from eps_resnet.data import manifest
 from eps_resnet.evidence import published, verdict
 from eps_resnet.evidence.consistency import CHECKS
+from eps_resnet.evidence.finished import Result, finished
 from eps_resnet.evidence.inference import Spread
-from eps_resnet.evidence.published import IDENTITY
+from eps_resnet.evidence.published import Number
+from eps_resnet.evidence.sizes import whole_size
 from eps_resnet.evidence.statistics import error_interval, mean_interval
 from eps_resnet.evidence.verdict import Scale, Verdict
-from eps_resnet.experiments.experiment import Experiment
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.experiments.models import DataSet, Recipe, Run
 from eps_resnet.experiments.registry import Registry
-from eps_resnet.files.atomic import read_json, write_text
 from eps_resnet.files.errors import UserError
-from eps_resnet.measure.size import size_of
 from eps_resnet.method.history import read_history
-from eps_resnet.method.networks.architecture import Architecture, architecture_of
-from eps_resnet.provenance import records, state
-from eps_resnet.provenance.records import Manifest
+from eps_resnet.provenance import records
+from eps_resnet.provenance.records import Manifest, Metrics
 
 # Sources of published.csv that are no figure of the paper: its text, and the reference repository's README.
 OTHER_SOURCES = (
     *("text", "README comment", "README cifar10-val-error.png", "README imagenet-val-error.png"),
     *("README cifar10-lr.png", "run_imagenet.sh"),
 )
-# Metric: the error of metrics.json that is set against it first, gates on, and that of the pruned network.
-ERRORS = {
-    "val_error": ("final", "pruned"),
-    "top1_error": ("final", "pruned"),
-    "top5_error": ("gated_top5", "pruned_top5"),
-}
+ERRORS = ("val_error", "top1_error", "top5_error")
 GATED = "the published error can be the gated network's in the last epoch (Fig. 6a's 5.24 % is that of step 390,000)"
 # Data set and depth of networks that no script of the reference code can prune (compressModel.py refuses n = 50;
 # imagenetCompressedResnet.py knows no 152 layers).
@@ -55,16 +45,12 @@ UNVERIFIED = (
 # where it is not all of their numbers, what columns of published.csv must hold.
 CONTRADICTED: tuple[tuple[str, tuple[str, ...], dict[str, tuple[object, ...]]], ...] = (
     ("7-networks", ("7a",), {"epsilon": (2.5,)}),
-    (
-        "7-networks",
-        ("7b",),
-        {"epsilon": (2.5,), "depth": (500, 752)},
-    ),
+    ("7-networks", ("7b",), {"epsilon": (2.5,), "depth": (500, 752)}),
     ("imagenet-blocks", ("6h", "7d", "text"), {"method": ("epsilon_side",)}),
     ("10a-6e", ("10a", "6e"), {"depth": (200,)}),
     ("10b-6f", ("10b", "6f"), {"depth": (500, 752)}),
     ("9-end", ("6f",), {"depth": (752,)}),
-    ("9-end", ("9",), {"paper_name": ("CIFAR-100",), "epoch": (1000,)}),
+    ("9-end", ("9",), {"dataset": ("CIFAR-100",), "epoch": (1000,)}),
     ("9-labels", ("9",), {}),
     ("6h-text", ("6h", "text"), {"epsilon": (2.1,)}),
     ("3-text", ("3",), {"depth": (200, 254)}),
@@ -75,7 +61,7 @@ CONTRADICTED: tuple[tuple[str, tuple[str, ...], dict[str, tuple[object, ...]]], 
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Comparison:
     """One published number and ours.
 
@@ -98,45 +84,54 @@ class Comparison:
     source: str
     published: float
     uncertainty: float
-    ours: float | None
-    low: float | None
-    high: float | None
-    n_seeds: int
-    other_reading: float | None
+    ours: float | None = None
+    low: float | None = None
+    high: float | None = None
+    n_seeds: int = 0
+    other_reading: float | None = None
     verdict: Verdict
     reason: str
-    runs: tuple[str, ...]
+    runs: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, number: Number, dataset: str, judged: Verdict, reason: str, **ours: Any) -> "Comparison":
+        """The comparison of a published number; `ours` are the fields that are about ours."""
+        same = number.model_dump(exclude={"dataset", "value", "note"})
+        return cls(**same, dataset=dataset, published=number.value, verdict=judged, reason=reason, **ours)
 
 
 @dataclass(frozen=True)
 class _Point:
-    """One row of published.csv with the empty cells as None, and what the registry says about its network."""
+    """One published number, and what the registry says about its network."""
 
-    row: dict[Any, Any]
+    number: Number
     data: DataSet
     run: Run  # its seed means nothing
-    epoch: int | None
 
     @property
-    def is_unpruned_size(self) -> bool:
-        return self.row["metric"] == "param_size_mb" and self.run.method == "standard"
+    def is_size(self) -> bool:
+        return self.number.metric == "param_size_mb"
 
-    def unpruned_mib(self, with_side_head: bool) -> float:
-        """Exact size of the network with all its blocks."""
-        method = "standard_side" if with_side_head else "standard"
-        run = Run.model_validate({"dataset": self.run.dataset, "depth": self.run.depth, "method": method})
-        experiment = Experiment(run.key, run, self.data, self.data.recipe, Layout())
-        return _mib(architecture_of(experiment), self.data.size)
+    @property
+    def is_final_error(self) -> bool:
+        """Whether it is an error at no epoch of its own, of which there are two readings."""
+        return self.number.metric in ERRORS and self.number.epoch is None
+
+    @property
+    def is_of_gates(self) -> bool:
+        """Whether it is such an error of a gated network."""
+        return self.is_final_error and self.run.method == "epsilon_side"
 
     @property
     def drawn_mib(self) -> float:
-        """The same as Fig. 7 draws it: on ImageNet with the side head, else without (docs/verdicts.md)."""
-        return self.unpruned_mib(with_side_head=self.data.format == "imagenet")
+        """Exact size of the whole network as Fig. 7 draws it: on ImageNet with the side head (docs/verdicts.md)."""
+        return whole_size(
+            self.data, self.run.depth, "standard_side" if self.data.format == "imagenet" else "standard"
+        ).mib
 
-
-@cache
-def _mib(architecture: Architecture, image_size: int) -> float:
-    return size_of(architecture, image_size).mib
+    def is_of(self, run: Run) -> bool:
+        """Whether a run trains the network, with whatever seed and weight decay."""
+        return run.model_copy(update={"seed": self.run.seed, "weight_decay": self.run.weight_decay}) == self.run
 
 
 def compare(registry: Registry, layout: Layout) -> list[Comparison]:
@@ -144,12 +139,12 @@ def compare(registry: Registry, layout: Layout) -> list[Comparison]:
 
     Raises UserError for a row of a network that the registry does not train.
     """
-    table = published.read(published.published_csv(), registry)
-    done = [key for key in registry.runs if state.state(registry.experiment(key, layout)) == "done"]
-    rows = [{k: None if _is_empty(v) else v for k, v in row.items()} for row in table.to_dict("records")]
-    for number, row in enumerate(rows, start=2):  # the heading is line 1
-        _check_claimed(registry, row, number)
-    return [_with_contradictions(_compare_row(registry, layout, done, row), row) for row in rows]
+    numbers, done = published.numbers(), finished(registry, layout)
+    names = {data.published_name: name for name, data in registry.datasets.items() if data.is_papers}
+    for line, number in enumerate(numbers, start=2):  # the heading is line 1
+        if number.dataset in names:
+            _check_claimed(registry, names[number.dataset], number, line)
+    return [_with_contradictions(_compared(registry, done, names.get(n.dataset), n), n) for n in numbers]
 
 
 def beside(registry: Registry, layout: Layout) -> list[Comparison]:
@@ -158,58 +153,46 @@ def beside(registry: Registry, layout: Layout) -> list[Comparison]:
     None of it is comparable, and the reasons say why. Without numbers of single epochs, which mean nothing in a shorter
     training, and without sizes that are only counted.
     """
-    table = published.read(published.published_csv(), registry)
-    done = [key for key in registry.runs if state.state(registry.experiment(key, layout)) == "done"]
-    found = []
-    for name, data in registry.datasets.items():
+    done, found = finished(registry, layout), []
+    for name in (name for name, data in registry.datasets.items() if data.reduced):
         networks = {(run.depth, run.method, run.epsilon) for run in registry.runs.values() if run.dataset == name}
-        for row in published.of_data(table, data).to_dict("records") if data.reduced else []:
-            row = {k: None if _is_empty(v) else v for k, v in row.items()} | {"dataset": name}
-            is_shown = (row["depth"], row["method"], row["epsilon"]) in networks and row["epoch"] is None
-            is_shown = is_shown and row["metric"] != "training_hours"
-            if is_shown and (row["metric"], row["method"]) != ("param_size_mb", "standard"):
-                found.append(replace(_compare_row(registry, layout, done, row), verdict="not comparable"))
+        for number in published.of_data(registry.datasets[name]):
+            is_counted = (number.metric, number.method) == ("param_size_mb", "standard")
+            is_of_an_epoch = number.epoch is not None or number.metric == "training_hours"
+            is_there = (number.depth, number.method, number.epsilon) in networks
+            if is_there and not is_counted and not is_of_an_epoch:
+                found.append(replace(_compared(registry, done, name, number), verdict="not comparable"))
     return found
 
 
-def _with_contradictions(comparison: Comparison, row: dict[Any, Any]) -> Comparison:
+def _with_contradictions(comparison: Comparison, number: Number) -> Comparison:
     """The comparison whose reason names the checks by which the paper contradicts the number."""
-    numbers = {name: (number, title) for number, (name, title, *_) in enumerate(CHECKS, start=1)}
+    checks = {check.name: f"check {check.number} ({check.title})" for check in CHECKS}
     found = [
-        "check {} ({})".format(*numbers[name])
+        checks[name]
         for name, figures, where in CONTRADICTED
-        if row["figure"] in figures and all(row[column] in values for column, values in where.items())
+        if number.figure in figures and all(getattr(number, column) in values for column, values in where.items())
     ]
     if not found:
         return comparison
     return replace(comparison, reason=f"{comparison.reason}; the paper contradicts this point: {', '.join(found)}")
 
 
-def _is_empty(value: Any) -> bool:
-    return isinstance(value, float) and math.isnan(value)
-
-
-def _whole(value: float | str | None) -> int | None:
-    return None if value is None else int(float(value))
-
-
-def _check_claimed(registry: Registry, row: dict[Any, Any], line: int) -> None:
-    """Raises UserError unless a figure of the registry shows the row's network.
+def _check_claimed(registry: Registry, dataset: str, number: Number, line: int) -> None:
+    """Raises UserError unless a figure of the registry shows the number's network.
 
     For a number of the text or of another source, which need not be drawn, any run of the network will do. A registry
     need not have every data set of the paper; what it leaves out counts as not run.
     """
-    if row["dataset"] not in registry.datasets:
-        return
-    name = f"figure{row['figure'].rstrip('abcdefgh')}-{row['dataset']}"
-    is_quoted = row["figure"] in OTHER_SOURCES or (row["source"] == "text" and name in registry.figures)
-    shown = registry.runs_of(name) if name in registry.figures else {}
-    network = (row["dataset"], row["depth"], row["method"])
-    if all(
-        (run.dataset, run.depth, run.method) != network or row["epsilon"] not in (run.epsilon, None)
-        for run in (registry.runs if is_quoted else shown).values()
+    name = f"figure{number.figure.rstrip('abcdefgh')}-{dataset}"
+    is_quoted = number.figure in OTHER_SOURCES or (number.source == "text" and name in registry.figures)
+    shown = registry.runs if is_quoted else registry.runs_of(name) if name in registry.figures else {}
+    network = (dataset, number.depth, number.method)
+    if not any(
+        (run.dataset, run.depth, run.method) == network and number.epsilon in (run.epsilon, None)
+        for run in shown.values()
     ):
-        point = f"figure {row['figure']}, {row['dataset']}, depth {row['depth']}, {row['method']}, {row['metric']}"
+        point = f"figure {number.figure}, {dataset}, depth {number.depth}, {number.method}, {number.metric}"
         figure = "a figure" if is_quoted else name
         raise UserError(
             f"{published.published_csv()}, line {line}: no figure of the registry claims this number ({point}). "
@@ -217,96 +200,134 @@ def _check_claimed(registry: Registry, row: dict[Any, Any], line: int) -> None:
         )
 
 
-def _compare_row(registry: Registry, layout: Layout, done: list[str], row: dict[Any, Any]) -> Comparison:
-    if row["dataset"] not in registry.datasets:
-        return _comparison(row, "not run", f"the registry has no data set {row['paper_name']}")
-    if row["method"] == "epsilon_side" and row["epsilon"] is None:
-        return _comparison(row, "not comparable", f"the source does not say which epsilon it used ({row['note']})")
-    run = Run.model_validate({name: row[name] for name in ("dataset", "depth", "method", "epsilon")})
-    point = _Point(row, registry.datasets[run.dataset], run, _whole(row["epoch"]))
-    if point.is_unpruned_size:
-        return _unpruned_comparison(point)
-    anyhow = {"seed": run.seed, "weight_decay": run.weight_decay}
-    keys = [key for key in done if registry.runs[key].model_copy(update=anyhow) == run]
-    differences = {key: _difference(registry, layout, key) for key in keys}
-    comparable = _alike(registry, [key for key in keys if differences[key] is None])
-    values = {
-        key: value
-        for key in comparable or _alike(registry, keys)
-        if (value := _measured(read_json(layout.run(key).metrics), layout, key, point)) is not None
-    }
-    why = _incomparable(point) or (None if comparable else next(iter(differences.values()), None))
+def _compared(registry: Registry, done: list[Result], dataset: str | None, number: Number) -> Comparison:
+    """The comparison of a number of this data set of the registry; None if it has no such data set."""
+    if dataset is None:
+        return Comparison.of(number, number.dataset, "not run", f"the registry has no data set {number.dataset}")
+    if number.method == "epsilon_side" and number.epsilon is None:
+        why = f"the source does not say which epsilon it used ({number.note})"
+        return Comparison.of(number, dataset, "not comparable", why)
+    network = number.model_dump(include={"depth", "method", "epsilon"})
+    run = Run.model_validate({"dataset": dataset, **network})
+    point = _Point(number, registry.datasets[dataset], run)
+    return _counted(point) if point.is_size and run.method == "standard" else _measured(point, done)
+
+
+def _counted(point: _Point) -> Comparison:
+    """The size of a whole network, which follows from its architecture."""
+    number, ours = point.number, point.drawn_mib
+    true = whole_size(point.data, point.run.depth, "standard").mib
+    judged, reason = verdict.judge_exact(ours, number.value, number.uncertainty)
+    reason += "; weak evidence, as the unit (MiB) was chosen to fit the paper's bars"
+    if ours != true:
+        other = verdict.judge_exact(true, number.value, number.uncertainty)[0]
+        reason += f", and so was the side head; without it {_reading(true, number.value, other)}"
+    if number.figure == "7c":
+        judged, reason = "not comparable", f"{NOT_SVHN}; exact count {ours:.4g} MiB"
+    return Comparison.of(number, point.run.dataset, judged, reason, ours=ours, other_reading=true)
+
+
+def _measured(point: _Point, done: list[Result]) -> Comparison:
+    """A number beside what the finished runs of its network measured."""
+    number, dataset = point.number, point.run.dataset
+    same = [result for result in done if point.is_of(result.run)]
+    comparable = [result for result in same if _difference(result) is None]
+    known = {result: _value(point, result) for result in _alike(comparable or same)}
+    values = {result: value for result, value in known.items() if value is not None}
+    why = _incomparable(point) or (_difference(same[0]) if same and not comparable else None)
     if why is None and not values:
-        missing = _missing(point, keys)
-        return _comparison(
-            row, "not run", f"{missing}; {_stands_for(point)}" if _is_of_a_gated_network(point) else missing
+        missing = _missing(point, has_runs=bool(same))
+        return Comparison.of(
+            number, dataset, "not run", f"{missing}; {_stands_for(point)}" if point.is_of_gates else missing
         )
-    if why is None:
-        metrics = [read_json(layout.run(key).metrics) for key in values]
-        is_final = row["metric"] in ERRORS or point.epoch is not None
-        settled = is_final or all(document["settled"] for document in metrics)
-        scale, spread = _scale(point, metrics[0]), _spread(registry, layout, done, point)
-        judged, why = verdict.judge(list(values.values()), row["value"], row["uncertainty"], scale, settled, spread)
-        why = "; ".join([why, *_reservations(registry, layout, next(iter(values)))])
-        if row["metric"] == "param_size_mb":
-            true = [float(document["after"]["size_mib"]) for document in metrics]
-            other = verdict.judge(true, row["value"], row["uncertainty"], scale, settled)[0]
-            why += f"; true size {_reading(fmean(true), row['value'], other)}"
-        if _is_of_a_gated_network(point):
-            pruned = _pruned_errors(metrics, row["metric"])
-            other = verdict.judge(pruned, row["value"], row["uncertainty"], scale, settled)[0]
-            why += (
-                f"; pruned, in the reported epoch, {fmean(pruned):.2%}: {other} by that reading; {_stands_for(point)}"
-            )
-    else:
-        judged = "not comparable"
-    return _measured_comparison(layout, point, values, judged, why)
+    judged, reason = _judged(point, values, done) if why is None else ("not comparable", why)
+    return Comparison.of(number, dataset, judged, reason, **(_ours(point, values) if values else {}))
 
 
-def _pruned_errors(metrics: list[dict[str, Any]], metric: str) -> list[float]:
-    return [float(document["error"][ERRORS[metric][1]]) for document in metrics]
+def _ours(point: _Point, values: dict[Result, float]) -> dict[str, Any]:
+    """What a comparison says of our values: their mean, its interval, the other reading, and the runs."""
+    interval: tuple[float | None, float | None] = None, None
+    if len(values) > 1:
+        interval = mean_interval(list(values.values()))
+    elif point.number.metric in ERRORS:
+        [(result, error)] = values.items()
+        interval = error_interval(error, result.metrics.test_images)
+    others = _other_readings(point, values)
+    return {
+        "ours": fmean(values.values()),
+        **dict(zip(("low", "high"), interval, strict=True)),
+        "n_seeds": len(values),
+        "other_reading": fmean(others) if others else None,
+        "runs": tuple(result.key for result in values),
+    }
 
 
-def _is_of_a_gated_network(point: _Point) -> bool:
-    """Whether a number is the error of a gated network at no epoch of its own, which has two readings."""
-    return point.row["metric"] in ERRORS and point.epoch is None and point.run.method == "epsilon_side"
+def _judged(point: _Point, values: dict[Result, float], done: list[Result]) -> tuple[Verdict, str]:
+    """The verdict on a number that has comparable values of ours, and its reason in words."""
+    number, first = point.number, next(iter(values))
+    is_final = number.metric in ERRORS or number.epoch is not None
+    judge = partial(
+        verdict.judge,
+        published=number.value,
+        uncertainty=number.uncertainty,
+        scale=_scale(point, first.metrics),
+        settled=is_final or all(result.metrics.settled for result in values),
+    )
+    judged, why = judge(list(values.values()), spread=_spread(point, done))
+    reasons = [why, *_reservations(first)]
+    others = _other_readings(point, values)
+    if point.is_size:
+        reasons.append(f"true size {_reading(fmean(others), number.value, judge(others)[0])}")
+    if point.is_of_gates:
+        by_other = f"{fmean(others):.2%}: {judge(others)[0]} by that reading"
+        reasons.append(f"pruned, in the reported epoch, {by_other}; {_stands_for(point)}")
+    return judged, "; ".join(reasons)
+
+
+def _other_readings(point: _Point, values: dict[Result, float]) -> list[float]:
+    """By the other reading: the true sizes, or the errors of the pruned networks; nothing where there is none."""
+    if point.is_size:
+        return [result.metrics.after.size_mib for result in values]
+    if not point.is_final_error:
+        return []
+    errors = [result.metrics.error for result in values]
+    return [error.pruned_top5 if point.number.metric == "top5_error" else error.pruned for error in errors]
 
 
 def _stands_for(point: _Point) -> str:
     """Which of our errors a published one of a gated network can be, in words."""
-    is_never_pruned = (point.data.published_name, point.run.depth) in NEVER_PRUNED
+    is_never_pruned = (point.number.dataset, point.run.depth) in NEVER_PRUNED
     return GATED if is_never_pruned else f"{GATED} or the pruned one's"
 
 
-def _spread(registry: Registry, layout: Layout, done: list[str], point: _Point) -> Spread | None:
+def _spread(point: _Point, done: list[Result]) -> Spread | None:
     """The spread over seeds of that metric, pooled over all networks of the data set and method; not of sizes."""
-    if point.row["metric"] == "param_size_mb":
+    if point.is_size:
         return None
     arms: dict[tuple[object, ...], list[float]] = {}
-    for key in done:
-        run = registry.runs[key]
+    for result in done:
+        run = result.run
         if (run.dataset, run.method, run.variant) == (point.run.dataset, point.run.method, None):
-            value = _measured(read_json(layout.run(key).metrics), layout, key, point)
+            value = _value(point, result)
             if value is not None:
                 arms.setdefault((run.depth, run.epsilon, run.weight_decay), []).append(value)
     return Spread.of(arms.values())
 
 
-def _alike(registry: Registry, keys: list[str]) -> list[str]:
+def _alike(results: list[Result]) -> list[Result]:
     """Those of the runs that differ in nothing but their seed: of the recipe's decay, else of the paper's."""
-    decays = {key: registry.runs[key].weight_decay for key in keys}
-    papers = published.decays(registry.datasets[registry.runs[keys[0]].dataset]) if keys else ()
-    wanted = next((decay for decay in (None, *papers, *decays.values()) if decay in decays.values()), None)
-    return [key for key in keys if decays[key] == wanted]
+    found = [result.run.weight_decay for result in results]
+    papers = published.decays(results[0].experiment.data) if results else ()
+    wanted = next((decay for decay in (None, *papers, *found) if decay in found), None)
+    return [result for result in results if result.run.weight_decay == wanted]
 
 
-def _reservations(registry: Registry, layout: Layout, key: str) -> list[str]:
+def _reservations(result: Result) -> list[str]:
     """What must be said of a comparable run's recipe and data, in words."""
-    run = registry.runs[key]
-    data = registry.datasets[run.dataset]
-    choices = published.recipe_choices(data, data.recipe_of(run), run)
+    data = result.experiment.data
+    choices = published.recipe_choices(data, result.recipe, result.run)
     words = [f"by another reading of paper or code than the default: {choices}"] if choices else []
-    copy = manifest.read(layout, run.dataset)
+    copy = manifest.read(result.experiment.layout, result.run.dataset)
     known = {archive.name: archive.sample_sha256 for archive in data.archives}
     if copy and copy.sample_sha256 and known.get(copy.copy) is None:
         words.append(UNVERIFIED)
@@ -320,18 +341,19 @@ def _reading(size: float, published_size: float, judged: Verdict) -> str:
 
 def _incomparable(point: _Point) -> str | None:
     """Why a number cannot be compared whatever is run, in words; None if it can."""
-    if point.row["metric"] == "training_hours":
+    number = point.number
+    if number.metric == "training_hours":
         return TIME
-    if point.row["figure"] == "7c":
+    if number.figure == "7c":
         return NOT_SVHN
-    if (point.row["figure"], point.run.method, point.run.depth) == ("6d", "standard", BORROWED_DEPTH):
+    if (number.figure, number.method, number.depth) == ("6d", "standard", BORROWED_DEPTH):
         return BORROWED
-    if point.epoch == 0:
+    if number.epoch == 0:
         return "nothing is discarded before the first epoch, by definition"
     recipe = point.data.recipe_of(point.run)
     last = recipe.epochs_of(point.run.method)
-    if point.epoch is not None and point.epoch > last:
-        return f"epoch {point.epoch} lies beyond the {last} of the recipe"
+    if number.epoch is not None and number.epoch > last:
+        return f"epoch {number.epoch} lies beyond the {last} of the recipe"
     return _recipe_difference(point.data, recipe, point.run)
 
 
@@ -340,174 +362,52 @@ def _recipe_difference(data: DataSet, recipe: Recipe, run: Run) -> str | None:
     return f"another recipe than the paper's: {difference}" if difference else None
 
 
-def _difference(registry: Registry, layout: Layout, key: str) -> str | None:
+def _difference(result: Result) -> str | None:
     """How a finished run differs from the paper's in its recipe or data, in words; None if it does not."""
-    run = registry.runs[key]
-    altered = read_json(layout.run(key).metrics)["data_differs"]
-    data = registry.datasets[run.dataset]
-    difference = _recipe_difference(data, data.recipe_of(run), run)
+    altered = result.metrics.data_differs
+    difference = _recipe_difference(result.experiment.data, result.recipe, result.run)
     return difference or (f"an altered copy of the data: {altered}" if altered else None)
 
 
-def _measured(metrics: dict[str, Any], layout: Layout, key: str, point: _Point) -> float | None:
+def _value(point: _Point, result: Result) -> float | None:
     """Our value of a published number's metric, for one finished run; None if it was not measured."""
-    metric = point.row["metric"]
-    if point.epoch is not None:
-        return _measured_at(metrics, layout, key, metric, point.epoch)
-    if metric in ERRORS:
-        error = metrics["error"].get(ERRORS[metric][0])
-        return None if error is None else float(error)
-    if metric == "training_hours":
-        manifest_there = records.read(Manifest, layout.run(key).manifest)
-        return manifest_there.seconds["training"] / 3600 if manifest_there else None
-    if metric == "kept_fraction":
-        stage = int(point.row["group"]) - 1
-        return float(metrics["kept"][stage] / metrics["blocks"][stage])
-    ratio = float(metrics["compression"]["discarded_ratio"])
-    return point.drawn_mib * (1 - ratio) if metric == "param_size_mb" else ratio
+    number, metrics = point.number, result.metrics
+    if number.epoch is not None:
+        return _value_at(number.epoch, number.metric, result)
+    if number.metric in ERRORS:
+        return metrics.error.gated_top5 if number.metric == "top5_error" else metrics.error.final
+    if number.metric == "training_hours":
+        training = records.read(Manifest, result.experiment.files.manifest)
+        return training.seconds["training"] / 3600 if training else None
+    if number.group is not None:
+        return metrics.kept[number.group - 1] / metrics.blocks[number.group - 1]
+    return point.drawn_mib * (1 - result.share) if point.is_size else result.share
 
 
-def _measured_at(metrics: dict[str, Any], layout: Layout, key: str, metric: str, epoch: int) -> float | None:
+def _value_at(epoch: int, metric: str, result: Result) -> float | None:
     """The same after some epoch of the training, gates on."""
     if metric == "top5_error":  # not part of the history, but known for the epoch that was evaluated
-        error = metrics["error"].get("gated_top5") if metrics["epoch"] == epoch else None
-        return None if error is None else float(error)
-    history = read_history(layout.run(key).history).set_index("epoch")
+        return result.metrics.error.gated_top5 if result.metrics.epoch == epoch else None
+    history = read_history(result.experiment.files.history).set_index("epoch")
     if epoch not in history.index:
         return None
     if metric == "discarded_ratio":
-        return float(history["discarded"].loc[epoch]) / float(sum(metrics["blocks"]))
+        return float(history["discarded"].loc[epoch]) / result.blocks
     error = float(history["test_error"].loc[epoch])
     return None if math.isnan(error) else error
 
 
-def _scale(point: _Point, metrics: dict[str, Any]) -> Scale:
-    metric, blocks = point.row["metric"], metrics["blocks"]
-    if metric in ERRORS:
-        return verdict.error_scale(point.row["value"], metrics["test_images"])
-    if metric == "kept_fraction":
-        return verdict.share_scale(blocks[int(point.row["group"]) - 1])
-    return verdict.share_scale(sum(blocks), point.drawn_mib if metric == "param_size_mb" else 1)
+def _scale(point: _Point, metrics: Metrics) -> Scale:
+    if point.number.metric in ERRORS:
+        return verdict.error_scale(point.number.value, metrics.test_images)
+    if point.number.group is not None:
+        return verdict.share_scale(metrics.blocks[point.number.group - 1])
+    return verdict.share_scale(sum(metrics.blocks), point.drawn_mib if point.is_size else 1)
 
 
-def _missing(point: _Point, keys: list[str]) -> str:
-    if keys:
-        at = "" if point.epoch is None else f" at epoch {point.epoch}"
-        return f"the finished runs did not measure {point.row['metric']}{at}"
+def _missing(point: _Point, has_runs: bool) -> str:
+    if has_runs:
+        at = "" if point.number.epoch is None else f" at epoch {point.number.epoch}"
+        return f"the finished runs did not measure {point.number.metric}{at}"
     epsilon = "" if point.run.epsilon is None else f", epsilon {point.run.epsilon:g}"
     return f"no finished run of {point.run.dataset}, depth {point.run.depth}, {point.run.method}{epsilon}"
-
-
-def _unpruned_comparison(point: _Point) -> Comparison:
-    """The size of a whole network, which follows from its architecture."""
-    ours, true = point.drawn_mib, point.unpruned_mib(with_side_head=False)
-    judged, reason = verdict.judge_exact(ours, point.row["value"], point.row["uncertainty"])
-    reason += "; weak evidence, as the unit (MiB) was chosen to fit the paper's bars"
-    if ours != true:
-        other = verdict.judge_exact(true, point.row["value"], point.row["uncertainty"])[0]
-        reason += f", and so was the side head; without it {_reading(true, point.row['value'], other)}"
-    if why := _incomparable(point) if point.row["figure"] == "7c" else None:
-        judged, reason = "not comparable", f"{why}; exact count {ours:.4g} MiB"
-    return _comparison(point.row, judged, reason, ours=ours, other_reading=true)
-
-
-def _measured_comparison(
-    layout: Layout, point: _Point, values: dict[str, float], judged: Verdict, reason: str
-) -> Comparison:
-    if not values:
-        return _comparison(point.row, judged, reason)
-    low, high, true = None, None, None
-    documents = {key: read_json(layout.run(key).metrics) for key in values}
-    if len(values) > 1:
-        low, high = mean_interval(list(values.values()))
-    elif point.row["metric"] in ERRORS:
-        [(key, error)] = values.items()
-        images = documents[key]["test_images"]
-        low, high = error_interval(round(error * images), images)
-    if point.row["metric"] == "param_size_mb":
-        true = fmean(document["after"]["size_mib"] for document in documents.values())
-    elif point.row["metric"] in ERRORS and point.epoch is None:
-        true = fmean(_pruned_errors(list(documents.values()), point.row["metric"]))
-    return _comparison(
-        point.row,
-        judged,
-        reason,
-        ours=fmean(values.values()),
-        low=low,
-        high=high,
-        n_seeds=len(values),
-        other_reading=true,
-        runs=tuple(values),
-    )
-
-
-def _comparison(row: dict[Any, Any], judged: Verdict, reason: str, **ours: Any) -> Comparison:
-    nothing = {"ours": None, "low": None, "high": None, "n_seeds": 0, "other_reading": None, "runs": ()}
-    return Comparison(
-        figure=row["figure"],
-        dataset=row["dataset"],
-        depth=_whole(row["depth"]),
-        epsilon=row["epsilon"],
-        method=row["method"],
-        metric=row["metric"],
-        epoch=_whole(row["epoch"]),
-        group=_whole(row["group"]),
-        unit=row["unit"],
-        source=row["source"],
-        published=row["value"],
-        uncertainty=row["uncertainty"],
-        verdict=judged,
-        reason=reason,
-        **{**nothing, **ours},
-    )
-
-
-def record_path() -> Path:
-    """The list of numbers that were once reproduced, beside the published ones."""
-    return published.published_csv().with_name("reproduced.csv")
-
-
-def record(comparisons: list[Comparison]) -> int:
-    """Adds what is reproduced now to the record and returns how many rows that were; removes nothing."""
-    known = recorded()
-    new = [c for c in comparisons if c.verdict == "reproduced" and identity(c) not in known]
-    rows = [dict(zip(IDENTITY, row, strict=True)) for row in (*known, *map(identity, new))]
-    write_text(record_path(), pd.DataFrame(rows, columns=list(IDENTITY)).to_csv(index=False))
-    return len(new)
-
-
-def recorded() -> list[tuple[str, ...]]:
-    """Identities of the recorded numbers, in the file's order; none if there is no file.
-
-    Raises UserError if the file has other columns.
-    """
-    if not record_path().exists():
-        return []
-    table = pd.read_csv(record_path(), dtype=str, keep_default_na=False)
-    if list(table.columns) != list(IDENTITY):
-        raise UserError(
-            f"{record_path()}: expected the columns {', '.join(IDENTITY)}, found {', '.join(table.columns)}. "
-            "Restore it from git, or delete it and run `eps-resnet compare --record`."
-        )
-    return [tuple(row) for row in table.itertuples(index=False)]
-
-
-def identity(comparison: Comparison) -> tuple[str, ...]:
-    """What tells one published number from another, as text."""
-    values = (getattr(comparison, name) for name in IDENTITY)
-    return tuple("" if value is None else str(value) for value in values)
-
-
-def lost(comparisons: list[Comparison]) -> list[str]:
-    """The recorded numbers that are not reproduced now, in words. Raises UserError if none is recorded."""
-    if not recorded():
-        raise UserError(
-            f"Nothing is recorded as reproduced in {record_path()}, so nothing can be held against it; "
-            "run `eps-resnet compare --record` first, or restore the file from git."
-        )
-    now = {identity(c): c.verdict for c in comparisons}
-    return [
-        f"{' '.join(filter(None, row))}: now {now.get(row, 'without a published number')}"
-        for row in recorded()
-        if now.get(row) != "reproduced"
-    ]

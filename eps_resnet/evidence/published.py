@@ -9,25 +9,18 @@ import pandas as pd
 from pydantic import Field, ValidationError, model_validator
 
 from eps_resnet.experiments.models import Count, DataSet, Method, Positive, PublishedName, Recipe, Run, Strict
-from eps_resnet.experiments.registry import Registry
 from eps_resnet.experiments.yaml_file import explain
 from eps_resnet.files.errors import UserError
 
 # What the paper's data sets are, whatever the registry calls them.
+_IMAGE_KEYS = ("format", "size", "channels", "classes", "train_images", "test_images")
 IMAGES: dict[str, dict[str, Any]] = {
-    name: {
-        "format": layout,
-        "size": size,
-        "channels": 3,
-        "classes": classes,
-        "train_images": train,
-        "test_images": test,
-    }
-    for name, layout, size, classes, train, test in (
-        ("CIFAR-10", "cifar10", 32, 10, 50_000, 10_000),
-        ("CIFAR-100", "cifar100", 32, 100, 50_000, 10_000),
-        ("SVHN", "svhn", 32, 10, 604_388, 26_032),
-        ("ImageNet", "imagenet", 224, 1000, 1_281_167, 50_000),
+    name: dict(zip(_IMAGE_KEYS, values, strict=True))
+    for name, *values in (
+        ("CIFAR-10", "cifar10", 32, 3, 10, 50_000, 10_000),
+        ("CIFAR-100", "cifar100", 32, 3, 100, 50_000, 10_000),
+        ("SVHN", "svhn", 32, 3, 10, 604_388, 26_032),
+        ("ImageNet", "imagenet", 224, 3, 1000, 1_281_167, 50_000),
     )
 }
 
@@ -229,7 +222,7 @@ IDENTITY = ("figure", "dataset", "depth", "epsilon", "method", "metric", "epoch"
 
 
 class Number(Strict):
-    """One line of published.csv; an empty cell is None."""
+    """One line of published.csv; an empty cell is None. `dataset` is the paper's name of it, not the registry's."""
 
     figure: str
     dataset: PublishedName
@@ -276,69 +269,67 @@ class Number(Strict):
         return (*(getattr(self, name) for name in IDENTITY), self.note if is_unclear else None)
 
 
-def read(path: Path, registry: Registry) -> pd.DataFrame:
-    """Published values, one row each, data sets under the registry's names.
+def numbers() -> list[Number]:
+    """The published numbers, in the file's order.
 
-    Columns: those of `Number`, and paper_name: the data set's name in the paper, which is its `dataset` too where the
-    registry has no such data set. Raises UserError if the file is missing, or for a line that is no published number
-    or repeats one.
+    Raises UserError if the file is missing, or for a line that is no published number or repeats one.
     """
+    path = published_csv()
+    found, lines = [], dict[tuple[object, ...], int]()
+    for line, cells in _lines(path):
+        number = _number(cells, f"{path}, line {line}")
+        if (first := lines.setdefault(number.identity, line)) != line:
+            raise UserError(f"{path}, line {line}: expected each number once, found that of line {first} again.")
+        found.append(number)
+    return found
+
+
+def _lines(path: Path) -> list[tuple[int, dict[str, Any]]]:
+    """The lines below the heading, with their numbers. Raises UserError if the file is not as expected."""
     try:
         with path.open(newline="", encoding="utf-8") as file:
             lines = csv.DictReader(file, restkey="more cells")
-            columns, documents = lines.fieldnames, [(lines.line_num, line) for line in lines]
+            columns, found = lines.fieldnames, [(lines.line_num, line) for line in lines]
     except FileNotFoundError:
         raise UserError(f"The published numbers are not at {path}; run from the top folder of the project.") from None
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{path} is no table of comma-separated values: {error}. Restore it from git.") from None
     if columns != list(Number.model_fields):
-        wanted, found = ", ".join(Number.model_fields), ", ".join(columns or ["nothing"])
-        raise UserError(f"{path}, line 1: expected the columns {wanted}; found {found}. Restore it from git.")
-    numbers = [_number(document, f"{path}, line {line}") for line, document in documents]
-    seen: dict[tuple[object, ...], int] = {}
-    for (line, _), number in zip(documents, numbers, strict=True):
-        if (first := seen.setdefault(number.identity, line)) != line:
-            raise UserError(f"{path}, line {line}: expected each number once, found that of line {first} again.")
-    names = {data.published_name: name for name, data in registry.datasets.items() if data.is_papers}
-    table = pd.DataFrame([number.model_dump() for number in numbers], columns=list(Number.model_fields))
-    return table.assign(paper_name=table["dataset"], dataset=table["dataset"].replace(names))
+        wanted, others = ", ".join(Number.model_fields), ", ".join(columns or ["nothing"])
+        raise UserError(f"{path}, line 1: expected the columns {wanted}; found {others}. Restore it from git.")
+    return found
 
 
-def of_data(table: pd.DataFrame, data: DataSet) -> pd.DataFrame:
-    """The rows of the data set that `data` is, or is a smaller version of."""
-    return table[table["paper_name"] == (data.published_name or "")]
-
-
-def _number(document: dict[str, Any], where: str) -> Number:
+def _number(cells: dict[str, Any], where: str) -> Number:
     """Raises UserError that says `where` if the line is no published number."""
     try:
-        return Number.model_validate({column: cell or None for column, cell in document.items()})
+        return Number.model_validate({column: cell or None for column, cell in cells.items()})
     except ValidationError as error:
         raise UserError(f"{where} is no published number:\n" + "\n".join(explain(error))) from None
 
 
-def value(table: pd.DataFrame, figures: tuple[str, ...], **where: object) -> float | None:
-    """The published value of one point of one of these figures ("6a", "6b", ...), or None if there is none."""
-    rows = table[table["figure"].isin(figures)]
-    for column, wanted in where.items():
-        rows = rows[rows[column].isna()] if wanted is None else rows[rows[column] == wanted]
-    return None if rows.empty else float(rows["value"].iloc[0])
+def of_data(data: DataSet) -> list[Number]:
+    """The numbers of the data set that `data` is, or is a smaller version of."""
+    return [number for number in numbers() if number.dataset == data.published_name]
 
 
-def pattern(path: Path, registry: Registry) -> pd.DataFrame:
-    """Which blocks of Figure 1 are kept, one row each (paper_tables/published/figure1.csv), the registry's names.
+def matching(found: Iterable[Number], **where: object) -> list[Number]:
+    """Those of the numbers that have these values."""
+    return [number for number in found if all(getattr(number, name) == value for name, value in where.items())]
 
-    Columns: dataset, depth, stage (from 1), block (of its stage, from 0), shift, kept ("kept", "discarded", or
-    "hidden" under the frame of the figure). The block may lie up to `shift` places further from the input than
-    `block` says, because the hidden ones before it are not known; `block` is empty where nothing is.
+
+def pattern() -> pd.DataFrame:
+    """Which blocks of Figure 1 are kept, one row each (paper_tables/published/figure1.csv).
+
+    Columns: dataset (the paper's name), depth, stage (from 1), block (of its stage, from 0), shift, kept ("kept",
+    "discarded", or "hidden" under the frame of the figure). The block may lie up to `shift` places further from the
+    input than `block` says, because the hidden ones before it are not known; `block` is empty where nothing is.
     Raises UserError if the file is missing.
     """
+    path = published_pattern_csv()
     if not path.exists():
         raise UserError(f"The published pattern of blocks is not at {path}; run from the top folder of the project.")
-    names = {data.published_name: name for name, data in registry.datasets.items() if data.is_papers}
-    table = pd.read_csv(path)
-    table["dataset"] = table["dataset"].map(names)
-    return table
+    return pd.read_csv(path)
 
 
 def published_csv() -> Path:

@@ -1,11 +1,12 @@
 """Compares results made here with committed ones, run by run: the verdict a newcomer sees at the end of `make demo`."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from eps_resnet.evidence.statistics import error_interval
 from eps_resnet.experiments.layout import Layout
-from eps_resnet.files.atomic import read_json
+from eps_resnet.provenance import records
+from eps_resnet.provenance.records import Metrics
 
 BLOCK_SHARE = 0.15  # discarded counts agree within this share of all blocks, and within at least two blocks
 
@@ -36,28 +37,24 @@ def reproduce(keys: list[str], here: Layout, committed: Layout) -> list[Reproduc
 
 
 def _compare(key: str, here: Layout, committed: Layout) -> Reproduction:
-    ours, theirs = read_json(here.run(key).metrics), read_json(committed.run(key).metrics)
+    ours, theirs = (records.read(Metrics, layout.run(key).metrics) for layout in (here, committed))
     verdict: Verdict = "not comparable"
-    blocks = None
-    if ours is not None and theirs is not None:
-        blocks = sum(ours["blocks"])
-        is_near = abs(ours["discarded"] - theirs["discarded"]) <= block_tolerance(blocks)
-        verdict = "reproduced" if is_near and _errors_agree(ours, theirs) else "differs"
-        if here.run(key).metrics.read_bytes() == committed.run(key).metrics.read_bytes():
-            verdict = "identical"
-    return Reproduction(key, verdict, _error(ours), _error(theirs), _discarded(ours), _discarded(theirs), blocks)
+    if ours and theirs:
+        is_same = here.run(key).metrics.read_bytes() == committed.run(key).metrics.read_bytes()
+        verdict = "identical" if is_same else "reproduced" if _agree(ours, theirs) else "differs"
+    return Reproduction(
+        key=key,
+        verdict=verdict,
+        error_here=ours.error.pruned if ours else None,
+        error_committed=theirs.error.pruned if theirs else None,
+        discarded_here=ours.discarded if ours else None,
+        discarded_committed=theirs.discarded if theirs else None,
+        blocks=sum(ours.blocks) if ours and theirs else None,
+    )
 
 
-def _errors_agree(ours: dict[str, Any], theirs: dict[str, Any]) -> bool:
-    """Whether our error lies within the 95 % binomial interval of the committed one."""
-    images = theirs["test_images"]
-    low, high = error_interval(round(theirs["error"]["pruned"] * images), images)
-    return bool(low <= ours["error"]["pruned"] <= high)
-
-
-def _error(metrics: dict[str, Any] | None) -> float | None:
-    return None if metrics is None else metrics["error"]["pruned"]
-
-
-def _discarded(metrics: dict[str, Any] | None) -> int | None:
-    return None if metrics is None else metrics["discarded"]
+def _agree(ours: Metrics, theirs: Metrics) -> bool:
+    """Whether our error lies within the 95 % binomial interval of the committed one, and as many blocks are left."""
+    low, high = error_interval(theirs.error.pruned, theirs.test_images)
+    are_as_many = abs(ours.discarded - theirs.discarded) <= block_tolerance(sum(ours.blocks))
+    return low <= ours.error.pruned <= high and are_as_many

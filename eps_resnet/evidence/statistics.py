@@ -10,9 +10,9 @@ CONFIDENCE = 0.95
 LEAST_SEEDS = 3  # a spread known from two runs is hardly known
 
 
-def error_interval(wrong: int, images: int) -> tuple[float, float]:
-    """Exact (Clopper-Pearson) 95 % interval of an error rate, from the count of wrong images."""
-    interval = binomtest(wrong, images).proportion_ci(CONFIDENCE, "exact")
+def error_interval(error: float, images: int) -> tuple[float, float]:
+    """Exact (Clopper-Pearson) 95 % interval of an error rate, of which so many images were tested."""
+    interval = binomtest(round(error * images), images).proportion_ci(CONFIDENCE, "exact")
     return float(interval.low), float(interval.high)
 
 

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from eps_resnet.evidence.claims import Claim, claims, errors
 from eps_resnet.evidence.claims.errors import depth_of_size
 from eps_resnet.evidence.claims.lives import e_folds_since_loss
-from eps_resnet.evidence.claims.results import Leaning, Result, leaning
+from eps_resnet.evidence.claims.results import Leaning, leaning
 from eps_resnet.evidence.claims.shares import judge_rows, stage_rises, trend
+from eps_resnet.evidence.finished import Result
 from eps_resnet.evidence.statistics import LEAST_SEEDS
 from eps_resnet.experiments import registry
 from eps_resnet.experiments.experiment import Experiment

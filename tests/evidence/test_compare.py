@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from eps_resnet import cli
 from eps_resnet.data import manifest
 from eps_resnet.data.manifest import DataManifest
-from eps_resnet.evidence import compare, consistency, published
+from eps_resnet.evidence import compare, consistency, published, record
 from eps_resnet.evidence.compare import Comparison
 from eps_resnet.experiments.experiment import blocks_of
 from eps_resnet.experiments.layout import Layout
@@ -27,6 +27,7 @@ from eps_resnet.experiments.registry import Registry
 from eps_resnet.files.atomic import write_json, write_text
 from eps_resnet.files.errors import UserError
 from eps_resnet.provenance import state
+from eps_resnet.provenance.records import Metrics, read, write
 from tests.conftest import PROJECT
 
 DEEPEST = "cifar10-752-epsilon_side-2p5-s0"
@@ -52,18 +53,21 @@ def finish(
     """Writes the results of a run as its evaluation would; after epoch e, e of its blocks are discarded."""
     run = registry.runs[key]
     blocks = list(blocks_of(run.depth, registry.datasets[run.dataset].recipe))
+    there = read(Metrics, PROJECT / "results/digits-20-standard-s0/metrics.json")
+    assert there is not None
+    errors = {"final": error, "pruned": error + 0.003, "gated_top5": top5, "pruned_top5": top5 + 0.001}
     metrics = {
-        "data_differs": None,
+        "key": key,
         "test_images": 10_000,
         "epoch": 900,
         "settled": True,
-        "error": {"final": error, "pruned": error + 0.003, "gated_top5": top5, "pruned_top5": top5 + 0.001},
+        "error": there.error.model_copy(update=errors),
         "blocks": blocks,
         "kept": kept,
-        "compression": {"discarded_ratio": 1 - sum(kept) / sum(blocks)},
-        "after": {"size_mib": 3.81},
+        "compression": there.compression.model_copy(update={"discarded_ratio": 1 - sum(kept) / sum(blocks)}),
+        "after": there.after.model_copy(update={"size_mib": 3.81}),
     }
-    write_json(layout.run(key).metrics, {**metrics, **others})
+    write(layout.run(key).metrics, there.model_copy(update={**metrics, **others}))
     rows = [f"{epoch},{error + 0.01 + epoch / 1e6!r},{epoch}" for epoch in range(1, 1001)]
     write_text(layout.run(key).history, "\n".join(["epoch,test_error,discarded", *rows]) + "\n")
 
@@ -88,8 +92,7 @@ def test_without_a_run_each_number_is_compared_once_and_only_exact_sizes_are_rep
     experiments: Registry, layout: Layout
 ) -> None:
     rows = compare.compare(experiments, layout)
-    table = published.read(published.published_csv(), experiments)
-    assert [row.published for row in rows] == table["value"].tolist()
+    assert [row.published for row in rows] == [number.value for number in published.numbers()]
     assert {row.dataset for row in rows} <= set(experiments.datasets)
     assert all(row.reason for row in rows)
     reproduced = [row for row in rows if row.verdict == "reproduced"]
@@ -188,8 +191,8 @@ def test_an_error_of_a_network_that_no_script_prunes_can_only_be_the_gated_ones(
 def test_a_published_time_is_told_beside_ours_and_never_judged(experiments: Registry, layout: Layout) -> None:
     key = "cifar10-110-epsilon_side-2p5-s0"
     finish(experiments, layout, key, [10, 8, 6], 0.06)
-    record = json.loads((PROJECT / "results/digits-20-standard-s0/manifest.json").read_text())
-    write_json(layout.run(key).manifest, {**record, "seconds": {"training": 7200.0}})
+    manifest = json.loads((PROJECT / "results/digits-20-standard-s0/manifest.json").read_text())
+    write_json(layout.run(key).manifest, {**manifest, "seconds": {"training": 7200.0}})
     row = of(compare.compare(experiments, layout), "README cifar10-lr.png", "training_hours", method="epsilon_side")
     assert (row.verdict, row.published, row.ours) == ("not comparable", 13.5, 2.0)
 
@@ -429,25 +432,25 @@ def test_a_number_that_the_paper_contradicts_names_the_checks(
     ]
     inconsistent = {
         check.title: check.number
-        for check in consistency.checks(published.read(published.published_csv(), experiments))
+        for check in consistency.checks(published.numbers())
         if check.verdict == "inconsistent"
     }
     assert {title for title in inconsistent if f"check {inconsistent[title]} ({title})" in row.reason} == checks
     assert ("the paper contradicts this point" in row.reason) == bool(checks)
 
 
-def test_only_inconsistent_checks_contradict_a_number_and_each_entry_finds_one(experiments: Registry) -> None:
-    table = published.read(published.published_csv(), experiments)
-    names = [name for name, *_ in consistency.CHECKS]
-    found = zip(names, consistency.checks(table), strict=True)
+def test_only_inconsistent_checks_contradict_a_number_and_each_entry_finds_one() -> None:
+    numbers = published.numbers()
+    names = [check.name for check in consistency.CHECKS]
+    found = zip(names, consistency.checks(numbers), strict=True)
     inconsistent = {name for name, check in found if check.verdict == "inconsistent"}
     for title, figures, where in compare.CONTRADICTED:
         assert title in inconsistent
         for figure in figures:
-            rows = table[table["figure"] == figure]
-            for column, values in where.items():
-                rows = rows[rows[column].isin(values)]
-            assert not rows.empty, (title, figure)
+            assert any(
+                number.figure == figure and all(getattr(number, column) in values for column, values in where.items())
+                for number in numbers
+            ), (title, figure)
 
 
 def published_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -561,13 +564,15 @@ CELLS = st.sampled_from(["", "6a", "text", "CIFAR-10", "110", "2.5", "-1", "inf"
 
 
 @given(st.lists(CELLS | st.text(max_size=5), max_size=15))
-def test_any_line_is_a_number_or_an_error_that_names_it(experiments: Registry, cells: list[str]) -> None:
+def test_any_line_is_a_number_or_an_error_that_names_it(cells: list[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "published.csv"
         with path.open("w", newline="", encoding="utf-8", errors="replace") as file:
             csv.writer(file).writerows([list(published.Number.model_fields), cells])
         try:
-            assert len(published.read(path, experiments)) <= 1
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(published, "published_csv", lambda: path)
+                assert len(published.numbers()) <= 1
         except UserError as error:
             message = str(error)
         else:
@@ -583,7 +588,7 @@ def test_a_registry_without_the_papers_data_sets_shows_them_as_not_run(small: tu
 
 def test_the_identity_of_a_comparable_number_is_its_own(experiments: Registry, layout: Layout) -> None:
     rows = [row for row in compare.compare(experiments, layout) if row.verdict != "not comparable"]
-    assert len({compare.identity(row) for row in rows}) == len(rows)
+    assert len({record.identity(row) for row in rows}) == len(rows)
 
 
 def test_strict_fails_on_a_number_that_was_reproduced_and_no_longer_is(
@@ -602,22 +607,22 @@ def test_strict_fails_on_a_number_that_was_reproduced_and_no_longer_is(
     assert unrecorded.exit_code == 1
     assert "Nothing is recorded" in str(unrecorded.exception)
     assert eps("--record", "--strict").exit_code == 0
-    before = compare.recorded()
+    before = record.recorded()
     assert ("6a", "cifar10", "752", "2.5", "epsilon_side", "val_error", "", "", "digitised") in before
     finish(registry, layout, keys[0], [36, 22, 6], 0.2)
     failed = eps("--record", "--strict")
     assert failed.exit_code == 1
     assert "6a cifar10 752 2.5 epsilon_side val_error digitised: now off" in str(failed.exception)
-    assert compare.recorded() == before  # the record only grows
+    assert record.recorded() == before  # the record only grows
 
 
 def test_a_damaged_record_is_an_error_that_says_what_was_expected(
     layout: Layout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     published_file(layout.root, monkeypatch)
-    compare.record_path().write_text("figure;dataset\n6a;cifar10\n")
+    record.record_path().write_text("figure;dataset\n6a;cifar10\n")
     with pytest.raises(UserError, match="expected the columns figure, dataset"):
-        compare.recorded()
+        record.recorded()
 
 
 def test_a_line_per_number_and_the_counts_per_verdict_are_printed(layout: Layout) -> None:

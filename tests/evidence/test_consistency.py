@@ -2,49 +2,51 @@
 
 from collections.abc import Callable
 
-import pandas as pd
 import pytest
 
 from eps_resnet.evidence import consistency, published
 from eps_resnet.evidence.consistency import CHECKS, Check, checks
-from eps_resnet.experiments.registry import Registry
+from eps_resnet.evidence.published import Number
 from eps_resnet.files.errors import UserError
 
 CONSISTENT = {1, 6, 16, 17, 25, 27}
 
 
+Change = Callable[[list[Number]], None]
+
+
 @pytest.fixture
-def table(experiments: Registry) -> pd.DataFrame:
-    return published.read(published.published_csv(), experiments)
+def numbers() -> list[Number]:
+    return published.numbers()
 
 
-def set_values(figure: str, values: dict[tuple[str, int], float], **where: object) -> Callable[[pd.DataFrame], None]:
+def set_values(figure: str, values: dict[tuple[str, int], float], **where: object) -> Change:
     """Changes a figure's numbers, by data set and depth."""
 
-    def change(table: pd.DataFrame) -> None:
+    def change(numbers: list[Number]) -> None:
         for (name, depth), value in values.items():
-            rows = (table["figure"] == figure) & (table["paper_name"] == name) & (table["depth"] == depth)
-            for column, wanted in where.items():
-                rows &= table[column] == wanted
-            assert rows.any()
-            table.loc[rows, "value"] = value
+            found = published.matching(numbers, figure=figure, dataset=name, depth=depth, **where)
+            assert found
+            set_all(numbers, found, value=value)
 
     return change
 
 
-def all_of(*changes: Callable[[pd.DataFrame], None]) -> Callable[[pd.DataFrame], None]:
-    def change(table: pd.DataFrame) -> None:
+def set_all(numbers: list[Number], found: list[Number], **values: object) -> None:
+    """Gives these of the numbers other values."""
+    numbers[:] = [number.model_copy(update=values) if number in found else number for number in numbers]
+
+
+def all_of(*changes: Change) -> Change:
+    def change(numbers: list[Number]) -> None:
         for one in changes:
-            one(table)
+            one(numbers)
 
     return change
 
 
-def set_column(figure: str, column: str, value: object) -> Callable[[pd.DataFrame], None]:
-    def change(table: pd.DataFrame) -> None:
-        table.loc[table["figure"] == figure, column] = value
-
-    return change
+def set_column(figure: str, column: str, value: object) -> Change:
+    return lambda numbers: set_all(numbers, published.matching(numbers, figure=figure), **{column: value})
 
 
 C10, C100 = "CIFAR-10", "CIFAR-100"
@@ -103,12 +105,12 @@ CORRECTED = {
 }
 
 
-def by_number(table: pd.DataFrame) -> dict[int, Check]:
-    return {check.number: check for check in checks(table)}
+def by_number(numbers: list[Number]) -> dict[int, Check]:
+    return {check.number: check for check in checks(numbers)}
 
 
-def test_the_paper_is_inconsistent_where_its_numbers_say_so(table: pd.DataFrame) -> None:
-    found = by_number(table)
+def test_the_paper_is_inconsistent_where_its_numbers_say_so(numbers: list[Number]) -> None:
+    found = by_number(numbers)
     assert {number for number, check in found.items() if check.verdict == "consistent"} == CONSISTENT
     assert "CIFAR-10 752 7.935 against 3.809" in found[2].computed
     assert "83.0% of blocks, 91.8% of parameters" in found[2].computed
@@ -135,37 +137,37 @@ def test_every_check_is_corrected_once() -> None:
 
 @pytest.mark.parametrize(("label", "fits"), [(374, False), (383, False), (384, True), (385, True)])
 def test_figure_5s_third_label_must_be_three_times_128_epochs(
-    table: pd.DataFrame, monkeypatch: pytest.MonkeyPatch, label: int, fits: bool
+    numbers: list[Number], monkeypatch: pytest.MonkeyPatch, label: int, fits: bool
 ) -> None:
     monkeypatch.setattr(consistency, "FIGURE_5_THIRD_LABEL", label)
-    assert CHECKS[28 - 1][3](table)[0] == fits
+    assert CHECKS[28 - 1].compute(numbers)[0] == fits
 
 
 @pytest.mark.parametrize("number", CORRECTED)
-def test_a_check_comes_out_the_other_way_with_other_numbers(table: pd.DataFrame, number: int) -> None:
-    CORRECTED[number](table)
-    is_consistent, computed = CHECKS[number - 1][3](table)
+def test_a_check_comes_out_the_other_way_with_other_numbers(numbers: list[Number], number: int) -> None:
+    CORRECTED[number](numbers)
+    is_consistent, computed = CHECKS[number - 1].compute(numbers)
     assert is_consistent == (number not in CONSISTENT), computed
 
 
 @pytest.mark.parametrize(
     "figure", ["3", "6e", "6g", "7c", "7d", "9", "10a", "text", "README comment", "README cifar10-val-error.png"]
 )
-def test_a_missing_number_is_named(table: pd.DataFrame, figure: str) -> None:
+def test_a_missing_number_is_named(numbers: list[Number], figure: str) -> None:
     with pytest.raises(UserError, match=rf"'figure': '{figure}'.*restore the file"):
-        checks(table[table["figure"] != figure])
+        checks([number for number in numbers if number.figure != figure])
 
 
 @pytest.mark.parametrize("number", [11, 20, 21, 22, 24])
-def test_a_check_of_no_rows_is_no_agreement(table: pd.DataFrame, number: int) -> None:
+def test_a_check_of_no_rows_is_no_agreement(numbers: list[Number], number: int) -> None:
     with pytest.raises(UserError, match="no row with"):
-        CHECKS[number - 1][3](table.iloc[:0])
+        CHECKS[number - 1].compute([])
 
 
-def test_a_check_with_nothing_to_compare_is_named(table: pd.DataFrame) -> None:
-    late = table[~((table["figure"] == "9") & (table["epoch"] <= 150))]
+def test_a_check_with_nothing_to_compare_is_named(numbers: list[Number]) -> None:
+    late = [number for number in numbers if number.figure != "9" or (number.epoch or 0) > 150]
     with pytest.raises(UserError, match=r"Check 21 .* needs numbers of 9.*no point up to epoch 150; restore the file"):
         checks(late)
-    table.loc[table["figure"].isin(["6e", "6f", "6g"]), "uncertainty"] = 0.1
+    set_all(numbers, [number for number in numbers if number.figure in ("6e", "6f", "6g")], uncertainty=0.1)
     with pytest.raises(UserError, match=r"Check 6 .* needs numbers of 6e, 6f, 6g .*nothing to compare"):
-        checks(table)
+        checks(numbers)

@@ -539,8 +539,8 @@ def test_lines_stay_inside_their_chart(rates: list[float], settled: int) -> None
     history = pd.DataFrame({"epoch": range(1, epochs + 1), "rate": rates, "discarded": 3})
     history = history.assign(train_error=0.0, test_error=[1 / n for n in range(1, epochs + 1)])
     for chart in charts.charts(history, 9, 1 + settled % epochs):
-        for line in chart.lines:
-            places = [tuple(map(float, point.split(","))) for point in line.points.split()]
+        for _, points in chart.lines:
+            places = [tuple(map(float, point.split(","))) for point in points.split()]
             assert all(charts.LEFT <= x <= charts.RIGHT and charts.TOP <= y <= charts.BOTTOM for x, y in places)
         assert charts.LEFT <= chart.marked <= charts.RIGHT
 
@@ -549,7 +549,7 @@ def test_the_charts_of_long_trainings_take_little_of_the_page() -> None:
     epochs = pd.RangeIndex(1, 1001)
     noise = [((n * 7919) % 1000) / 1000 for n in epochs]
     history = pd.DataFrame({"epoch": epochs, "rate": 0.1, "discarded": 3, "train_error": noise, "test_error": noise})
-    size = sum(len(line.points) for chart in charts.charts(history, 9, 900) for line in chart.lines)
+    size = sum(len(points) for chart in charts.charts(history, 9, 900) for _, points in chart.lines)
     assert 61 * size < 1_000_000
 
 

@@ -240,13 +240,13 @@ def test_a_measured_speed_replaces_the_assumed_one_and_the_plan_says_so(experime
 
 
 def test_the_gpus_speed_is_what_the_published_times_and_counted_multiply_adds_give(experiments: Registry) -> None:
-    table = published.read(published.published_csv(), experiments)
-    times = table[table["metric"] == "training_hours"].fillna({"epsilon": 0})
+    times = published.matching(published.numbers(), metric="training_hours")
+    names = {data.published_name: name for name, data in experiments.datasets.items() if data.is_papers}
     assert len(times) == 4
     found: dict[str, list[float]] = {"cifar": [], "imagenet": []}
-    for time in times.itertuples():
-        network = (time.dataset, time.depth, time.method, time.epsilon)
-        run = next(r for r in experiments.runs.values() if (r.dataset, r.depth, r.method, r.epsilon or 0) == network)
+    for time in times:
+        network = (names[time.dataset], time.depth, time.method, time.epsilon)
+        run = next(r for r in experiments.runs.values() if (r.dataset, r.depth, r.method, r.epsilon) == network)
         experiment = experiments.experiment(run.key, Layout())
         numbers = [int(number) for number in re.findall(r"(\d+) (?:epochs|V100)", time.note)]
         epochs, cards = (None, numbers[0]) if "V100" in time.note else (numbers[0], 1)

@@ -1,18 +1,16 @@
 """What the paper claims in words, checked on every data set with finished runs. The rules are in docs/verdicts.md."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
 
 from eps_resnet.evidence import published
-from eps_resnet.evidence.claims import errors, lives, shares
-from eps_resnet.evidence.claims.results import Finding, Leaning, Result, Verdict
+from eps_resnet.evidence.claims import errors, lives, shares  # noqa: F401 - each adds its rules
+from eps_resnet.evidence.claims.results import RULES, Case, Leaning, Rule, Verdict
+from eps_resnet.evidence.finished import Result, finished
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.experiments.models import DataSet, Method
 from eps_resnet.experiments.registry import Registry
-from eps_resnet.provenance import records, state
-from eps_resnet.provenance.records import Metrics
 
 BASELINES: dict[Method, str] = {
     "standard": "the standard network",
@@ -41,149 +39,46 @@ class Claim:
     leaning: Leaning | None
 
 
-class Rule(NamedTuple):
-    """A claim on some data set, as said in full and in a few words, where it is made, and what judges it."""
-
-    number: int
-    short: str
-    statement: str
-    place: str
-    judge: Callable[[list[Result]], Finding]
-
-
 def claims(registry: Registry, layout: Layout) -> list[Claim]:
     """Every claim on every data set of the registry."""
-    found = []
-    for dataset in registry.datasets:
-        results = finished(registry, layout, dataset)
-        found += [_judged(registry, dataset, rule, results) for rule in rules(registry, dataset)]
-    return found
+    done = finished(registry, layout)
+    cases = [Case(registry, name, [r for r in done if r.run.dataset == name]) for name in registry.datasets]
+    return [_judged(case, rule) for case in cases for rule in rules(case)]
 
 
-def _judged(registry: Registry, dataset: str, rule: Rule, results: list[Result]) -> Claim:
-    finding = rule.judge(results)
+def _judged(case: Case, rule: Rule) -> Claim:
+    finding = rule.judge(case)
     keys = tuple(dict.fromkeys(result.key for result in finding.used))
     return Claim(
         number=rule.number,
         statement=rule.statement,
         place=rule.place,
-        dataset=dataset,
+        dataset=case.dataset,
         verdict=finding.verdict,
         evidence=finding.evidence,
         runs=keys,
-        remark=_remark(registry.datasets[dataset], [result for result in results if result.key in keys]),
+        remark=_remark(case.data, [result for result in case.results if result.key in keys]),
         short=rule.short,
         leaning=finding.leaning if finding.verdict == "undecided" else None,
     )
 
 
-def finished(registry: Registry, layout: Layout, dataset: str) -> list[Result]:
-    """The finished runs of a data set, in the registry's order."""
-    found = []
-    for key, run in registry.runs.items():
-        experiment = registry.experiment(key, layout)
-        is_done = run.dataset == dataset and state.state(experiment) == "done"
-        if is_done and (metrics := records.read(Metrics, experiment.files.metrics)):
-            found.append(Result(experiment, metrics))
-    return found
-
-
-def rules(registry: Registry, dataset: str) -> list[Rule]:
+def rules(case: Case) -> list[Rule]:
     """The claims, the paper's first, and what judges each from a data set's finished runs."""
-    data = registry.datasets[dataset]
-    return [
-        *_claim_1(registry, dataset),
-        Rule(
-            2,
-            "deeper: a larger share discarded",
-            "deeper networks discard a larger share of their blocks",
-            "Fig. 6",
-            partial(shares.rises, "depth"),
-        ),
-        Rule(
-            3,
-            "larger ε: a larger share discarded",
-            "a larger ε discards a larger share of the blocks",
-            "Fig. 8",
-            partial(shares.rises, "epsilon"),
-        ),
-        Rule(
-            4,
-            "later stages discard more",
-            "the closer a stage is to the output, the larger the share it discards",
-            "Fig. 10",
-            shares.rises_along_stages,
-        ),
-        Rule(
-            5,
-            "discarded weights go to 0",
-            "the weights of discarded blocks collapse to 0",
-            "Fig. 5",
-            lives.weights_collapse,
-        ),
-        Rule(
-            6,
-            "the share rises, then saturates",
-            "the discarded share rises, then saturates",
-            "Fig. 9",
-            lives.saturates,
-        ),
-        Rule(
-            7,
-            "80 % fewer parameters, no loss",
-            "about 80 % fewer parameters in some instance, without loss",
-            "abstract",
-            partial(errors.shrinks, registry, dataset),
-        ),
-        Rule(
-            8,
-            "pruned errs no more than gated",
-            "the pruned network errs no more than the gated one",
-            "the text: discarded layers are removed",
-            errors.pruned_errs_no_more,
-        ),
-        Rule(
-            9,
-            "pruned errs no more than shallow",
-            "the pruned network errs no more than one of its size that is shallow from the start",
-            "not the paper's: what a reader asks",
-            partial(errors.errs_no_more_than_shallow, data),
-        ),
-        Rule(
-            10,
-            "without adaptive rate, errs more",
-            "without the adaptive rate the network errs more",
-            "the authors' scripts/README.md: it is required on CIFAR and SVHN",
-            partial(errors.errs_more_without_restarts, data),
-        ),
-        Rule(
-            11,
-            "a side head lowers the error",
-            "a side head lowers the standard network's error",
-            "Fig. 6, whose second baseline has one",
-            errors.side_head_helps,
-        ),
-        Rule(
-            12,
-            "discarding ends in time",
-            "discarding comes to an end, and the rate to rest, before the training ends",
-            "Fig. 9",
-            lives.comes_to_rest,
-        ),
-    ]
+    return [*_claim_1(case), *sorted(RULES, key=lambda rule: rule.number)]
 
 
-def _claim_1(registry: Registry, dataset: str) -> Iterator[Rule]:
+def _claim_1(case: Case) -> Iterator[Rule]:
     """One rule for each kind of baseline and each way to train it: against longer trainings the answer may differ."""
-    data = registry.datasets[dataset]
+    data, runs = case.data, case.registry.runs.values()
     place = "abstract: marginal or no loss; ImageNet: marginal loss, 2.1 % and 2.9 % of the error"
     for method, name in BASELINES.items():
-        ways = dict.fromkeys(r.variant for r in registry.runs.values() if (r.dataset, r.method) == (dataset, method))
+        ways = dict.fromkeys(run.variant for run in runs if (run.dataset, run.method) == (case.dataset, method))
         for way in ways or [None]:
             statement = f"ε-ResNet errs no more than {name}, but for 3 % of its error{_protocol(data, way)}"
             longer = "" if way is None else f", {data.variants[way].title}"
             short = f"errs no more than {method}{longer}"
-            yield Rule(1, short, statement, place, partial(errors.errs_no_more, data, method, way))
+            yield Rule(1, short, statement, place, partial(errors.errs_no_more, method=method, variant=way))
 
 
 def _protocol(data: DataSet, variant: str | None) -> str:

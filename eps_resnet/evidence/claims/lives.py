@@ -1,13 +1,15 @@
 """Claims about what happens in the course of a training: 5, 6 and 12. Each run shows it or does not."""
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
 
 from eps_resnet.data.manifest import read as read_manifest
-from eps_resnet.evidence import verdict
-from eps_resnet.evidence.claims.results import Finding, Leaning, Result, Verdict, gated, leaning, not_run
+from eps_resnet.evidence.claims.results import Case, Finding, Verdict, claim, gated, leaning, not_run
+from eps_resnet.evidence.finished import Result
+from eps_resnet.evidence.verdict import share_scale
 from eps_resnet.method.history import read_blocks, read_history
 from eps_resnet.method.schedule import weight_decay
 
@@ -18,41 +20,49 @@ NOT_COLLAPSING = 0.5  # ... and contradicts it if fewer than this share have
 LAST_EPOCHS = 0.2  # share of a training in which a saturated number of discarded blocks no longer changes
 
 
-def _shared(verdicts: list[Verdict]) -> Verdict:
-    """The verdict that all runs share; undecided where they differ."""
-    return verdicts[0] if len(set(verdicts)) == 1 else "undecided"
+def _run_by_run(
+    results: list[Result], judge: Callable[[Result], tuple[Verdict, str] | None], why_not: str, heading: str = ""
+) -> Finding:
+    """The verdict that all runs share which `judge` has one for, undecided where they differ; `why_not`: there is none.
 
-
-def _leaning(verdicts: list[Verdict]) -> Leaning | None:
+    `heading` stands before what `judge` says of each run.
+    """
+    judged = {result: found for result in results if (found := judge(result))}
+    if not judged:
+        return not_run(why_not)
+    verdicts = [verdict for verdict, _ in judged.values()]
     signs = [(verdict == "supported") - (verdict == "contradicted") for verdict in verdicts]
-    return leaning(sum(signs), signs, "runs")
+    evidence = "; ".join(f"{result.key} {words}" for result, (_, words) in judged.items())
+    return Finding(
+        verdicts[0] if len(set(verdicts)) == 1 else "undecided",
+        f"so in {verdicts.count('supported')} of {len(verdicts)} runs; {heading}{evidence}",
+        list(judged),
+        leaning(sum(signs), signs, "runs"),
+    )
 
 
-def _counted(verdicts: list[Verdict]) -> str:
-    return f"so in {verdicts.count('supported')} of {len(verdicts)} runs"
-
-
-def weights_collapse(results: list[Result]) -> Finding:
+@claim(5, "discarded weights go to 0", "the weights of discarded blocks collapse to 0", "Fig. 5")
+def weights_collapse(case: Case) -> Finding:
     """Claim 5: of the blocks whose weights had the time to decay since their gate closed for good."""
-    verdicts: list[Verdict] = []
-    evidence, used = [], []
-    for result in (r for r in results if r.is_gated and r.share > 0):
-        left, folds = _left_of_weights(result), e_folds_since_loss(result)
-        judged = [block for block in result.metrics.discarded_blocks if folds[block] >= E_FOLDS]
-        if not judged:
-            continue
-        collapsed = sum(left[block] < COLLAPSED for block in judged)
-        share = collapsed / len(judged)
-        verdicts.append(
-            "supported" if share >= COLLAPSING else "undecided" if share >= NOT_COLLAPSING else "contradicted"
-        )
-        evidence.append(f"{result.key} {collapsed} of {len(judged)} (of {result.metrics.discarded} discarded)")
-        used.append(result)
-    if not used:
-        return not_run("no finished run discards a block long enough before its end")
-    words = f"largest weight below {COLLAPSED:.0%} of the first epoch's, of the blocks with {E_FOLDS:.1f} e-foldings: "
-    evidence[0] = words + evidence[0]
-    return Finding(_shared(verdicts), "; ".join([_counted(verdicts), *evidence]), used, _leaning(verdicts))
+    return _run_by_run(
+        [result for result in case.results if result.is_gated and result.share > 0],
+        _collapse,
+        "no finished run discards a block long enough before its end",
+        f"largest weight below {COLLAPSED:.0%} of the first epoch's, of the blocks with {E_FOLDS:.1f} e-foldings: ",
+    )
+
+
+def _collapse(result: Result) -> tuple[Verdict, str] | None:
+    left, folds = _left_of_weights(result), e_folds_since_loss(result)
+    judged = [block for block in result.metrics.discarded_blocks if folds[block] >= E_FOLDS]
+    if not judged:
+        return None
+    collapsed = sum(left[block] < COLLAPSED for block in judged)
+    words = f"{collapsed} of {len(judged)} (of {result.metrics.discarded} discarded)"
+    share = collapsed / len(judged)
+    if share >= COLLAPSING:
+        return "supported", words
+    return ("undecided" if share >= NOT_COLLAPSING else "contradicted"), words
 
 
 def _left_of_weights(result: Result) -> pd.Series:
@@ -88,45 +98,50 @@ def _steps_per_epoch(result: Result) -> int:
     return recipe.epoch_steps or images // recipe.batch
 
 
-def saturates(results: list[Result]) -> Finding:
+@claim(6, "the share rises, then saturates", "the discarded share rises, then saturates", "Fig. 9")
+def saturates(case: Case) -> Finding:
     """Claim 6: the share never falls by more than the tolerance, nor changes by more in the last fifth.
 
     Only where that fifth has epochs at the full rate: at a lower one hardly any block can be lost.
     """
-    verdicts: list[Verdict] = []
-    evidence, used = [], []
-    for result in gated(results):
-        history = read_history(result.experiment.files.history)
-        share = history["discarded"] / result.blocks
-        tolerance = verdict.share_scale(result.blocks).margin
-        if share.max() <= tolerance:
-            continue
-        first = len(share) - math.ceil(LAST_EPOCHS * len(share))
-        fall, change = float((share.cummax() - share).max()), float(share.iloc[first:].max() - share.iloc[first:].min())
-        at_full_rate = int((history["rate"].iloc[first:] >= result.recipe.rate).sum())
-        is_so = max(fall, change) <= tolerance
-        verdicts.append("undecided" if is_so and not at_full_rate else "supported" if is_so else "contradicted")
-        evidence.append(
-            f"{result.key} up to {share.max():.1%}, largest fall {fall:.1%}, change in the last fifth {change:.1%} "
-            f"({at_full_rate} epochs at the full rate; tolerance {tolerance:.1%})"
-        )
-        used.append(result)
-    if not used:
-        return not_run("no finished run discards more blocks than the tolerance")
-    return Finding(_shared(verdicts), "; ".join([_counted(verdicts), *evidence]), used, _leaning(verdicts))
+    return _run_by_run(gated(case.results), _saturation, "no finished run discards more blocks than the tolerance")
 
 
-def comes_to_rest(results: list[Result]) -> Finding:
+def _saturation(result: Result) -> tuple[Verdict, str] | None:
+    history = read_history(result.experiment.files.history)
+    share = history["discarded"] / result.blocks
+    tolerance = share_scale(result.blocks).margin
+    if share.max() <= tolerance:
+        return None
+    last = history.index[-math.ceil(LAST_EPOCHS * len(history)) :]
+    fall, change = float((share.cummax() - share).max()), float(share[last].max() - share[last].min())
+    at_full_rate = int((history["rate"][last] >= result.recipe.rate).sum())
+    words = (
+        f"up to {share.max():.1%}, largest fall {fall:.1%}, change in the last fifth {change:.1%} "
+        f"({at_full_rate} epochs at the full rate; tolerance {tolerance:.1%})"
+    )
+    if max(fall, change) > tolerance:
+        return "contradicted", words
+    return ("supported" if at_full_rate else "undecided"), words
+
+
+@claim(
+    12,
+    "discarding ends in time",
+    "discarding comes to an end, and the rate to rest, before the training ends",
+    "Fig. 9",
+)
+def comes_to_rest(case: Case) -> Finding:
     """Claim 12: in trainings whose rate restarts when a block is lost, it has fallen to its lowest at the end."""
-    used = [r for r in gated(results) if r.recipe.adaptive_steps is not None and r.share > 0]
-    if not used:
-        return not_run("no finished run with an adaptive rate discards a block")
-    verdicts: list[Verdict] = []
-    evidence = []
-    for result in used:
-        rates = read_history(result.experiment.files.history)["rate"]
-        at_rest = int((rates[::-1] <= 0.0101 * result.recipe.rate).cumprod().sum())
-        verdicts.append("supported" if at_rest else "contradicted")
-        evidence.append(f"{result.key} {at_rest}")
-    words = f"{_counted(verdicts)}; last epochs at the lowest rate: {'; '.join(evidence)}"
-    return Finding(_shared(verdicts), words, used, _leaning(verdicts))
+    return _run_by_run(
+        [result for result in gated(case.results) if result.recipe.adaptive_steps is not None and result.share > 0],
+        _rest,
+        "no finished run with an adaptive rate discards a block",
+        "last epochs at the lowest rate: ",
+    )
+
+
+def _rest(result: Result) -> tuple[Verdict, str]:
+    rates = read_history(result.experiment.files.history)["rate"]
+    at_rest = int((rates[::-1] <= 0.0101 * result.recipe.rate).cumprod().sum())
+    return ("supported" if at_rest else "contradicted"), f"{at_rest}"

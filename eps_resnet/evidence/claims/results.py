@@ -1,64 +1,16 @@
-"""Finished runs as the claims see them, grouped into arms: runs that differ in their seed alone."""
+"""What claims are and find, and finished runs grouped into arms: runs that differ in their seed alone."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from functools import partial
+from typing import Any, Literal, NamedTuple, TypeVar
 
-from eps_resnet.evidence.inference import Arm
+from eps_resnet.evidence.finished import Result
 from eps_resnet.evidence.statistics import LEAST_SEEDS
-from eps_resnet.experiments.experiment import Experiment
-from eps_resnet.experiments.models import Recipe, Run
-from eps_resnet.provenance.records import Metrics
+from eps_resnet.experiments.models import DataSet
+from eps_resnet.experiments.registry import Registry
 
 Verdict = Literal["supported", "contradicted", "undecided", "not run"]
-
-
-@dataclass(frozen=True, eq=False)
-class Result:
-    """A finished run and what it measured."""
-
-    experiment: Experiment
-    metrics: Metrics
-
-    @property
-    def key(self) -> str:
-        """Its name."""
-        return self.experiment.key
-
-    @property
-    def run(self) -> Run:
-        """What was trained."""
-        return self.experiment.run
-
-    @property
-    def recipe(self) -> Recipe:
-        """How it was trained."""
-        return self.experiment.recipe
-
-    @property
-    def is_gated(self) -> bool:
-        """Whether its network has gates."""
-        return self.run.method == "epsilon_side"
-
-    @property
-    def decay(self) -> float:
-        """Its weight decay."""
-        return self.recipe.weight_decay
-
-    @property
-    def blocks(self) -> int:
-        """Residual blocks of the whole network."""
-        return sum(self.metrics.blocks)
-
-    @property
-    def share(self) -> float:
-        """Share of its blocks that are discarded."""
-        return self.metrics.compression.discarded_ratio
-
-    @property
-    def error(self) -> float:
-        """Error of the pruned network."""
-        return self.metrics.error.pruned
 
 
 @dataclass(frozen=True)
@@ -83,6 +35,44 @@ class Finding(NamedTuple):
     leaning: Leaning | None = None
 
 
+@dataclass(frozen=True)
+class Case:
+    """A data set of the registry, with its finished runs: what a claim is judged by."""
+
+    registry: Registry
+    dataset: str
+    results: list[Result]
+
+    @property
+    def data(self) -> DataSet:
+        """The data set as the registry describes it."""
+        return self.registry.datasets[self.dataset]
+
+
+class Rule(NamedTuple):
+    """A claim on some data set, as said in few words and in full, where it is made, and what judges it."""
+
+    number: int
+    short: str
+    statement: str
+    place: str
+    judge: Callable[[Case], Finding]
+
+
+RULES: list[Rule] = []  # those that are the same on every data set
+Judge = TypeVar("Judge", bound=Callable[..., Finding])
+
+
+def claim(number: int, short: str, statement: str, place: str, **options: Any) -> Callable[[Judge], Judge]:
+    """Makes a rule of a function; `options` are passed on to it."""
+
+    def define(judge: Judge) -> Judge:
+        RULES.append(Rule(number, short, statement, place, partial(judge, **options)))
+        return judge
+
+    return define
+
+
 def leaning(whole: float, parts: Sequence[float], what: str) -> Leaning | None:
     """The way of the whole, and how many parts go the same way; positive is for the claim. None if it goes nowhere."""
     if whole == 0:
@@ -104,34 +94,14 @@ def gated(results: Iterable[Result]) -> list[Result]:
     return [result for result in results if result.is_gated and result.run.variant is None]
 
 
-def grouped(results: Iterable[Result], *of: Callable[[Result], Any]) -> dict[tuple[Any, ...], list[Result]]:
-    """Results by these of their values, in ascending order."""
+def grouped(results: Iterable[Result], *names: str) -> dict[tuple[Any, ...], list[Result]]:
+    """Results by these of their attributes, in ascending order."""
     groups: dict[tuple[Any, ...], list[Result]] = {}
     for result in results:
-        groups.setdefault(tuple(value(result) for value in of), []).append(result)
+        groups.setdefault(tuple(getattr(result, name) for name in names), []).append(result)
     return dict(sorted(groups.items(), key=lambda group: group[0]))
 
 
-def depth(result: Result) -> int:
-    """Its layers."""
-    return result.run.depth
-
-
-def epsilon(result: Result) -> float:
-    """Its threshold; 0 without gates."""
-    return result.run.epsilon or 0.0
-
-
-def decay(result: Result) -> float:
-    """Its weight decay."""
-    return result.decay
-
-
-def errors_of(results: Iterable[Result], kind: str) -> Arm:
-    """The errors of an arm's runs."""
-    return Arm(kind, tuple(result.error for result in results))
-
-
-def have_spread(*arms: list[Result]) -> bool:
-    """Whether each has enough seeds for its spread to be known."""
-    return all(len(arm) >= LEAST_SEEDS for arm in arms)
+def place(depth: int, epsilon: float, decay: float) -> str:
+    """Where results grouped by these belong, in words."""
+    return f"depth {depth}, ε {epsilon:g}, decay {decay:g}"

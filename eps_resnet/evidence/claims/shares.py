@@ -6,50 +6,56 @@ from typing import Literal
 
 from eps_resnet.evidence.claims.results import (
     NOT_ENOUGH,
+    Case,
     Finding,
     Leaning,
-    Result,
     Verdict,
-    decay,
-    depth,
-    epsilon,
+    claim,
     gated,
     grouped,
     leaning,
     not_run,
+    place,
 )
+from eps_resnet.evidence.finished import Result
 from eps_resnet.evidence.inference import LEVEL, page
 from eps_resnet.evidence.statistics import LEAST_SEEDS
 
-ALONG = {"depth": (depth, epsilon), "epsilon": (epsilon, depth)}  # what grows, and what is fixed beside the decay
+FIXED = {"depth": "epsilon", "epsilon": "depth"}  # beside the decay, while the other grows
+NAMES = {"depth": "depth", "epsilon": "ε"}
 
 
-def rises(along: Literal["depth", "epsilon"], results: list[Result]) -> Finding:
+@claim(
+    2,
+    "deeper: a larger share discarded",
+    "deeper networks discard a larger share of their blocks",
+    "Fig. 6",
+    along="depth",
+)
+@claim(
+    3,
+    "larger ε: a larger share discarded",
+    "a larger ε discards a larger share of the blocks",
+    "Fig. 8",
+    along="epsilon",
+)
+def rises(case: Case, along: Literal["depth", "epsilon"]) -> Finding:
     """Whether the share rises with depth (or epsilon), all else equal. A row of the test is one seed at all of them."""
-    grows, fixed = ALONG[along]
+    fixed = FIXED[along]
     rows, used, words = [], [], []
-    for place, group in grouped(gated(results), fixed, decay).items():
-        arms = {at: _by_seed(arm) for (at,), arm in grouped(group, grows).items()}
+    for (value, decay), group in grouped(gated(case.results), fixed, "decay").items():
+        arms = {at: {result.run.seed: result for result in arm} for (at,), arm in grouped(group, along).items()}
         if len(arms) < 2:
             continue
         seeds = sorted(set.intersection(*(set(arm) for arm in arms.values())))
         rows += [[arms[at][seed].share for at in arms] for seed in seeds]
         used += [arm[seed] for arm in arms.values() for seed in seeds]
         means = ", ".join(f"{at:g}: {sum(r.share for r in arm.values()) / len(arm):.1%}" for at, arm in arms.items())
-        words.append(f"{_place(along, place)}, {along} {means} (n {len(seeds)})")
+        words.append(f"{NAMES[fixed]} {value:g}, decay {decay:g}, {along} {means} (n {len(seeds)})")
     if not rows:
         return not_run(f"no two finished runs that differ in {along} alone")
     judged, p = judge_rows(rows)
     return Finding(judged, f"{'; '.join(words)}; {p}", used, trend(rows, "seeds"))
-
-
-def _place(along: str, place: tuple[float, float]) -> str:
-    name = "ε" if along == "depth" else "depth"
-    return f"{name} {place[0]:g}, decay {place[1]:g}"
-
-
-def _by_seed(arm: list[Result]) -> dict[int, Result]:
-    return {result.run.seed: result for result in arm}
 
 
 def judge_rows(rows: Sequence[Sequence[float]]) -> tuple[Verdict, str]:
@@ -82,16 +88,19 @@ def stage_shares(kept: Sequence[int], blocks: Sequence[int]) -> list[float]:
     return [1 - some / whole for some, whole in zip(kept, blocks, strict=True)]
 
 
-def rises_along_stages(results: list[Result]) -> Finding:
+@claim(
+    4, "later stages discard more", "the closer a stage is to the output, the larger the share it discards", "Fig. 10"
+)
+def rises_along_stages(case: Case) -> Finding:
     """Whether later stages discard more. A row of the test is one run."""
-    used = gated(results)
+    used = gated(case.results)
     if not used:
         return not_run("no finished run of epsilon_side")
     rows = [stage_shares(result.metrics.kept, result.metrics.blocks) for result in used]
     judged, p = judge_rows(rows)
     means = [
-        f"depth {at[0]}, ε {at[1]:g}, decay {at[2]:g}: {' '.join(f'{share:.0%}' for share in _mean_shares(group))}"
-        for at, group in grouped(used, depth, epsilon, decay).items()
+        f"{place(*at)}: {' '.join(f'{share:.0%}' for share in _mean_shares(group))}"
+        for at, group in grouped(used, "depth", "epsilon", "decay").items()
     ]
     return Finding(judged, f"mean share by stage: {'; '.join(means)}; {p}", used, trend(rows, "runs"))
 

@@ -7,6 +7,7 @@ from matplotlib.figure import Figure as Drawing
 
 from eps_resnet.evidence import published
 from eps_resnet.evidence.figures import (
+    cells,
     drawing,
     figure1,
     figure3,
@@ -77,11 +78,11 @@ def write_table(registry: Registry, layout: Layout, name: str) -> None:
     rows = module.table(registry, layout, name)
     notes = remarks_of(registry, layout, name, rows) + module.CAPTION + module.NOTES
     notes += published.reasons(registry.datasets[registry.figures[name].dataset], registry.runs_of(name).values())
-    means = results.readable_means(rows, module.MEANS) if module.MEANS else pd.DataFrame()
+    means = cells.means(rows, module.MEANS) if module.MEANS else pd.DataFrame()
     views = [module.readable(rows)]
     if len(means):
         views.insert(0, means)
-        notes.append(results.MEANS)
+        notes.append(cells.MEANS)
     drawing.write_table(layout.tables(name), _title(registry, name), rows, views, notes)
     write_json(layout.summary(name), results.summary(rows))
 

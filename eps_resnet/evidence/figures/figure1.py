@@ -1,5 +1,7 @@
 """Figure 1: which blocks of the deepest network are kept, stage by stage from input to output."""
 
+from collections.abc import Collection, Sequence
+from itertools import islice
 from typing import Any
 
 import pandas as pd
@@ -8,10 +10,11 @@ from matplotlib.figure import Figure as Drawing
 from matplotlib.ticker import MaxNLocator
 
 from eps_resnet.evidence import published
-from eps_resnet.evidence.figures import drawing, results
+from eps_resnet.evidence.figures import cells, drawing, results
+from eps_resnet.experiments.experiment import Experiment
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.experiments.registry import Registry
-from eps_resnet.files.atomic import read_json
+from eps_resnet.provenance.records import Metrics
 
 TITLE = "which blocks are kept"
 CAPTION = ["Each cell is a residual block: filled, kept; empty, discarded."]
@@ -30,12 +33,12 @@ def table(registry: Registry, layout: Layout, name: str) -> pd.DataFrame:
 
     `published_unplaced`: how many hidden blocks of the paper lie at either end, unknown at which.
     """
-    paper = published.pattern(published.published_pattern_csv(), registry)
-    paper = paper[paper["dataset"] == registry.figures[name].dataset]
+    data, paper = registry.datasets[registry.figures[name].dataset], published.pattern()
+    paper = paper[(paper["dataset"] == data.published_name) & data.is_papers]
 
-    def stages(key: str, is_done: bool) -> list[dict[Any, Any]]:
-        lines = paper[paper["depth"] == registry.runs[key].depth]
-        ours = patterns(read_json(layout.run(key).metrics)) if is_done else [None] * results.stages(registry, name)
+    def stages(experiment: Experiment, metrics: Metrics | None) -> list[dict[Any, Any]]:
+        lines = paper[paper["depth"] == experiment.run.depth]
+        ours = patterns(metrics.blocks, metrics.discarded_blocks) if metrics else [None] * len(experiment.blocks)
         return [
             {"stage": stage, **_counts(pattern), **_published(lines[lines["stage"] == stage])}
             for stage, pattern in enumerate(ours, start=1)
@@ -44,13 +47,10 @@ def table(registry: Registry, layout: Layout, name: str) -> pd.DataFrame:
     return results.details_table(registry, layout, name, COLUMNS, stages)
 
 
-def patterns(metrics: dict[str, list[int]]) -> list[str]:
-    """Per stage, a letter for each block: K if it is kept, a dot if pruning removed it."""
-    gone, first, found = set(metrics["discarded_blocks"]), 0, []
-    for blocks in metrics["blocks"]:
-        found.append("".join("." if block in gone else "K" for block in range(first, first + blocks)))
-        first += blocks
-    return found
+def patterns(stages: Sequence[int], discarded: Collection[int]) -> list[str]:
+    """Per stage of so many blocks, a letter for each of them: K if it is kept, a dot if pruning removed it."""
+    letters = iter("".join("." if block in discarded else "K" for block in range(sum(stages))))
+    return ["".join(islice(letters, blocks)) for blocks in stages]
 
 
 def _counts(pattern: str | None) -> dict[str, Any]:
@@ -69,22 +69,19 @@ def _published(lines: pd.DataFrame) -> dict[str, Any]:
 
 def readable(rows: pd.DataFrame) -> pd.DataFrame:
     """The columns that table.md shows, as text."""
-    view = results.readable_runs(rows)
+    view = cells.runs(rows)
     view["stage"] = rows["stage"].astype(str)
-    view["kept"] = [
-        results.NOTHING if pd.isna(pattern) else f"{pattern.count('K')}/{len(pattern)}" for pattern in rows["pattern"]
-    ]
-    view["pattern"] = rows["pattern"].map(_code)
-    view["published, of the visible"] = [
-        results.NOTHING if pd.isna(pattern) else f"{pattern.count('K')}/{pattern.count('K') + pattern.count('.')}"
-        for pattern in rows["published_pattern"]
-    ]
-    view["published pattern"] = rows["published_pattern"].map(_code)
+    view["kept"] = rows["pattern"].map(_kept_of_the_visible)
+    view["pattern"] = cells.text(rows, "`{}`", "pattern")
+    view["published, of the visible"] = rows["published_pattern"].map(_kept_of_the_visible)
+    view["published pattern"] = cells.text(rows, "`{}`", "published_pattern")
     return view
 
 
-def _code(pattern: str | None) -> str:
-    return results.NOTHING if pd.isna(pattern) else f"`{pattern}`"
+def _kept_of_the_visible(pattern: str | None) -> str:
+    if pattern is None or pd.isna(pattern):
+        return cells.NOTHING
+    return f"{pattern.count('K')}/{pattern.count('K') + pattern.count('.')}"
 
 
 def draw(rows: pd.DataFrame, apart: bool = False) -> Drawing:

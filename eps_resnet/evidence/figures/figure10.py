@@ -6,10 +6,11 @@ import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
 from eps_resnet.evidence import published
-from eps_resnet.evidence.figures import drawing, results
+from eps_resnet.evidence.figures import cells, drawing, results
+from eps_resnet.experiments.experiment import Experiment
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.experiments.registry import Registry
-from eps_resnet.files.atomic import read_json
+from eps_resnet.provenance.records import Metrics
 
 TITLE = "blocks kept in each stage"
 CAPTION = ["Stage 1 is the one at the input. All other blocks are discarded.", results.BARS]
@@ -21,40 +22,35 @@ MEANS: dict[str, str] = {"kept_fraction": "share kept", "published_kept_fraction
 def table(registry: Registry, layout: Layout, name: str) -> pd.DataFrame:
     """One row per run and stage, counted from 1: blocks, kept blocks, and the share kept beside the published one."""
     data = registry.datasets[registry.figures[name].dataset]
-    numbers = published.of_data(published.read(published.published_csv(), registry), data)
+    paper = {
+        (number.depth, number.epsilon, number.group): number.value
+        for number in published.of_data(data)
+        if number.figure in ("10a", "10b")
+    }
 
-    def stages(key: str, is_done: bool) -> list[dict[Any, Any]]:
-        run = registry.runs[key]
-        counts = _counts(layout, key) if is_done else [{}] * results.stages(registry, name)
-        where = {"depth": run.depth, "epsilon": run.epsilon}
+    def stages(experiment: Experiment, metrics: Metrics | None) -> list[dict[Any, Any]]:
+        run = experiment.run
+        counts = _counts(metrics) if metrics else [{}] * len(experiment.blocks)
         return [
-            {
-                "stage": stage,
-                **count,
-                "published_kept_fraction": published.value(numbers, ("10a", "10b"), group=stage, **where),
-            }
+            {"stage": stage, **count, "published_kept_fraction": paper.get((run.depth, run.epsilon, stage))}
             for stage, count in enumerate(counts, start=1)
         ]
 
     return results.details_table(registry, layout, name, COLUMNS, stages)
 
 
-def _counts(layout: Layout, key: str) -> list[dict[Any, Any]]:
-    metrics = read_json(layout.run(key).metrics)
-    pairs = zip(metrics["blocks"], metrics["kept"], strict=True)
+def _counts(metrics: Metrics) -> list[dict[str, float]]:
+    pairs = zip(metrics.blocks, metrics.kept, strict=True)
     return [{"blocks": blocks, "kept": kept, "kept_fraction": kept / blocks} for blocks, kept in pairs]
 
 
 def readable(rows: pd.DataFrame) -> pd.DataFrame:
     """The columns that table.md shows, as text."""
-    view = results.readable_runs(rows)
+    view = cells.runs(rows)
     view["stage"] = rows["stage"].astype(str)
-    view["kept"] = [
-        results.NOTHING if pd.isna(kept) else f"{kept:.0f}/{blocks:.0f}"
-        for kept, blocks in zip(rows["kept"], rows["blocks"], strict=True)
-    ]
-    view["share kept"] = results.percents(rows, "kept_fraction")
-    view["published"] = results.percents(rows, "published_kept_fraction")
+    view["kept"] = cells.text(rows, "{:.0f}/{:.0f}", "kept", "blocks")
+    view["share kept"] = cells.percents(rows, "kept_fraction")
+    view["published"] = cells.percents(rows, "published_kept_fraction")
     return view
 
 

@@ -3,7 +3,7 @@
 import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
-from eps_resnet.evidence.figures import drawing, results
+from eps_resnet.evidence.figures import cells, drawing, results
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.experiments.registry import Registry
 
@@ -16,17 +16,17 @@ MEANS: dict[str, str] = {"error_pruned": "error", "published_error": "published"
 def table(registry: Registry, layout: Layout, name: str) -> pd.DataFrame:
     """One row per run: errors as fractions, the published one beside ours."""
     rows = results.runs_table(registry, layout, name)
-    return results.with_published(rows, registry, name, "published_error", ("3",), "val_error")
+    return results.with_published(rows, registry, name, published_error="val_error")
 
 
 def readable(rows: pd.DataFrame) -> pd.DataFrame:
     """The columns that table.md shows, as text."""
-    view = results.readable_runs(rows)
-    view["error"] = results.percents(rows, "error_pruned")
-    view["95 % interval"] = results.intervals(rows)
-    view["final"] = results.percents(rows, "error_final")
-    view["best"] = results.percents(rows, "error_best")
-    view["published"] = results.percents(rows, "published_error")
+    view = cells.runs(rows)
+    view["error"] = cells.percents(rows, "error_pruned")
+    view["95 % interval"] = cells.intervals(rows)
+    view["final"] = cells.percents(rows, "error_final")
+    view["best"] = cells.percents(rows, "error_best")
+    view["published"] = cells.percents(rows, "published_error")
     return view
 
 

@@ -6,11 +6,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
-from eps_resnet.evidence.figures import drawing, results
+from eps_resnet.evidence.figures import cells, drawing, results
+from eps_resnet.experiments.experiment import Experiment
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.experiments.registry import Registry
-from eps_resnet.files.atomic import read_json
 from eps_resnet.method.history import MOST_ROWS, PERCENTILES, read_blocks
+from eps_resnet.provenance.records import Metrics
 
 TITLE = "weights of a block that collapses"
 CAPTION = [
@@ -29,19 +30,18 @@ MEANS: dict[str, str] = {}
 def table(registry: Registry, layout: Layout, name: str) -> pd.DataFrame:
     """One row per run and epoch of the run's chosen block, counted from 0; no epoch where no block was discarded."""
 
-    def weights(key: str, is_done: bool) -> list[dict[Any, Any]]:
-        return _weights(layout, key) if is_done else []
-
-    return results.details_table(registry, layout, name, COLUMNS, weights)
+    return results.details_table(registry, layout, name, COLUMNS, _weights)
 
 
-def _weights(layout: Layout, key: str) -> list[dict[Any, Any]]:
-    blocks, metrics = read_blocks(layout.run(key).blocks), read_json(layout.run(key).metrics)
-    chosen = chosen_block(blocks, metrics["discarded_blocks"])
+def _weights(experiment: Experiment, metrics: Metrics | None) -> list[dict[Any, Any]]:
+    if metrics is None:
+        return []
+    blocks = read_blocks(experiment.files.blocks)
+    chosen = chosen_block(blocks, metrics.discarded_blocks)
     if chosen is None:
         return []
     block, epoch = chosen
-    stage = int(np.searchsorted(np.cumsum(metrics["blocks"]), block, side="right")) + 1
+    stage = int(np.searchsorted(np.cumsum(metrics.blocks), block, side="right")) + 1
     rows = blocks[blocks["block"] == block].sort_values("epoch")
     return rows.assign(stage=stage, discarded_from=epoch)[COLUMNS].to_dict("records")
 
@@ -71,18 +71,18 @@ def readable(rows: pd.DataFrame) -> pd.DataFrame:
         first, last = epochs.iloc[0], epochs.iloc[-1]
         before = epochs[epochs["epoch"] < first["discarded_from"]].tail(1)
         none = pd.isna(first["block"])
-        line = results.readable_runs(epochs.head(1)).iloc[0].to_dict()
-        line["block"] = results.NOTHING if none else f"{first['block'] + 1:.0f} (stage {first['stage']:.0f})"
-        line["discarded from epoch"] = results.NOTHING if none else f"{first['discarded_from']:.0f}"
+        line = cells.runs(epochs.head(1)).iloc[0].to_dict()
+        line["block"] = cells.NOTHING if none else f"{first['block'] + 1:.0f} (stage {first['stage']:.0f})"
+        line["discarded from epoch"] = cells.NOTHING if none else f"{first['discarded_from']:.0f}"
         line["weights, epoch 1"] = _range(first)
-        line["just before"] = results.NOTHING if before.empty else _range(before.iloc[0])
+        line["just before"] = cells.NOTHING if before.empty else _range(before.iloc[0])
         line["last epoch"] = _range(last)
         lines.append(line)
     return pd.DataFrame(lines)
 
 
 def _range(row: "pd.Series[float]") -> str:
-    return results.NOTHING if pd.isna(row["p0"]) else f"{row['p0']:.3g} to {row['p100']:.3g}"
+    return cells.NOTHING if pd.isna(row["p0"]) else f"{row['p0']:.3g} to {row['p100']:.3g}"
 
 
 def draw(rows: pd.DataFrame, apart: bool = False) -> Drawing:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
-from eps_resnet.evidence.figures import drawing, results
+from eps_resnet.evidence.figures import cells, drawing, results
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.experiments.registry import Registry
 
@@ -13,25 +13,17 @@ TITLE = "error and discarded blocks against depth"
 
 CAPTION = [results.BARS]
 NOTES = [results.COLUMNS, "Best baseline: the lower of the mean errors of the baselines of that depth."]
-MEANS: dict[str, str] = {
-    "error_pruned": "error, pruned",
-    "published_error": "published",
-    "error_gated": "gated",
-    "discarded_ratio": "discarded",
-    "published_ratio": "published share",
-    "agreement": "pruned = gated",
-}
+MEANS = cells.ERROR_MEANS
 
 
 def table(registry: Registry, layout: Layout, name: str) -> pd.DataFrame:
     """One row per run: errors and shares as fractions, the published ones beside ours; on ImageNet top-5 as well."""
     rows = results.runs_table(registry, layout, name)
     rows = rows.assign(best_baseline_error=_best_baseline_error(rows))
-    error = results.error_metric(registry, name)
-    rows = results.with_published(rows, registry, name, "published_error", results.ERROR_FIGURES, error)
-    if error == "top1_error":
-        rows = results.with_published(rows, registry, name, "published_error_top5", results.ERROR_FIGURES, "top5_error")
-    return results.with_published(rows, registry, name, "published_ratio", results.RATIO_FIGURES, "discarded_ratio")
+    errors = {"published_error": "val_error"}
+    if registry.datasets[registry.figures[name].dataset].recipe.network == "imagenet":
+        errors = {"published_error": "top1_error", "published_error_top5": "top5_error"}
+    return results.with_published(rows, registry, name, **errors, published_ratio="discarded_ratio")
 
 
 def _best_baseline_error(rows: pd.DataFrame) -> pd.Series[float]:
@@ -47,11 +39,11 @@ def _best_baseline_error(rows: pd.DataFrame) -> pd.Series[float]:
 
 def readable(rows: pd.DataFrame) -> pd.DataFrame:
     """The columns that table.md shows, as text."""
-    view = results.readable_errors(rows)
-    view.insert(list(view.columns).index("discarded"), "best baseline", results.percents(rows, "best_baseline_error"))
+    view = cells.errors(rows)
+    view.insert(list(view.columns).index("discarded"), "best baseline", cells.percents(rows, "best_baseline_error"))
     if "published_error_top5" in rows:
-        view["top-5 error, pruned"] = results.percents(rows, "error_pruned_top5")
-        view["published top-5"] = results.percents(rows, "published_error_top5")
+        view["top-5 error, pruned"] = cells.percents(rows, "error_pruned_top5")
+        view["published top-5"] = cells.percents(rows, "published_error_top5")
     return view
 
 

@@ -6,22 +6,18 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
-from eps_resnet.evidence.figures import drawing, results
+from eps_resnet.evidence.figures import cells, drawing, results
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.experiments.registry import Registry
 
 TITLE = "size before and after pruning"
+PAPERS_READING = "kept, by share of blocks"
 SIZES: dict[str, dict[str, Any]] = {
     "size_mib_before": {"label": "all blocks", "color": "#666666", "marker": "s"},
-    "size_mib_by_block_ratio": {
-        "label": "kept, by share of blocks",
-        "color": "#E69F00",
-        "marker": "^",
-        "linestyle": "--",
-    },
+    "size_mib_by_block_ratio": {"label": PAPERS_READING, "color": "#E69F00", "marker": "^", "linestyle": "--"},
     "size_mib": {"label": "kept, true count", "color": drawing.STYLES["epsilon_side"]["color"], "marker": "o"},
 }
-PUBLISHED = {"standard": "all blocks", "epsilon_side": "kept, by share of blocks"}  # what the paper's bars are
+PUBLISHED = {"standard": "all blocks", "epsilon_side": PAPERS_READING}  # what the paper's bars are
 
 CAPTION = ["By share of blocks is the paper's reading: the size of all blocks less the share discarded.", results.BARS]
 NOTES: list[str] = []
@@ -36,17 +32,15 @@ MEANS: dict[str, str] = {
 def table(registry: Registry, layout: Layout, name: str) -> pd.DataFrame:
     """One row per run: sizes in MiB of the trainable parameters, the published one beside ours."""
     rows = results.runs_table(registry, layout, name)
-    return results.with_published(rows, registry, name, "published_mib", results.SIZE_FIGURES, "param_size_mb")
+    return results.with_published(rows, registry, name, published_mib="param_size_mb")
 
 
 def readable(rows: pd.DataFrame) -> pd.DataFrame:
     """The columns that table.md shows, as text."""
-    view = results.readable_runs(rows)
-    view["discarded"] = results.counts(rows)
-    view["MiB, all blocks"] = results.decimals(rows, "size_mib_before")
-    view["MiB, by share of blocks"] = results.decimals(rows, "size_mib_by_block_ratio")
-    view["MiB, true"] = results.decimals(rows, "size_mib")
-    view["MiB, published"] = results.decimals(rows, "published_mib")
+    view = cells.runs(rows)
+    view["discarded"] = cells.counts(rows)
+    for column, title in MEANS.items():
+        view[title] = cells.text(rows, "{:.2f}", column)
     return view
 
 

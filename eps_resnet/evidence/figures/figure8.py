@@ -3,7 +3,7 @@
 import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
-from eps_resnet.evidence.figures import drawing, results
+from eps_resnet.evidence.figures import cells, drawing, results
 from eps_resnet.evidence.figures.axis import Axis
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.experiments.registry import Registry
@@ -12,26 +12,19 @@ TITLE = "sensitivity to epsilon"
 
 CAPTION = [results.BARS]
 NOTES = [results.COLUMNS]
-MEANS: dict[str, str] = {
-    "error_pruned": "error, pruned",
-    "published_error": "published",
-    "error_gated": "gated",
-    "discarded_ratio": "discarded",
-    "published_ratio": "published share",
-    "agreement": "pruned = gated",
-}
+MEANS = cells.ERROR_MEANS
 
 
 def table(registry: Registry, layout: Layout, name: str) -> pd.DataFrame:
     """One row per run: errors and shares as fractions, the published ones beside ours."""
     rows = results.runs_table(registry, layout, name)
-    rows = results.with_published(rows, registry, name, "published_error", results.SENSITIVITY_ERROR, "val_error")
-    return results.with_published(rows, registry, name, "published_ratio", results.SENSITIVITY_RATIO, "discarded_ratio")
+    published = {"published_error": "val_error", "published_ratio": "discarded_ratio"}
+    return results.with_published(rows, registry, name, **published)
 
 
 def readable(rows: pd.DataFrame) -> pd.DataFrame:
     """The columns that table.md shows, as text."""
-    return results.readable_errors(rows)
+    return cells.errors(rows)
 
 
 def draw(rows: pd.DataFrame, apart: bool = False) -> Drawing:

@@ -1,16 +1,18 @@
 """Figure 9: share of discarded blocks against epoch."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
 from eps_resnet.evidence import published
-from eps_resnet.evidence.figures import drawing, results
+from eps_resnet.evidence.figures import cells, drawing, results
+from eps_resnet.experiments.experiment import Experiment
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.experiments.registry import Registry
-from eps_resnet.files.atomic import read_json
 from eps_resnet.method.history import read_history
+from eps_resnet.provenance.records import Metrics
 
 TITLE = "discarded blocks against epoch"
 CAPTION = [
@@ -19,15 +21,8 @@ CAPTION = [
     "paper's curve shows."
 ]
 NOTES = ["Without published epochs the table shows every tenth; table.csv has all."]
-COLUMNS = [
-    "epoch",
-    "discarded",
-    "blocks",
-    "discarded_ratio",
-    "closed_ratio",
-    "published_ratio",
-    "published_uncertainty",
-]
+COLUMNS = ["epoch", "discarded", "blocks", "discarded_ratio", "closed_ratio"]
+COLUMNS += ["published_ratio", "published_uncertainty"]
 EVERY = 10
 MEANS: dict[str, str] = {}
 
@@ -35,24 +30,25 @@ MEANS: dict[str, str] = {}
 def table(registry: Registry, layout: Layout, name: str) -> pd.DataFrame:
     """One row per run and epoch, ours and the published ones; `discarded_ratio` is a fraction of all blocks."""
     data = registry.datasets[registry.figures[name].dataset]
-    numbers = published.of_data(published.read(published.published_csv(), registry), data)
-    numbers = numbers[numbers["figure"] == "9"]
+    numbers = published.matching(published.of_data(data), figure="9")
 
-    def curve(key: str, is_done: bool) -> list[dict[Any, Any]]:
-        run = registry.runs[key]
-        paper = numbers[(numbers["depth"] == run.depth) & (numbers["epsilon"] == run.epsilon)]
-        paper = paper[["epoch", "value", "uncertainty"]].set_axis(
-            ["epoch", "published_ratio", "published_uncertainty"], axis="columns"
+    def curve(experiment: Experiment, metrics: Metrics | None) -> list[dict[Any, Any]]:
+        run = experiment.run
+        points = published.matching(numbers, depth=run.depth, epsilon=run.epsilon)
+        paper = pd.DataFrame(
+            [(number.epoch, number.value, number.uncertainty) for number in points],
+            columns=["epoch", "published_ratio", "published_uncertainty"],
+            dtype=float,
         )
-        rows = _measured(layout, key) if is_done else pd.DataFrame({"epoch": []})
+        rows = _measured(experiment, metrics) if metrics else pd.DataFrame({"epoch": []})
         return rows.merge(paper, on="epoch", how="outer").sort_values("epoch").to_dict("records")
 
     return results.details_table(registry, layout, name, COLUMNS, curve)
 
 
-def _measured(layout: Layout, key: str) -> pd.DataFrame:
-    blocks = sum(read_json(layout.run(key).metrics)["blocks"])
-    history = read_history(layout.run(key).history)[["epoch", "discarded", "closed_mean"]]
+def _measured(experiment: Experiment, metrics: Metrics) -> pd.DataFrame:
+    blocks = sum(metrics.blocks)
+    history = read_history(experiment.files.history)[["epoch", "discarded", "closed_mean"]]
     shares = {"discarded_ratio": history["discarded"] / blocks, "closed_ratio": history["closed_mean"] / blocks}
     return history.assign(blocks=blocks, **shares)
 
@@ -62,40 +58,41 @@ def readable(rows: pd.DataFrame) -> pd.DataFrame:
     shown = rows[rows["published_ratio"].notna()]
     if shown.empty:
         shown = rows[rows["epoch"].isna() | (rows["epoch"] % EVERY == 0)]
-    view = results.readable_runs(shown)
-    view["epoch"] = shown["epoch"].map(lambda epoch: results.NOTHING if pd.isna(epoch) else f"{epoch:.0f}")
-    view["discarded"] = results.counts(shown)
-    view["closed, mean"] = results.percents(shown, "closed_ratio")
-    view["published share"] = results.percents(shown, "published_ratio")
-    view["±"] = results.percents(shown, "published_uncertainty")
+    view = cells.runs(shown)
+    view["epoch"] = cells.text(shown, "{:.0f}", "epoch")
+    view["discarded"] = cells.counts(shown)
+    view["closed, mean"] = cells.percents(shown, "closed_ratio")
+    view["published share"] = cells.percents(shown, "published_ratio")
+    view["±"] = cells.percents(shown, "published_uncertainty")
     return view
 
 
 def draw(rows: pd.DataFrame, apart: bool = False) -> Drawing:
     """The share against the epoch, for each depth and epsilon its mean over seeds."""
     canvas, (axes,) = drawing.canvas(1, width=5.6)
-    style = drawing.STYLES["epsilon_side"]
+    ours = {"color": drawing.STYLES["epsilon_side"]["color"]}
     paper = rows[rows["published_ratio"].notna()].drop_duplicates(["depth", "epsilon", "epoch"])
     if len(paper):
         share, doubt = 100 * paper["published_ratio"], 100 * paper["published_uncertainty"]
         look = {**drawing.PAPER, "markersize": 3, "color": drawing.APART if apart else "black", "marker": "o"}
         axes.plot(paper["epoch"], share, **look, label="paper, another recipe" if apart else "paper")
         axes.vlines(paper["epoch"], share - doubt, share + doubt, color=look["color"], linewidth=0.8)
-    curves = results.over_seeds(rows, ["depth", "epsilon", "epoch"], "discarded_ratio")
-    several = len(rows[["depth", "epsilon"]].drop_duplicates()) > 1
-    for (depth, epsilon), points in curves.groupby(["depth", "epsilon"]):
-        label = f"discarded{f', depth {depth}, ε {epsilon:g}' if several else ''}"
-        axes.fill_between(
-            points["epoch"], 100 * points["low"], 100 * points["high"], color=style["color"], alpha=0.25, linewidth=0
-        )
-        axes.plot(points["epoch"], 100 * points["mean"], color=style["color"], linewidth=1.5, label=label)
-    closed = results.over_seeds(rows, ["depth", "epsilon", "epoch"], "closed_ratio")
-    for (depth, epsilon), points in closed.groupby(["depth", "epsilon"]):
-        label = f"closed gates{f', depth {depth}, ε {epsilon:g}' if several else ''}"
-        axes.plot(points["epoch"], 100 * points["mean"], color=style["color"], linewidth=0.6, alpha=0.7, label=label)
-    if curves.empty:
+    for name, points in _means(rows, "discarded_ratio", "discarded"):
+        axes.fill_between(points["epoch"], 100 * points["low"], 100 * points["high"], alpha=0.25, linewidth=0, **ours)
+        axes.plot(points["epoch"], 100 * points["mean"], linewidth=1.5, label=name, **ours)
+    for name, points in _means(rows, "closed_ratio", "closed gates"):
+        axes.plot(points["epoch"], 100 * points["mean"], linewidth=0.6, alpha=0.7, label=name, **ours)
+    if rows["discarded_ratio"].isna().all():
         drawing.say_not_run(axes)
     axes.set_xlabel("epoch")
     axes.set_xlim(left=0)
     drawing.share_axis(axes, "blocks discarded (%)")
     return canvas
+
+
+def _means(rows: pd.DataFrame, column: str, what: str) -> Iterator[tuple[str, pd.DataFrame]]:
+    """The means over seeds for each depth and epsilon, and what is drawn there."""
+    means = results.over_seeds(rows, ["depth", "epsilon", "epoch"], column)
+    several = len(rows[["depth", "epsilon"]].drop_duplicates()) > 1
+    for (depth, epsilon), points in means.groupby(["depth", "epsilon"]):
+        yield f"{what}, depth {depth}, ε {epsilon:g}" if several else what, points

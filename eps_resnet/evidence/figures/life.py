@@ -10,11 +10,12 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure as Drawing
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
-from eps_resnet.evidence.figures import drawing, results
+from eps_resnet.evidence.figures import cells, drawing, results
+from eps_resnet.experiments.experiment import Experiment
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.experiments.registry import Registry
-from eps_resnet.files.atomic import read_json
 from eps_resnet.method.history import read_blocks, read_history
+from eps_resnet.provenance.records import Metrics
 
 TITLE = "when each gate closed"
 CAPTION = [
@@ -37,22 +38,22 @@ def table(registry: Registry, layout: Layout, name: str) -> pd.DataFrame:
     """One row per epoch of the first finished run of each depth, one row of each other run."""
     drawn: set[int] = set()
 
-    def epochs(key: str, is_done: bool) -> list[dict[Any, Any]]:
-        if not is_done or registry.runs[key].depth in drawn:
+    def epochs(experiment: Experiment, metrics: Metrics | None) -> list[dict[Any, Any]]:
+        if metrics is None or experiment.run.depth in drawn:
             return []
-        drawn.add(registry.runs[key].depth)
-        return _epochs(layout, key)
+        drawn.add(experiment.run.depth)
+        return _epochs(experiment, metrics)
 
     return results.details_table(registry, layout, name, COLUMNS, epochs)
 
 
-def _epochs(layout: Layout, key: str) -> list[dict[Any, Any]]:
+def _epochs(experiment: Experiment, metrics: Metrics) -> list[dict[Any, Any]]:
     """Rate and restart of every epoch; gates and responses of those that blocks.parquet records."""
-    metrics, history = read_json(layout.run(key).metrics), read_history(layout.run(key).history)
-    life = gates_and_responses(read_blocks(layout.run(key).blocks), metrics["discarded_blocks"])
+    history = read_history(experiment.files.history)
+    life = gates_and_responses(read_blocks(experiment.files.blocks), metrics.discarded_blocks)
     rows = history[["epoch", "rate"]].assign(
-        stages=" ".join(map(str, metrics["blocks"])),
-        reported=metrics["epoch"],
+        stages=" ".join(map(str, metrics.blocks)),
+        reported=metrics.epoch,
         restart=history["rate"].diff() > 0,
     )
     return rows.merge(life, on="epoch", how="left")[COLUMNS].to_dict("records")
@@ -89,10 +90,10 @@ def readable(rows: pd.DataFrame) -> pd.DataFrame:
     """The columns that table.md shows, as text: one row per run."""
     lines = []
     for _, epochs in rows.groupby("run", sort=False):
-        line = results.readable_runs(epochs.head(1)).iloc[0].to_dict()
+        line = cells.runs(epochs.head(1)).iloc[0].to_dict()
         recorded = epochs[epochs["gates"].notna()]
         if recorded.empty:
-            words = ["not drawn" if epochs["state"].iloc[0] == "done" else results.NOTHING] * 4
+            words = ["not drawn" if epochs["state"].iloc[0] == "done" else cells.NOTHING] * 4
         else:
             last = recorded["gates"].iloc[-1]
             restarts = epochs.loc[epochs["restart"].astype(bool), "epoch"]
@@ -101,7 +102,7 @@ def readable(rows: pd.DataFrame) -> pd.DataFrame:
                 f"{last.count('#')} of {len(last)}",
                 ", ".join(f"{epoch:.0f}" for epoch in restarts) or "none",
                 f"{epochs['reported'].iloc[0]:.0f}",
-                f"{least.min():.3g}" if len(least) else results.NOTHING,
+                f"{least.min():.3g}" if len(least) else cells.NOTHING,
             ]
         names = ("closed at the end", "restarts of the rate, epochs", "reported epoch", "least response of kept blocks")
         line |= dict(zip(names, words, strict=True))

@@ -7,6 +7,12 @@ from eps_resnet.experiments.layout import Layout
 from eps_resnet.experiments.registry import Registry
 from eps_resnet.files.atomic import read_json
 
+BLOCKS_OF_FIGURE_1 = (
+    "Of the paper's 375 blocks 360 are visible; the others lie under the figure's frames (hatched). "
+    "Six of them are of stage 1, at its two ends, and how many at which is unknown: the visible ones are drawn in the "
+    "middle and may lie up to three blocks to either side."
+)
+ERRORS_OF_FIGURE_3 = "The paper's points are those of its plot; its text gives 5.96 % at 254 layers and 5.66 % at 200."
 DEPTH_OF_FIGURE_8 = (
     "The paper does not print the depth of its Figure 8; its shares fit counts of 99 blocks, so 200 layers."
 )
@@ -16,16 +22,8 @@ EPOCHS_OF_FIGURE_9 = (
 )
 # What must be said of the numbers of a figure of the paper, by its number and the paper's name of the data set.
 ABOUT_PUBLISHED = {
-    (
-        "1",
-        "CIFAR-100",
-    ): "Of the paper's 375 blocks 360 are visible; the others lie under the figure's frames (hatched). "
-    "Six of them are of stage 1, at its two ends, and how many at which is unknown: the visible ones are drawn in the "
-    "middle and may lie up to three blocks to either side.",
-    (
-        "3",
-        "CIFAR-10",
-    ): "The paper's points are those of its plot; its text gives 5.96 % at 254 layers and 5.66 % at 200.",
+    ("1", "CIFAR-100"): BLOCKS_OF_FIGURE_1,
+    ("3", "CIFAR-10"): ERRORS_OF_FIGURE_3,
     ("6", "ImageNet"): "The paper's baseline of 152 layers is not its own network but that of fb.resnet.torch.",
     ("7", "SVHN"): "The paper's bars (Figure 7c) are not drawn: at all three depths they are CIFAR-100's of Figure 7b, "
     "the deepest that of 500 layers, so the paper has no size for SVHN.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -11,26 +11,46 @@ import pandas as pd
 from eps_resnet.evidence import published
 from eps_resnet.evidence.figures.axis import Axis
 from eps_resnet.evidence.statistics import LEAST_SEEDS, error_interval, possible_interval
+from eps_resnet.experiments.experiment import Experiment
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.experiments.registry import Registry
-from eps_resnet.files.atomic import read_json
-from eps_resnet.provenance import state
+from eps_resnet.provenance import records, state
+from eps_resnet.provenance.records import Metrics
 
-ERROR_FIGURES = ("6a", "6b", "6c", "6d")
-RATIO_FIGURES = ("6e", "6f", "6g", "6h")
-SIZE_FIGURES = ("7a", "7b", "7d")  # 7c repeats 7b: its bars are no SVHN sizes
-SENSITIVITY_ERROR, SENSITIVITY_RATIO = ("8a",), ("8b",)
-NOTHING = "–"
+NO_SIZES = "7c"  # it repeats 7b: its bars are no SVHN sizes
 RUN = ["run", "depth", "method", "epsilon", "weight_decay", "variant", "seed", "state"]
 ARM = ["depth", "method", "epsilon", "weight_decay", "variant"]  # what runs that differ in their seed alone share
-MEASURED = [
-    *("epoch", "settled", "test_images"),
-    *("error_pruned", "error_low", "error_high", "error_pruned_top5", "error_gated", "error_final", "error_best"),
-    *("epoch_latest", "error_latest", "discarded_latest"),
-    *("agreement", "flickered_in_training", "flickered_in_evaluation"),
-    *("blocks", "discarded", "discarded_final", "discarded_ratio", "kept_per_stage"),
-    *("size_mib_before", "size_mib_by_block_ratio", "size_mib", "parameters", "multiply_adds"),
-]
+# What table.csv has of a finished run.
+MEASURED: dict[str, Callable[[Metrics], object]] = {
+    "epoch": lambda metrics: metrics.epoch,
+    "settled": lambda metrics: metrics.settled,
+    "test_images": lambda metrics: metrics.test_images,
+    "error_pruned": lambda metrics: metrics.error.pruned,
+    "error_low": lambda metrics: error_interval(metrics.error.pruned, metrics.test_images)[0],
+    "error_high": lambda metrics: error_interval(metrics.error.pruned, metrics.test_images)[1],
+    "error_pruned_top5": lambda metrics: metrics.error.pruned_top5,
+    "error_gated": lambda metrics: metrics.error.gated,
+    "error_final": lambda metrics: metrics.error.final,
+    "error_best": lambda metrics: metrics.error.best,
+    "epoch_latest": lambda metrics: metrics.latest.epoch,
+    "error_latest": lambda metrics: metrics.latest.pruned,
+    "discarded_latest": lambda metrics: metrics.latest.discarded,
+    "agreement": lambda metrics: metrics.agreement.equal / metrics.agreement.images,
+    "flickered_in_training": lambda metrics: metrics.agreement.flickered_in_training,
+    "flickered_in_evaluation": lambda metrics: (
+        metrics.agreement.kept_gates_that_closed + metrics.agreement.discarded_gates_that_opened
+    ),
+    "blocks": lambda metrics: sum(metrics.blocks),
+    "discarded": lambda metrics: metrics.discarded,
+    "discarded_final": lambda metrics: metrics.discarded_final,
+    "discarded_ratio": lambda metrics: metrics.compression.discarded_ratio,
+    "kept_per_stage": lambda metrics: " ".join(map(str, metrics.kept)),
+    "size_mib_before": lambda metrics: metrics.before.size_mib,
+    "size_mib_by_block_ratio": lambda metrics: metrics.compression.size_mib_by_block_ratio,
+    "size_mib": lambda metrics: metrics.after.size_mib,
+    "parameters": lambda metrics: metrics.after.parameters,
+    "multiply_adds": lambda metrics: metrics.after.multiply_adds,
+}
 
 
 def over_seeds(rows: pd.DataFrame, by: list[str], y: str, is_error: bool = False, most: float = 1.0) -> pd.DataFrame:
@@ -46,66 +66,28 @@ def over_seeds(rows: pd.DataFrame, by: list[str], y: str, is_error: bool = False
         if len(values) >= LEAST_SEEDS:
             low, high = possible_interval(values, most)
         elif is_error and len(values) == 1:
-            images = int(group["test_images"].iloc[0])
-            low, high = error_interval(round(values[0] * images), images)
+            low, high = error_interval(values[0], int(group["test_images"].iloc[0]))
         points.append((*place, np.mean(values), low, high, len(values)))
     return pd.DataFrame(points, columns=[*by, "mean", "low", "high", "seeds"])
 
 
 def runs_table(registry: Registry, layout: Layout, name: str) -> pd.DataFrame:
     """One row per run of a figure; the measured columns are empty where the run is not done."""
-    rows = []
-    for key, run in registry.runs_of(name).items():
-        is_done = state.state(registry.experiment(key, layout)) == "done"
-        rows.append(
-            {
-                "run": key,
-                "depth": run.depth,
-                "method": run.method,
-                "epsilon": run.epsilon,
-                "weight_decay": registry.datasets[run.dataset].recipe_of(run).weight_decay,
-                "variant": registry.datasets[run.dataset].variant_title(run),
-                "seed": run.seed,
-                "state": "done" if is_done else "not run",
-                **(_measured(read_json(layout.run(key).metrics)) if is_done else dict.fromkeys(MEASURED)),
-            }
-        )
-    return pd.DataFrame(rows)
+    return pd.DataFrame(
+        [
+            _named(experiment, metrics)
+            | {column: value(metrics) if metrics else None for column, value in MEASURED.items()}
+            for experiment, metrics in _runs(registry, layout, name)
+        ]
+    )
 
 
-def _measured(metrics: dict[str, Any]) -> dict[str, Any]:
-    error, images, agreement = metrics["error"], metrics["test_images"], metrics["agreement"]
-    low, high = error_interval(round(error["pruned"] * images), images)
-    measured = {
-        "epoch": metrics["epoch"],
-        "settled": metrics["settled"],
-        "test_images": images,
-        "error_pruned": error["pruned"],
-        "error_low": low,
-        "error_high": high,
-        "error_pruned_top5": error["pruned_top5"],
-        "error_gated": error["gated"],
-        "error_final": error["final"],
-        "error_best": error["best"],
-        "epoch_latest": metrics["latest"]["epoch"],
-        "error_latest": metrics["latest"]["pruned"],
-        "discarded_latest": metrics["latest"]["discarded"],
-        "agreement": agreement["equal"] / agreement["images"],
-        "flickered_in_training": agreement["flickered_in_training"],
-        "flickered_in_evaluation": agreement["kept_gates_that_closed"] + agreement["discarded_gates_that_opened"],
-        "blocks": sum(metrics["blocks"]),
-        "discarded": metrics["discarded"],
-        "discarded_final": metrics["discarded_final"],
-        "discarded_ratio": metrics["compression"]["discarded_ratio"],
-        "kept_per_stage": " ".join(map(str, metrics["kept"])),
-        "size_mib_before": metrics["before"]["size_mib"],
-        "size_mib_by_block_ratio": metrics["compression"]["size_mib_by_block_ratio"],
-        "size_mib": metrics["after"]["size_mib"],
-        "parameters": metrics["after"]["parameters"],
-        "multiply_adds": metrics["after"]["multiply_adds"],
-    }
-    assert list(measured) == MEASURED
-    return measured
+def _runs(registry: Registry, layout: Layout, name: str) -> Iterator[tuple[Experiment, Metrics | None]]:
+    """The runs of a figure, with what was measured where they are done."""
+    for key in registry.runs_of(name):
+        experiment = registry.experiment(key, layout)
+        is_done = state.state(experiment) == "done"
+        yield experiment, records.read(Metrics, experiment.files.metrics) if is_done else None
 
 
 def details_table(
@@ -113,24 +95,33 @@ def details_table(
     layout: Layout,
     name: str,
     columns: list[str],
-    details: Callable[[str, bool], list[dict[Any, Any]]],
+    details: Callable[[Experiment, Metrics | None], list[dict[Any, Any]]],
 ) -> pd.DataFrame:
     """Several rows per run: the columns that name it, `settled`, and `columns`, one row for each of `details`.
 
-    `details` gets a run's key and whether it is done. A run without any has one row, empty but for its name.
+    A run without any has one row, empty but for its name.
     """
-    runs = runs_table(registry, layout, name)[[*RUN, "settled"]]
     rows = [
-        {**run, **detail}
-        for run in runs.to_dict("records")
-        for detail in details(run["run"], run["state"] == "done") or [{}]
+        {**_named(experiment, metrics), "settled": metrics.settled if metrics else None, **detail}
+        for experiment, metrics in _runs(registry, layout, name)
+        for detail in details(experiment, metrics) or [{}]
     ]
     return pd.DataFrame(rows, columns=[*RUN, "settled", *columns])
 
 
-def stages(registry: Registry, name: str) -> int:
-    """How many stages the networks of a figure have."""
-    return {"cifar": 3, "imagenet": 4}[registry.datasets[registry.figures[name].dataset].recipe.network]
+def _named(experiment: Experiment, metrics: Metrics | None) -> dict[str, object]:
+    """The columns RUN."""
+    run = experiment.run
+    return {
+        "run": experiment.key,
+        "depth": run.depth,
+        "method": run.method,
+        "epsilon": run.epsilon,
+        "weight_decay": experiment.recipe.weight_decay,
+        "variant": experiment.data.variant_title(run),
+        "seed": run.seed,
+        "state": "done" if metrics else "not run",
+    }
 
 
 def along_depth(rows: pd.DataFrame) -> tuple[pd.DataFrame, Axis]:
@@ -160,94 +151,6 @@ def along_depth(rows: pd.DataFrame) -> tuple[pd.DataFrame, Axis]:
     return rows.assign(position=places), axis
 
 
-def readable_runs(rows: pd.DataFrame) -> pd.DataFrame:
-    """The columns that name a run, as text: run, depth, method, epsilon, decay, state, and variant if there are any."""
-    epsilon = rows["epsilon"].map(lambda value: "–" if pd.isna(value) else f"{value:g}")
-    view = pd.DataFrame(
-        {
-            "run": rows["run"],
-            "depth": rows["depth"].astype(str),
-            "ε": epsilon,
-            "decay": rows["weight_decay"].map("{:g}".format),
-            "state": rows["state"],
-        }
-    )
-    if rows["variant"].notna().any():
-        view.insert(4, "variant", rows["variant"].fillna(NOTHING))
-    return view
-
-
-def readable_errors(rows: pd.DataFrame) -> pd.DataFrame:
-    """Errors and discarded blocks of runs, as text, with the published numbers beside ours."""
-    view = readable_runs(rows)
-    view["error, pruned"] = percents(rows, "error_pruned")
-    view["95 % interval"] = intervals(rows)
-    view["gated"] = percents(rows, "error_gated")
-    view["final"] = percents(rows, "error_final")
-    view["best"] = percents(rows, "error_best")
-    view["latest"] = percents(rows, "error_latest")
-    view["published"] = percents(rows, "published_error")
-    view["discarded"] = counts(rows)
-    view["kept per stage"] = rows["kept_per_stage"].fillna(NOTHING)
-    view["published share"] = percents(rows, "published_ratio")
-    view["pruned = gated"] = percents(rows, "agreement")
-    flickered = (rows["flickered_in_training"], rows["flickered_in_evaluation"])
-    view["flickered"] = [NOTHING if pd.isna(a) else f"{a:.0f}, {b:.0f}" for a, b in zip(*flickered, strict=True)]
-    return view
-
-
-def readable_means(rows: pd.DataFrame, means: dict[str, str]) -> pd.DataFrame:
-    """One row per configuration (and stage, where rows have one), as text: how many seeds, mean and 95 % interval.
-
-    `means`: the columns, and what they are called; of SCATTERED ones the median and the range. Published numbers have
-    no interval. Empty where no configuration has two finished seeds: a mean of one is in the rows of the runs.
-    """
-    by = [column for column in (*ARM, "stage") if column in rows]
-    named = readable_runs(rows).drop(columns=["run", "state"])
-    lines = []
-    for _, group in rows.groupby(by, sort=False, dropna=False):
-        done = group[group["state"] == "done"]
-        lines.append(
-            {
-                **named.loc[group.index[0]],
-                "method": group["method"].iloc[0],
-                **({"stage": str(group["stage"].iloc[0])} if "stage" in by else {}),
-                "seeds": f"{done['seed'].nunique()} of {group['seed'].nunique()}",
-                **{title: _mean(group if _is_published(name) else done, name) for name, title in means.items()},
-            }
-        )
-    has_several = (rows[rows["state"] == "done"].groupby(by, dropna=False)["seed"].nunique() > 1).any()
-    return pd.DataFrame(lines if has_several else [])
-
-
-def _is_published(column: str) -> bool:
-    return column.startswith("published")
-
-
-def _mean(group: pd.DataFrame, column: str) -> str:
-    values = group[column].dropna().astype(float).tolist()
-    text, most = FORMATS.get(column, ("{:.2f}".format, np.inf) if "mib" in column else ("{:.2%}".format, 1.0))
-    if not values:
-        return NOTHING
-    if _is_published(column):
-        return text(values[0])
-    if len(set(values)) == 1:
-        return text(values[0])
-    if column in SCATTERED:
-        return f"{text(float(np.median(values)))} ({text(min(values))} to {text(max(values))})"
-    mean = text(float(np.mean(values)))
-    if len(values) < LEAST_SEEDS:
-        return mean
-    return f"{mean} ({' to '.join(map(text, possible_interval(values, most)))})"
-
-
-FORMATS = dict.fromkeys(("parameters", "multiply_adds"), ("{:,.0f}".format, np.inf))  # of columns that count
-SCATTERED = ("error_gated", "agreement")  # a gate of a needed block closes or does not: two heaps, of no use as a mean
-MEANS = (
-    "First the means over seeds, from three on with Student's 95 % interval of the mean (of gated errors and "
-    "agreements the median, lowest and highest), then the single runs. All seeds see the same test images: the "
-    "interval says how much seeds differ, not how well so many images tell an error."
-)
 BESIDE = 0.03  # of the axis: from one epsilon of a depth to the next
 BARS = (
     "Bars with caps: Student's 95 % interval of a mean over three seeds or more; it is about seeds, on the same test "
@@ -276,61 +179,25 @@ def summary(rows: pd.DataFrame) -> dict[str, float]:
     return numbers
 
 
-def percents(rows: pd.DataFrame, column: str) -> pd.Series[str]:
-    """A column of fractions as percentages."""
-    return rows[column].map(lambda value: NOTHING if pd.isna(value) else f"{value:.2%}").astype(str)
-
-
-def intervals(rows: pd.DataFrame) -> list[str]:
-    """The binomial intervals of the pruned networks' errors."""
-    low, high = percents(rows, "error_low"), percents(rows, "error_high")
-    return [NOTHING if a == NOTHING else f"{a} to {b}" for a, b in zip(low, high, strict=True)]
-
-
-def decimals(rows: pd.DataFrame, column: str) -> pd.Series[str]:
-    """A column of numbers with two decimals."""
-    return rows[column].map(lambda value: NOTHING if pd.isna(value) else f"{value:.2f}").astype(str)
-
-
-def counts(rows: pd.DataFrame) -> list[str]:
-    """Discarded of all blocks, with the share."""
-    return [
-        NOTHING
-        if pd.isna(row["discarded"])
-        else f"{row['discarded']:.0f}/{row['blocks']:.0f} ({row['discarded_ratio']:.0%})"
-        for row in rows.to_dict("records")
-    ]
-
-
-def error_metric(registry: Registry, name: str) -> str:
-    """What the paper calls the error on a figure's data set: top-1 on ImageNet, validation error elsewhere."""
-    network = registry.datasets[registry.figures[name].dataset].recipe.network
-    return "top1_error" if network == "imagenet" else "val_error"
-
-
-def with_published(
-    table: pd.DataFrame, registry: Registry, name: str, column: str, figures: tuple[str, ...], metric: str
-) -> pd.DataFrame:
-    """Adds a column of published values: that of a run's depth, method and epsilon, whatever its seed.
+def with_published(table: pd.DataFrame, registry: Registry, name: str, **metrics: str) -> pd.DataFrame:
+    """Adds a column of the figure's published values for each metric: those of a run's depth, method and epsilon.
 
     Runs with a weight decay of their own have no counterpart in the paper, except that of a smaller version with the
     paper's.
     """
-    data = registry.datasets[registry.figures[name].dataset]
+    figure = registry.figures[name]
+    data = registry.datasets[figure.dataset]
     decays = (data.recipe.weight_decay, *(published.decays(data) if data.reduced else ()))
-    published_table = published.of_data(published.read(published.published_csv(), registry), data)
-    values = [
-        published.value(
-            published_table,
-            figures,
-            depth=row["depth"],
-            method=row["method"],
-            epsilon=None if pd.isna(row["epsilon"]) else row["epsilon"],
-            metric=metric,
-            source="digitised",
-        )
+    values = {
+        (number.depth, number.method, number.epsilon, number.metric): number.value
+        for number in published.matching(published.of_data(data), source="digitised")
+        if number.figure.rstrip("abcdefgh") == figure.figure and number.figure != NO_SIZES
+    }
+    networks = [
+        (row["depth"], row["method"], None if pd.isna(row["epsilon"]) else row["epsilon"])
         if row["weight_decay"] in decays
-        else None
+        else ()
         for row in table.to_dict("records")
     ]
-    return table.assign(**{column: pd.Series(values, dtype="float64", index=table.index)})
+    columns = {column: [values.get((*network, metric)) for network in networks] for column, metric in metrics.items()}
+    return table.assign(**{column: pd.Series(found, table.index, "float64") for column, found in columns.items()})

@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawing
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from eps_resnet.evidence.figures import drawing, results
+from eps_resnet.evidence.figures import cells, drawing, results
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.experiments.registry import Registry
 
@@ -18,11 +18,7 @@ CAPTION = [
     results.BARS,
 ]
 NOTES = ["Errors, parameters and multiply-adds (of one image) are those of the pruned network."]
-MEANS: dict[str, str] = {
-    "error_pruned": "error, pruned",
-    "parameters": "parameters",
-    "multiply_adds": "multiply-adds",
-}
+MEANS = {"error_pruned": "error, pruned", "parameters": "parameters", "multiply_adds": "multiply-adds"}
 COSTS = {"parameters": "parameters", "multiply_adds": "multiply-adds of one image"}
 
 
@@ -36,13 +32,13 @@ def table(registry: Registry, layout: Layout, name: str) -> pd.DataFrame:
 
 def readable(rows: pd.DataFrame) -> pd.DataFrame:
     """The columns that table.md shows, as text."""
-    view = results.readable_runs(rows)
+    view = cells.runs(rows)
     view["epochs"] = rows["epochs"].astype(str)
-    view["error, pruned"] = results.percents(rows, "error_pruned")
-    view["95 % interval"] = results.intervals(rows)
-    for column, title in (("parameters", "parameters"), ("multiply_adds", "multiply-adds")):
-        view[title] = rows[column].map(lambda value: results.NOTHING if pd.isna(value) else f"{value:,.0f}")
-    view["discarded"] = results.counts(rows)
+    view["error, pruned"] = cells.percents(rows, "error_pruned")
+    view["95 % interval"] = cells.intervals(rows)
+    view["parameters"] = cells.text(rows, "{:,.0f}", "parameters")
+    view["multiply-adds"] = cells.text(rows, "{:,.0f}", "multiply_adds")
+    view["discarded"] = cells.counts(rows)
     return view
 
 

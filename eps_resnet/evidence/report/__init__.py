@@ -67,7 +67,7 @@ def render(registry: Registry, layout: Layout) -> str:
     script = _asset(environment, "page.js")
     states = {key: state.state(registry.experiment(key, layout)) for key in registry.runs}
     comparisons, judged = compare(registry, layout), claims(registry, layout)
-    found = checks(published.read(published.published_csv(), registry))
+    found = checks(published.numbers())
     figures = drawings(registry, layout)
     names, rows = matrix(registry, judged)
     views, shared = run_views(registry, layout, states)
@@ -155,11 +155,9 @@ def _counts(items: Iterable[Any]) -> dict[str, int]:
 
 def _overview(registry: Registry, states: Mapping[str, str]) -> list[tuple[str, int, int]]:
     """Per data set: how many of its runs are done, and how many there are."""
-    found = []
-    for name, data in registry.datasets.items():
-        own = [states[key] for key, run in registry.runs.items() if run.dataset == name]
-        found.append((data.title, own.count("done"), len(own)))
-    return found
+    every = Counter(run.dataset for run in registry.runs.values())
+    done = Counter(run.dataset for key, run in registry.runs.items() if states[key] == "done")
+    return [(data.title, done[name], every[name]) for name, data in registry.datasets.items()]
 
 
 def _lead(figures: Mapping[str, list[Drawing]], states: Mapping[str, str]) -> Drawing | None:
@@ -199,17 +197,14 @@ def _reduced(registry: Registry, layout: Layout, states: Mapping[str, str]) -> l
     comparisons, found = beside(registry, layout), []
     for name, data in registry.datasets.items():
         runs = {key: run for key, run in registry.runs.items() if run.dataset == name}
-        if data.reduced:
-            own = [comparison for comparison in comparisons if comparison.dataset == name]
-            found.append(
-                {
-                    "name": name,
-                    "data": data,
-                    "runs": len(runs),
-                    "done": sum(states[key] == "done" for key in runs),
-                    "reasons": published.reasons(data, runs.values()),
-                    "figures": [figure for figure, shown in registry.figures.items() if shown.dataset == name],
-                    "comparisons": [_Number(registry, comparison) for comparison in own],
-                }
-            )
+        version = {
+            "name": name,
+            "data": data,
+            "runs": len(runs),
+            "done": sum(states[key] == "done" for key in runs),
+            "reasons": published.reasons(data, runs.values()),
+            "figures": [figure for figure, shown in registry.figures.items() if shown.dataset == name],
+            "comparisons": [_Number(registry, comparison) for comparison in comparisons if comparison.dataset == name],
+        }
+        found += [version] if data.reduced else []
     return found

@@ -1,7 +1,7 @@
 """What the report says first: the answer in two sentences, and which claim holds on which data set."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from eps_resnet.evidence.claims import Claim
@@ -9,7 +9,8 @@ from eps_resnet.evidence.compare import Comparison
 from eps_resnet.evidence.consistency import Check
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.experiments.registry import Registry
-from eps_resnet.files.atomic import read_json
+from eps_resnet.provenance import records
+from eps_resnet.provenance.records import Manifest
 
 COMMIT = 10  # of a commit's digits, so many are shown
 
@@ -39,16 +40,15 @@ def answer(
     states: Mapping[str, str],
     claims: list[Claim],
     comparisons: list[Comparison],
-    checks: Iterable[Check],
+    checks: list[Check],
 ) -> Answer:
     """The state of the reproduction."""
-    done = [key for key, state in states.items() if state == "done"]
-    manifests = [read_json(layout.run(key).manifest) for key in done]
-    newest = max(manifests, key=lambda manifest: str(manifest["finished"]), default=None)
+    read = [records.read(Manifest, layout.run(key).manifest) for key, state in states.items() if state == "done"]
+    newest = max(filter(None, read), key=lambda manifest: manifest.finished, default=None)
     return Answer(
-        (_about_claims(registry, claims), _about_numbers(comparisons, list(checks))),
-        None if newest is None else str(newest["finished"])[:10],
-        None if newest is None or not newest.get("git_commit") else str(newest["git_commit"])[:COMMIT],
+        (_about_claims(registry, claims), _about_numbers(comparisons, checks)),
+        newest.finished[:10] if newest else None,
+        newest.git_commit[:COMMIT] if newest and newest.git_commit else None,
     )
 
 
@@ -79,13 +79,11 @@ def matrix(registry: Registry, claims: list[Claim]) -> tuple[tuple[str, ...], li
     """The data sets on which a claim was judged, and a row for each claim; all data sets if none was."""
     names = tuple(dict.fromkeys(claim.dataset for claim in claims if claim.verdict != "not run"))
     names = names or tuple(registry.datasets)
-    rows: dict[tuple[int, str], dict[str, Claim]] = {}
-    places: dict[tuple[int, str], str] = {}
+    rows: dict[tuple[int, str, str], dict[str, Claim]] = {}
     for claim in claims:
         if claim.dataset in names:
-            rows.setdefault((claim.number, claim.statement), {})[claim.dataset] = claim
-            places[claim.number, claim.statement] = claim.place
+            rows.setdefault((claim.number, claim.statement, claim.place), {})[claim.dataset] = claim
     return names, [
-        Row(number, statement, places[number, statement], tuple(cells.get(name) for name in names))
-        for (number, statement), cells in sorted(rows.items(), key=lambda row: row[0][0])
+        Row(number, statement, place, tuple(cells.get(name) for name in names))
+        for (number, statement, place), cells in sorted(rows.items(), key=lambda row: row[0][0])
     ]

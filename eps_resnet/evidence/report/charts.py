@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import pandas as pd
 
@@ -14,49 +13,31 @@ LOWEST_ERROR = 1e-3  # smaller ones, 0 included, are drawn here: the axis is log
 
 
 @dataclass(frozen=True)
-class Line:
-    """A line of a chart: its name and its points as SVG writes them."""
-
-    name: str
-    points: str
-
-
-@dataclass(frozen=True)
 class Chart:
-    """One panel. `ticks` are heights and their labels; `words` say what a person who cannot see it needs."""
+    """One panel, as the page's script draws it.
+
+    `lines`: their names, and their points as SVG writes them. `ticks` are heights and their labels; `words` say what a
+    person who cannot see it needs; `marked` is where the epoch lies whose network was pruned.
+    """
 
     title: str
-    lines: tuple[Line, ...]
+    lines: tuple[tuple[str, str], ...]
     ticks: tuple[tuple[float, str], ...]
     words: str
     epochs: int
-    marked: float  # where the epoch lies whose network was pruned
-
-    def as_json(self) -> dict[str, Any]:
-        """As the page's script draws it."""
-        return {
-            "title": self.title,
-            "lines": [(line.name, line.points) for line in self.lines],
-            "ticks": [(round(height, 1), label) for height, label in self.ticks],
-            "words": self.words,
-            "epochs": self.epochs,
-            "marked": round(self.marked, 1),
-        }
+    marked: float
 
 
 def charts(history: pd.DataFrame, blocks: int, settled: int) -> tuple[Chart, ...]:
     """The charts of one run, from its history.csv, its number of blocks and the epoch that was pruned."""
-    last = history.iloc[-1]
+    last, rates = history.iloc[-1], history["rate"]
     epochs = int(last["epoch"])
-    marked = _position(settled, epochs)
-    rates = history["rate"]
+    marked = round(_position(settled, epochs), 1)
+    error, (low, high) = _logarithmic(LOWEST_ERROR, 1), (_floor(rates.min()), _ceiling(rates.max()))
     return (
         Chart(
             "Error, gates on",
-            (
-                Line("test", _points(history, "test_error", _logarithmic(LOWEST_ERROR, 1))),
-                Line("training", _points(history, "train_error", _logarithmic(LOWEST_ERROR, 1))),
-            ),
+            (("test", _points(history, "test_error", error)), ("training", _points(history, "train_error", error))),
             _decades(LOWEST_ERROR, 1, lambda value: f"{value:.1%}" if value < 0.01 else f"{value:.0%}"),
             f"Test error with gates on: {last['test_error']:.2%} at the last of {epochs} epochs, lowest "
             f"{history['test_error'].min():.2%}; training error {last['train_error']:.2%} at the last.",
@@ -65,16 +46,16 @@ def charts(history: pd.DataFrame, blocks: int, settled: int) -> tuple[Chart, ...
         ),
         Chart(
             f"Discarded, of {blocks} blocks",
-            (Line("discarded", _points(history, "discarded", lambda value: value / blocks)),),
-            tuple((_height(share), f"{share * blocks:g}") for share in (0, 0.5, 1)),
+            (("discarded", _points(history, "discarded", lambda value: value / blocks)),),
+            tuple((round(_height(share), 1), f"{share * blocks:g}") for share in (0, 0.5, 1)),
             f"Discarded blocks: {int(last['discarded'])} of {blocks} at the last of {epochs} epochs.",
             epochs,
             marked,
         ),
         Chart(
             "Learning rate",
-            (Line("rate", _steps(history, "rate", _logarithmic(_floor(rates.min()), _ceiling(rates.max())))),),
-            _decades(_floor(rates.min()), _ceiling(rates.max()), lambda value: f"{value:g}"),
+            (("rate", _steps(history, "rate", _logarithmic(low, high))),),
+            _decades(low, high, lambda value: f"{value:g}"),
             f"Learning rate from {rates.iloc[0]:g} to {last['rate']:g}, lowest {rates.min():g}.",
             epochs,
             marked,
@@ -125,7 +106,7 @@ def _logarithmic(low: float, high: float) -> Callable[[float], float]:
 def _decades(low: float, high: float, label: Callable[[float], str]) -> tuple[tuple[float, str], ...]:
     share = _logarithmic(low, high)
     powers = range(round(math.log10(low)), round(math.log10(high)) + 1)
-    return tuple((_height(share(10.0**power)), label(10.0**power)) for power in powers)
+    return tuple((round(_height(share(10.0**power)), 1), label(10.0**power)) for power in powers)
 
 
 def _floor(rate: float) -> float:

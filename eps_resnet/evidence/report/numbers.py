@@ -2,11 +2,8 @@
 
 import math
 
-UNITS = {
-    "fraction": (100, "%"),
-    "MiB": (1, " MiB"),
-    "h": (1, " h"),
-}  # of published.csv: factor, what follows the number
+# Of published.csv: factor, and what follows the number.
+UNITS = {"fraction": (100, "%"), "MiB": (1, " MiB"), "h": (1, " h")}
 
 
 def published(value: float, uncertainty: float, unit: str) -> str:

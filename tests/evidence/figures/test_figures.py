@@ -8,19 +8,20 @@ import pytest
 from eps_resnet.evidence.reproduction import block_tolerance, reproduce
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.files.atomic import write_json
+from eps_resnet.provenance import records
+from eps_resnet.provenance.records import Metrics
+from tests.conftest import PROJECT
 
 
 def test_a_reproduction_is_judged_by_its_errors_and_its_blocks(tmp_path: Path) -> None:
     here, committed = Layout(tmp_path / "here"), Layout(tmp_path / "there")
 
     def write(layout: Layout, wrong: int, discarded: int) -> None:
-        metrics = {
-            "error": {"pruned": wrong / 360},
-            "test_images": 360,
-            "blocks": [18, 18, 18],
-            "discarded": discarded,
-        }
-        write_json(layout.run("run").metrics, metrics)
+        there = records.read(Metrics, PROJECT / "results/digits-20-standard-s0/metrics.json")
+        assert there is not None
+        error = there.error.model_copy(update={"pruned": wrong / 360})
+        changed = {"error": error, "test_images": 360, "blocks": [18, 18, 18], "discarded": discarded}
+        records.write(layout.run("run").metrics, there.model_copy(update=changed))
 
     def verdict() -> str:
         return reproduce(["run"], here, committed)[0].verdict

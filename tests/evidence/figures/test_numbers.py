@@ -22,8 +22,8 @@ from tests.evidence.figures.conftest import CLOSED, OPEN, OPEN_TOO
 @given(st.lists(st.lists(st.booleans(), min_size=1, max_size=9), min_size=3, max_size=4))
 def test_figure_1_puts_a_dot_where_a_block_was_discarded_and_a_letter_elsewhere(gone: list[list[bool]]) -> None:
     flat = [block for stage in gone for block in stage]
-    metrics = {"blocks": [len(stage) for stage in gone], "discarded_blocks": np.flatnonzero(flat).tolist()}
-    assert figure1.patterns(metrics) == ["".join(".K"[not block] for block in stage) for stage in gone]
+    found = figure1.patterns([len(stage) for stage in gone], np.flatnonzero(flat).tolist())
+    assert found == ["".join(".K"[not block] for block in stage) for stage in gone]
 
 
 def test_figure_1_shows_the_blocks_of_a_run(trained: tuple[Registry, Layout]) -> None:
@@ -37,22 +37,22 @@ def test_figure_1_shows_the_blocks_of_a_run(trained: tuple[Registry, Layout]) ->
 
 
 def test_the_published_pattern_has_the_papers_360_visible_blocks_and_their_published_shares(
-    experiments: Registry, tmp_path: Path
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pattern = published.pattern(published.published_pattern_csv(), experiments)
-    numbers = published.read(published.published_csv(), experiments)
+    pattern, numbers = published.pattern(), published.numbers()
     assert len(pattern) == 375
     assert (pattern["kept"] != "hidden").sum() == 360
     for stage, blocks in pattern.groupby("stage"):
         assert len(blocks) == 125
         visible = blocks[blocks["kept"] != "hidden"]
-        share = published.value(numbers, ("1",), metric="kept_fraction", group=stage)
-        assert (visible["kept"] == "kept").mean() == pytest.approx(share, abs=1e-3)
+        (number,) = published.matching(numbers, figure="1", metric="kept_fraction", group=stage)
+        assert (visible["kept"] == "kept").mean() == pytest.approx(number.value, abs=1e-3)
         placed = blocks["block"].dropna()
         assert placed.is_unique
         assert (placed + blocks["shift"].dropna()).max() == 124
+    monkeypatch.setattr(published, "published_pattern_csv", lambda: tmp_path / "figure1.csv")
     with pytest.raises(UserError, match="published pattern of blocks is not at"):
-        published.pattern(tmp_path / "figure1.csv", experiments)
+        published.pattern()
 
 
 def test_figure_1_says_how_many_published_blocks_have_no_known_place(experiments: Registry, tmp_path: Path) -> None:

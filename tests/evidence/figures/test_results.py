@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eps_resnet.evidence import statistics
-from eps_resnet.evidence.figures import remarks, results
+from eps_resnet.evidence.figures import cells, remarks, results
 from eps_resnet.evidence.statistics import LEAST_SEEDS
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.experiments.registry import Registry
@@ -20,7 +20,7 @@ errors = st.lists(st.integers(0, 360).map(lambda wrong: wrong / 360), min_size=2
 @given(st.integers(1, 10_000), st.floats(0, 1))
 def test_the_interval_of_an_error_holds_it(images: int, share: float) -> None:
     wrong = round(share * images)
-    low, high = statistics.error_interval(wrong, images)
+    low, high = statistics.error_interval(wrong / images, images)
     assert 0 <= low <= wrong / images <= high <= 1
 
 
@@ -52,7 +52,7 @@ def test_one_seed_has_the_binomial_interval_and_several_students(values: list[fl
         assert (several["low"], several["high"]) == (max(low, 0), min(high, 1))
     assert several["seeds"] == len(values)
     (one,) = results.over_seeds(rows.head(1), ["depth"], "error", is_error=True).to_dict("records")
-    assert (one["low"], one["high"]) == statistics.error_interval(round(values[0] * 360), 360)
+    assert (one["low"], one["high"]) == statistics.error_interval(values[0], 360)
     (share,) = results.over_seeds(rows.head(1), ["depth"], "error").to_dict("records")  # of blocks: no test images
     assert np.isnan([share["low"], share["high"]]).all()
 
@@ -72,14 +72,12 @@ def test_tables_show_the_mean_of_finished_seeds_its_interval_and_how_many_they_a
     run["published"] = 0.5
     rows = [{**run, "seed": seed, "state": "done", "error": value} for seed, value in enumerate(values)]
     missing = {**run, "seed": 99, "state": "not run", "error": None}
-    (line,) = results.readable_means(pd.DataFrame([*rows, missing]), {"error": "error", "published": "paper"}).to_dict(
-        "records"
-    )
+    (line,) = cells.means(pd.DataFrame([*rows, missing]), {"error": "error", "published": "paper"}).to_dict("records")
     low, high = statistics.possible_interval(values)
     has_interval = len(set(values)) > 1 and len(values) >= LEAST_SEEDS
     assert line["error"] == f"{np.mean(values):.2%}" + (f" ({low:.2%} to {high:.2%})" if has_interval else "")
     assert (line["seeds"], line["paper"]) == (f"{len(values)} of {len(values) + 1}", "50.00%")
-    assert results.readable_means(pd.DataFrame([rows[0], missing]), {"error": "error"}).empty  # one seed: no mean
+    assert cells.means(pd.DataFrame([rows[0], missing]), {"error": "error"}).empty  # one seed: no mean
 
 
 def test_runs_that_are_not_done_are_not_in_a_mean() -> None:
@@ -150,7 +148,7 @@ def test_what_is_said_of_published_numbers_belongs_to_figures_of_the_registry(ex
 def test_a_details_table_has_a_row_for_a_run_without_details(trained: tuple[Registry, Layout]) -> None:
     experiments, layout = trained
     rows = results.details_table(
-        experiments, layout, "figure6-digits", ["x"], lambda key, _: [{"x": 1}, {"x": 2}] if key == OPEN else []
+        experiments, layout, "figure6-digits", ["x"], lambda e, _: [{"x": 1}, {"x": 2}] if e.key == OPEN else []
     )
     assert rows[rows["run"] == OPEN]["x"].tolist() == [1, 2]
     assert rows[rows["run"] != OPEN]["x"].isna().all()
