@@ -13,8 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from benchmarks.trainings import REGISTRY
-from eps_resnet.evidence.claims import finished
-from eps_resnet.evidence.claims.results import Result
+from eps_resnet.evidence.finished import Result, finished
 from eps_resnet.evidence.inference import Arm, contrast
 from eps_resnet.evidence.statistics import LEAST_SEEDS
 from eps_resnet.experiments.layout import Layout
@@ -39,7 +38,7 @@ class Step:
 def main() -> None:
     """Prints the table of one data set and depth."""
     dataset, depth = sys.argv[1], int(sys.argv[2])
-    results = [result for result in finished(REGISTRY, Layout(), dataset) if result.run.depth == depth]
+    results = [r for r in finished(REGISTRY, Layout()) if (r.run.dataset, r.run.depth) == (dataset, depth)]
     print(table(list(steps(REGISTRY.datasets[dataset], results))))
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.trainings import REGISTRY
-from eps_resnet.evidence.claims import finished
+from eps_resnet.evidence.finished import finished
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.method.streams import stream
 from studies import decomposition, recalibration
@@ -51,6 +51,6 @@ def test_a_row_without_runs_is_not_run_and_the_next_has_no_change() -> None:
 
 
 def test_the_decomposition_of_digits_in_the_docs_is_that_of_the_committed_results() -> None:
-    results = [result for result in finished(REGISTRY, Layout(), "digits") if result.run.depth == 56]
+    results = [r for r in finished(REGISTRY, Layout()) if (r.run.dataset, r.run.depth) == ("digits", 56)]
     table = decomposition.table(list(decomposition.steps(REGISTRY.datasets["digits"], results)))
     assert table in Path("docs/digits-recipe.md").read_text(encoding="utf-8")
