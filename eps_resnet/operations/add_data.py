@@ -17,7 +17,7 @@ from eps_resnet.experiments.layout import Layout
 from eps_resnet.experiments.models import METHODS, DataSet, Figure, Method, Name, Run
 from eps_resnet.experiments.registry import Registry, load
 from eps_resnet.experiments.yaml_file import explain, shown
-from eps_resnet.files.errors import UserError
+from eps_resnet.files.errors import UserError, some
 from eps_resnet.operations.scaled_recipe import (
     DECAY_TIMES_STEPS,
     FALLS,
@@ -114,7 +114,7 @@ def _entry(name: str, kind: str, look: Look, size: int, recipe: ScaledRecipe) ->
         {name}: # by `eps-resnet add-data`
           title: {name}
           format: {kind}
-          classes: {len(look.classes)} # {_names(look.classes)}
+          classes: {len(look.classes)} # {some(look.classes, NAMED)}
           channels: {look.channels}
           size: {size}
           remark: >-
@@ -141,11 +141,6 @@ def _entry(name: str, kind: str, look: Look, size: int, recipe: ScaledRecipe) ->
             pixel_divisor: 128
         """
     return textwrap.indent(textwrap.dedent(text), "  ").rstrip(" ")
-
-
-def _names(classes: tuple[str, ...]) -> str:
-    more = f" and {len(classes) - NAMED} more" if len(classes) > NAMED else ""
-    return ", ".join(classes[:NAMED]) + more
 
 
 def _as_data_set(entry: str, name: str) -> DataSet:
