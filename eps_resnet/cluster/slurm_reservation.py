@@ -1,4 +1,4 @@
-"""What a step of a run asks of a cluster: minutes, and memory of the machine (not of its cards).
+"""What a job reserves on Slurm, and on Kubernetes: minutes, and memory of the machine (not of its cards).
 
 The plan's estimates with a margin, so that short trainings need not wait for long gaps in the queue. Too little loses
 nothing: a training that is stopped at its limit goes on in the next attempt, which asks for twice as much, and so does
