@@ -8,10 +8,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from eps_resnet.data.area import squared
 from eps_resnet.data.class_folders import SHOWN, Skipped, members_of
 from eps_resnet.data.listing import Listing, Member, Split, listed
 from eps_resnet.data.own import SMALLEST, Look, require_classes, require_pixels
+from eps_resnet.data.shrink import squared
 from eps_resnet.data.store import Images
 from eps_resnet.data.workers import in_workers
 from eps_resnet.files.errors import UserError

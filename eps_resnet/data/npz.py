@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from eps_resnet.data.area import squared
 from eps_resnet.data.own import MOST_CLASSES, SMALLEST, Look, require_classes, require_pixels
+from eps_resnet.data.shrink import squared
 from eps_resnet.data.store import Images
 from eps_resnet.files.digests import sha256
 from eps_resnet.files.errors import UserError

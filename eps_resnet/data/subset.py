@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from eps_resnet.data import cifar
-from eps_resnet.data.area import squared
+from eps_resnet.data.shrink import squared
 from eps_resnet.data.store import Images
 from eps_resnet.experiments.models import Archive, DataSet
 from eps_resnet.files.errors import UserError

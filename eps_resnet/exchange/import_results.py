@@ -17,8 +17,8 @@ from pydantic import ValidationError
 
 from eps_resnet.data import manifest as data_manifest
 from eps_resnet.data.manifest import DataManifest
+from eps_resnet.exchange.contradictions import NotAccepted, Outcome, checked, contradictions
 from eps_resnet.exchange.further_runs import add_runs, configuration
-from eps_resnet.exchange.records import NotAccepted, Outcome, checked, contradictions
 from eps_resnet.experiments.layout import Layout, RunFiles
 from eps_resnet.experiments.models import Run
 from eps_resnet.experiments.registry import Registry, load

@@ -3,8 +3,10 @@
 `json_schema()` is written to workflow/schemas/experiments.schema.json.
 """
 
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import PrivateAttr, ValidationError, model_validator
@@ -14,6 +16,8 @@ from eps_resnet.experiments.layout import Layout
 from eps_resnet.experiments.models import IMAGENET_BLOCKS, DataSet, Figure, Name, Run, Strict
 from eps_resnet.experiments.yaml_file import explain, read_as_json, shown
 from eps_resnet.files.errors import UserError
+
+Named = TypeVar("Named", Run, Figure, DataSet)
 
 
 class Registry(Strict):
@@ -97,9 +101,7 @@ class Registry(Strict):
 
     def run(self, key: str) -> Run:
         """The run of that key. Raises UserError with the nearest keys if there is none."""
-        if key not in self.runs:
-            raise UserError(_unknown("run", key, self.runs))
-        return self.runs[key]
+        return _named("run", key, self.runs)
 
     def experiment(self, key: str, layout: Layout) -> Experiment:
         """That run with all that belongs to it. Raises UserError with the nearest keys if there is none."""
@@ -115,15 +117,11 @@ class Registry(Strict):
 
     def figure(self, name: str) -> Figure:
         """The figure of that name. Raises UserError if there is none."""
-        if name not in self.figures:
-            raise UserError(_unknown("figure", name, self.figures))
-        return self.figures[name]
+        return _named("figure", name, self.figures)
 
     def dataset(self, name: str) -> DataSet:
         """The data set of that name. Raises UserError if there is none."""
-        if name not in self.datasets:
-            raise UserError(_unknown("data set", name, self.datasets))
-        return self.datasets[name]
+        return _named("data set", name, self.datasets)
 
     def runs_of(self, figure_name: str) -> dict[str, Run]:
         """The runs a figure needs, by key, in the registry's order."""
@@ -141,12 +139,17 @@ def _check_depth(where: str, depth: int, network: str) -> None:
         raise ValueError(f"{where}: must be 6n+2 (8, 14, 20, ... 110, ...), found {depth}")
 
 
-def _unknown(kind: str, name: str, known: dict[str, Any]) -> str:
-    from difflib import get_close_matches
+def _named(kind: str, name: str, known: Mapping[str, Named]) -> Named:
+    if name not in known:
+        hint = suggestion(name, known) or f"known: {', '.join(known)}"
+        raise UserError(f"No {kind} is called {name!r} in the registry; {hint}")
+    return known[name]
 
-    near = get_close_matches(name, known, n=3, cutoff=0.4)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known)}"
-    return f"No {kind} is called {name!r} in the registry; {hint}"
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """Which known names may be meant, in words; nothing where none is near."""
+    near = get_close_matches(name, list(known), n=3, cutoff=0.4)
+    return f"did you mean {' or '.join(near)}?" if near else ""
 
 
 def load(path: Path) -> Registry:

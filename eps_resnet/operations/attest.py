@@ -15,6 +15,7 @@ import tarfile
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -23,11 +24,13 @@ import torch
 
 from eps_resnet.experiments.layout import Layout, RunFiles
 from eps_resnet.experiments.registry import load
+from eps_resnet.files import tensors
 from eps_resnet.files.atomic import read_json
 from eps_resnet.files.errors import UserError
 from eps_resnet.files.machine import machine
 from eps_resnet.provenance.changes import Change, changes
 from eps_resnet.provenance.code import LAYERS, PACKAGE, Layer, code_digest, git, layer_digest, layer_files, modules
+from eps_resnet.provenance.fingerprints import differences
 from eps_resnet.provenance.lineage import Entry, append, entries
 
 ATTESTED: tuple[Layer, ...] = ("training", "evaluation")  # tables are drawn anew in seconds
@@ -72,10 +75,10 @@ def attest(probes: Path = PROBES, is_fast: bool = False) -> list[Entry]:
         _require_values(change for part in found.values() for change in part)
         digests = _compared(old, new, probes, is_fast)
         _require_executed([change for part in found.values() for change in part], new.lines)
-    places = {layer: tuple(f"{PACKAGE.name}/{place}" for place in LAYERS[layer]) for layer in changed}
-    here = machine(torch.device("cpu"), threads=1, processes=1)
+    here, commits = machine(torch.device("cpu"), threads=1, processes=1), (before, after)
     made = [
-        Entry(layer, *pair, (before, after), "probes", places[layer], here, digests) for layer, pair in changed.items()
+        Entry(layer, then, now, commits, "probes", _places(layer), here, digests)
+        for layer, (then, now) in changed.items()
     ]
     for entry in made:
         append(entry)
@@ -92,10 +95,14 @@ def is_made_anew(layer: Layer, layout: Layout) -> bool:
 
 
 def _begin(layer: Layer, commit: str) -> Entry:
-    now, places = layer_digest(layer), tuple(f"{PACKAGE.name}/{place}" for place in LAYERS[layer])
-    entry = Entry(layer, now, now, (commit, commit), "made anew", places)
+    now = layer_digest(layer)
+    entry = Entry(layer, now, now, (commit, commit), "made anew", _places(layer))
     append(entry)
     return entry
+
+
+def _places(layer: Layer) -> tuple[str, ...]:
+    return tuple(f"{PACKAGE.name}/{place}" for place in LAYERS[layer])
 
 
 def _git(*arguments: str) -> bytes:
@@ -121,8 +128,11 @@ def _extract(commit: str, folder: Path) -> None:
 
 def _former_files(layer: Layer, folder: Path) -> list[Path]:
     """The modules of a layer of the former code: those that the last entry is of."""
-    last = [entry for entry in entries() if entry.layer == layer][-1]
-    return modules(folder / place for place in last.places)
+    return modules(folder / place for place in _last_entry(layer).places)
+
+
+def _last_entry(layer: Layer) -> Entry:
+    return [entry for entry in entries() if entry.layer == layer][-1]
 
 
 def _changed_layers(former: Path) -> dict[Layer, tuple[str, str]]:
@@ -132,7 +142,7 @@ def _changed_layers(former: Path) -> dict[Layer, tuple[str, str]]:
     """
     found: dict[Layer, tuple[str, str]] = {}
     for layer in ATTESTED:
-        known = [entry for entry in entries() if entry.layer == layer][-1].after
+        known = _last_entry(layer).after
         then = _digest(_former_files(layer, former))
         if then != known:
             raise UserError(
@@ -301,23 +311,17 @@ def _without(document: dict[str, Any]) -> dict[str, Any]:
 
 def _tensors(path: Path) -> dict[str, Any]:
     """The SHA-256 of each tensor of a safetensors file, and the facts beside them."""
-    content = path.read_bytes()
-    start = 8 + int.from_bytes(content[:8], "little")
-    header = json.loads(content[8:start])
-    facts = json.loads(header.pop("__metadata__")["facts"])
-    places = {name: [start + offset for offset in entry["data_offsets"]] for name, entry in header.items()}
-    digests = {name: hashlib.sha256(content[begin:end]).hexdigest() for name, (begin, end) in places.items()}
+    found, facts = tensors.read(path, "the probe should have written it")
+    digests = {name: hashlib.sha256(tensor.numpy().tobytes()).hexdigest() for name, tensor in found.items()}
     return {**digests, "facts": _without(facts)}
 
 
-def _first_difference(then: Any, now: Any, where: str = "") -> str:
+def _first_difference(then: dict[str, Any], now: dict[str, Any]) -> str:
     """Where two contents differ first, in words."""
-    if isinstance(then, dict) and isinstance(now, dict):
-        for name in [*then, *(name for name in now if name not in then)]:
-            if then.get(name) != now.get(name):
-                return _first_difference(then.get(name), now.get(name), f"{where}, {name}" if where else name)
-    if isinstance(then, list) and isinstance(now, list):
-        pairs = enumerate(zip(then, now, strict=False), start=1)
-        line = next((number for number, (a, b) in pairs if a != b), min(len(then), len(now)) + 1)
-        return f"{where}, line {line}: {[*then, 'nothing'][line - 1]} before, {[*now, 'nothing'][line - 1]} now"
-    return f"{where}: {str(then)[:60]} before, {str(now)[:60]} now"
+    first = differences(then, now)[0]
+    where, before, after = first.place, first.then, first.now
+    if isinstance(before, list) and isinstance(after, list):
+        lines = enumerate(zip_longest(before, after, fillvalue="nothing"), start=1)
+        line, (before, after) = next((line, pair) for line, pair in lines if pair[0] != pair[1])
+        where = f"{where}, line {line}"
+    return f"{where}: {str(before)[:60]} before, {str(after)[:60]} now"

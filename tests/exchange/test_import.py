@@ -24,9 +24,9 @@ from eps_resnet.evidence.claims import claims
 from eps_resnet.evidence.figures.results import runs_table
 from eps_resnet.evidence.report.runs import run_views
 from eps_resnet.exchange import import_results as import_results_module
+from eps_resnet.exchange.contradictions import checked, contradictions
 from eps_resnet.exchange.further_runs import add_runs, further_seeds, line_of
 from eps_resnet.exchange.import_results import Imported, import_results
-from eps_resnet.exchange.records import checked, contradictions
 from eps_resnet.experiments import registry
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.experiments.models import Run
