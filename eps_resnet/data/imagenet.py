@@ -11,19 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from eps_resnet.data import store
+from eps_resnet.data import class_folders, store
 from eps_resnet.data.accepted_digests import differing
 from eps_resnet.data.archive import contents, plain_files
-from eps_resnet.data.class_folders import (
-    LARGEST_IMAGE,
-    SUFFIX,
-    Skipped,
-    found_instead,
-    is_whole,
-    members_of,
-    require_class_folders,
-    unusual,
-)
+from eps_resnet.data.class_folders import LARGEST_IMAGE, SUFFIX, Skipped
 from eps_resnet.data.listing import FOLDERS, Listing, Member, listed, sample_sha256
 from eps_resnet.data.manifest import DataManifest
 from eps_resnet.experiments.layout import Layout
@@ -77,11 +68,11 @@ def fetch(layout: Layout, dataset: str, data: DataSet, source: str | None) -> Da
 def _listing(dataset: str, data: DataSet, source: str | None) -> tuple[Listing, Archive]:
     folder = Path(source) if source else None
     try:
-        if folder is not None and is_whole(folder):
+        if folder is not None and class_folders.is_whole(folder):
             return _of_folder(folder, data)
         if folder is not None and all((folder / name).is_file() for name in TARS):
             return _of_tars(folder, data)
-        found = "nothing was given" if folder is None else found_instead(folder)
+        found = "nothing was given" if folder is None else class_folders.found_instead(folder)
         found = f"{source} is an address" if source and "://" in source else found
     except OSError as error:  # nothing is written here, so it is no lack of space
         raise UserError(f"{error.filename or source} cannot be read: {error.strerror}.") from None
@@ -95,10 +86,10 @@ def _listing(dataset: str, data: DataSet, source: str | None) -> tuple[Listing, 
 def _of_folder(folder: Path, data: DataSet) -> tuple[Listing, Archive]:
     skipped = Skipped(SUFFIX)
     for group in FOLDERS.values():
-        require_class_folders(folder, group)
-    members = {split: members_of(folder, group, _is_image, skipped) for split, group in FOLDERS.items()}
+        class_folders.require_class_folders(folder, group)
+    members = {split: class_folders.members_of(folder, group, _is_image, skipped) for split, group in FOLDERS.items()}
     notes = [f"Skipped: {skipped}."] if str(skipped) else []
-    if name := unusual(members):
+    if name := class_folders.unusual(members):
         notes.append(f"The first image that is not named like the official ones is {name}.")
     archive = _nearest(data, members)
     _check(folder, data, archive, members, " ".join(["", *notes]))
