@@ -35,6 +35,7 @@ from eps_resnet.cli.printing import (
 from eps_resnet.experiments.layout import Layout
 
 if TYPE_CHECKING:
+    from eps_resnet.operations.verify import Verification
     from eps_resnet.operations.why import Step
 
 commands = typer.Typer()
@@ -156,26 +157,30 @@ def verify(as_json: AsJson = False, root: Root = HERE, registry_file: RegistryFi
     if as_json:
         print_json(found)
     else:
-        if found.by_lineage:
-            print(
-                f"{len(found.by_lineage)} records were made by other code, from which the lineage leads to the present "
-                "one; `eps-resnet why RUN` shows by which entries."
-            )
-        for problem in found.problems:
-            print(f"{problem.path} {problem.problem}.\n  {problem.remedy}")
-        if found.line_ends:
-            print(
-                f"{len(found.line_ends)} files, {found.line_ends[0]} the first of them, are right but for the ends of "
-                "their lines, which are CRLF instead of LF: git's core.autocrlf wrote them so.\n  Commit or keep aside "
-                "what is your own, then `git rm -rq --cached .` and `git reset --hard` write what was committed."
-            )
-        print(
-            f"{len(found.verified)} files are what their records say, {len(found.problems) + len(found.line_ends)} are "
-            "not; "
-            f"{len(found.absent)} are not here (networks and images, made where they are needed)."
-        )
+        _print_verification(found)
     if found.problems or found.line_ends:
         raise SystemExit(1)
+
+
+def _print_verification(found: "Verification") -> None:
+    if found.by_lineage:
+        print(
+            f"{len(found.by_lineage)} records were made by other code, from which the lineage leads to the present "
+            "one; `eps-resnet why RUN` shows by which entries."
+        )
+    for problem in found.problems:
+        print(f"{problem.path} {problem.problem}.\n  {problem.remedy}")
+    if found.line_ends:
+        print(
+            f"{len(found.line_ends)} files, {found.line_ends[0]} the first of them, are right but for the ends of "
+            "their lines, which are CRLF instead of LF: git's core.autocrlf wrote them so.\n  Commit or keep aside "
+            "what is your own, then `git rm -rq --cached .` and `git reset --hard` write what was committed."
+        )
+    wrong = len(found.problems) + len(found.line_ends)
+    print(
+        f"{len(found.verified)} files are what their records say, {wrong} are not; {len(found.absent)} are not here "
+        "(networks and images, made where they are needed)."
+    )
 
 
 @commands.command(rich_help_panel=SEE)
@@ -201,7 +206,4 @@ def show(run: RunKey, as_json: AsJson = False, root: Root = HERE, registry_file:
             "epoch": metrics.epoch,
             "settled": metrics.settled,
         }
-    if as_json:
-        print_json(facts)
-    else:
-        print_facts(facts)
+    print_facts(facts, as_json)

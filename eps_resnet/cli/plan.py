@@ -33,11 +33,7 @@ def describe(run: RunKey, as_json: AsJson = False, registry_file: RegistryFile =
     """Say what a run's network is before training: parameters, blocks, multiply-adds."""
     from eps_resnet.runs.cost import describe
 
-    facts = describe(chosen(registry_file, run))
-    if as_json:
-        print_json(facts)
-    else:
-        print_facts(facts)
+    print_facts(describe(chosen(registry_file, run)), as_json)
 
 
 @commands.command(rich_help_panel=PLAN)

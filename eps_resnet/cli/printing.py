@@ -64,8 +64,11 @@ def plain_table(*columns: Column | str, headings: bool = True, gap: int = GAP) -
     return Table(*columns, box=None, pad_edge=False, padding=(0, gap, 0, 0), show_header=headings, header_style="bold")
 
 
-def print_facts(facts: dict[str, Any]) -> None:
-    """Prints names and values as people read them."""
+def print_facts(facts: dict[str, Any], as_json: bool) -> None:
+    """Prints names and values as people read them, or as one JSON document."""
+    if as_json:
+        print_json(facts)
+        return
     view = plain_table(Column(no_wrap=True), Column(overflow="fold"), headings=False)
     for name, value in facts.items():
         view.add_row(FACTS.get(name, name.replace("_", " ")), _readable(name, value))

@@ -51,11 +51,9 @@ class Registry(Strict):
     def _published_names_are_unique(self) -> "Registry":
         owners: dict[str, str] = {}
         for name, data in self.datasets.items():
-            if (
-                data.is_papers
-                and data.published_name
-                and (owner := owners.setdefault(data.published_name, name)) != name
-            ):
+            if not data.is_papers:
+                continue
+            if (owner := owners.setdefault(str(data.published_name), name)) != name:
                 raise ValueError(
                     f"datasets.{name}.published_name: {data.published_name!r} is already that of {owner!r}; "
                     "the paper's numbers can belong to one data set only; a smaller version of it needs `reduced`"
@@ -63,7 +61,7 @@ class Registry(Strict):
         return self
 
     @model_validator(mode="after")
-    def _is_consistent(self) -> "Registry":
+    def _runs_are_consistent(self) -> "Registry":
         for key, run in self.runs.items():
             data = self.datasets.get(run.dataset)
             if data is None:
@@ -79,6 +77,10 @@ class Registry(Strict):
                 )
             if key != run.key:
                 raise ValueError(f"runs.{key}: a run with these values is called {run.key!r}")
+        return self
+
+    @model_validator(mode="after")
+    def _figures_are_consistent(self) -> "Registry":
         for name, figure in self.figures.items():
             if figure.dataset not in self.datasets:
                 raise ValueError(f"figures.{name}.dataset: {figure.dataset!r} is not one of {sorted(self.datasets)}")
