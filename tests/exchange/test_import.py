@@ -534,7 +534,7 @@ def test_a_registry_that_cannot_be_added_to_stays_and_nothing_is_taken_over(ours
     path = ours / REGISTRY
     path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text())))  # a run in several lines
     before = path.read_bytes()
-    with pytest.raises(UserError, match="put these lines below `runs:` yourself"):
+    with pytest.raises(UserError, match=r"in one line[^\n]*put these lines into it yourself:\nruns:\n  digits-8"):
         import_results(path, Layout(ours), theirs)
     assert path.read_bytes() == before
     assert not (ours / "results" / KEY).exists()
