@@ -90,7 +90,7 @@ def _readable(name: str, value: Any) -> str | Text:
 
 def print_fitting(headings: Sequence[str], rows: Sequence[Sequence[str | Text]]) -> list[str]:
     """Prints those columns of a table that fit in unbroken, first ones first. Returns the headings of the others."""
-    widths = [max(map(_width, column)) for column in zip(headings, *rows, strict=True)]
+    widths = [max(cell_len(str(cell)) for cell in column) for column in zip(headings, *rows, strict=True)]
     room, shown = plain_console().width, list[int]()
     for place, width in enumerate(widths):
         if width <= room or not shown:
@@ -101,10 +101,6 @@ def print_fitting(headings: Sequence[str], rows: Sequence[Sequence[str | Text]])
         view.add_row(*(row[place] for place in shown))
     plain_console().print(view)
     return [heading for place, heading in enumerate(headings) if place not in shown]
-
-
-def _width(cell: str | Text) -> int:
-    return cell_len(str(cell))
 
 
 def print_text(words: str | Text, indent: int = 0) -> None:

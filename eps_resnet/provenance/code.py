@@ -1,8 +1,8 @@
 """The code that a result was made by: one digest for each layer, the same wherever in it a definition lies.
 
-A layer is its folders: what a change in them redoes (docs/architecture.md). What it may import from below, and why, says
-BELOW in tests/test_architecture.py. Comments, docstrings, formatting, the place of a definition and the words of an
-error do not count.
+A layer is its folders: what a change in them redoes (docs/architecture.md). Which imports from below are no part of it,
+and why, says BELOW in tests/test_architecture.py. Comments, docstrings, formatting, the place of a definition and the
+words of an error do not count.
 """
 
 import ast
