@@ -14,6 +14,7 @@ from eps_resnet.cli.options import CHECK, EXPERIMENTS, HERE, SEE, STEP, All, AsJ
 from eps_resnet.cli.printing import (
     coloured,
     number,
+    numeric,
     percent,
     plain_console,
     plain_table,
@@ -204,8 +205,8 @@ def _print_reproduced(shown: "Sequence[Reproduction]", root: Path) -> None:
     counts = {verdict: sum(v.verdict == verdict for v in shown) for verdict in dict.fromkeys(v.verdict for v in shown)}
     summary = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
     print_text(f"{plural(len(shown), 'run')} made here ({root}) against the committed results: {summary}")
-    columns = (Column(name, justify="right", no_wrap=True) for name in ("discarded", "of", "error"))
-    view = plain_table(Column("run", no_wrap=True), *columns, Column("verdict", no_wrap=True))
+    numbers = numeric("discarded", "of", "error")
+    view = plain_table(Column("run", no_wrap=True), *numbers, Column("verdict", no_wrap=True))
     for v in shown:
         discarded = f"{number(v.discarded_here)}, {number(v.discarded_committed)}"
         errors = f"{percent(v.error_here)}, {percent(v.error_committed)}"

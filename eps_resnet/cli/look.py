@@ -1,7 +1,7 @@
 """Looks at what there is: runs, their results, what would be redone, what is not as its record says."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import typer
 from rich.table import Column
@@ -24,6 +24,7 @@ from eps_resnet.cli.options import (
 )
 from eps_resnet.cli.printing import (
     coloured,
+    numeric,
     plain_console,
     plain_table,
     plural,
@@ -72,8 +73,8 @@ def runs(
 
 
 def _print_counts(datasets: Mapping[str, str], states: Mapping[str, str]) -> None:
-    heads = ("done", "partial", "stale", "missing")
-    view = plain_table("data set", *(Column(name, justify="right", no_wrap=True) for name in ("runs", *heads)))
+    heads = get_args(States)
+    view = plain_table("data set", *numeric("runs", *heads))
     for name in dict.fromkeys(datasets.values()):
         own = [found for key, found in states.items() if datasets[key] == name]
         view.add_row(name, str(len(own)), *(str(own.count(one)) for one in heads))

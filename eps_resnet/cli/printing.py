@@ -64,6 +64,11 @@ def plain_table(*columns: Column | str, headings: bool = True, gap: int = GAP) -
     return Table(*columns, box=None, pad_edge=False, padding=(0, gap, 0, 0), show_header=headings, header_style="bold")
 
 
+def numeric(*headings: str) -> list[Column]:
+    """Columns of numbers."""
+    return [Column(heading, justify="right", no_wrap=True) for heading in headings]
+
+
 def print_facts(facts: dict[str, Any], as_json: bool) -> None:
     """Prints names and values as people read them, or as one JSON document."""
     if as_json:
