@@ -11,16 +11,8 @@ from rich.table import Column
 from rich.text import Text
 
 from eps_resnet.cli.options import EXPERIMENTS, HERE, SEE, All, AsJson, RegistryFile, Root, Target, keys_of, load
-from eps_resnet.cli.printing import (
-    coloured,
-    numeric,
-    percent,
-    plain_console,
-    plain_table,
-    plural,
-    print_json,
-    print_text,
-)
+from eps_resnet.cli.printing import coloured, numeric, plain_console, plain_table, print_json, print_text
+from eps_resnet.cli.words import percent, plural
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.files.errors import UserError
 

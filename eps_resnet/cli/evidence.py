@@ -13,18 +13,15 @@ from eps_resnet.cli.compare import METHODS
 from eps_resnet.cli.options import CHECK, EXPERIMENTS, HERE, SEE, STEP, All, AsJson, Figures, RegistryFile, Root, load
 from eps_resnet.cli.printing import (
     coloured,
-    number,
     numeric,
-    percent,
     plain_console,
     plain_table,
-    plural,
     print_fitting,
     print_items,
     print_json,
     print_text,
-    sentences,
 )
+from eps_resnet.cli.words import number, percent, plural, sentences
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.files.errors import UserError
 

@@ -22,17 +22,8 @@ from eps_resnet.cli.options import (
     keys_of,
     load,
 )
-from eps_resnet.cli.printing import (
-    coloured,
-    numeric,
-    plain_console,
-    plain_table,
-    plural,
-    print_facts,
-    print_json,
-    print_text,
-    seeds_together,
-)
+from eps_resnet.cli.printing import coloured, numeric, plain_console, plain_table, print_facts, print_json, print_text
+from eps_resnet.cli.words import plural, seeds_together
 from eps_resnet.experiments.layout import Layout
 
 if TYPE_CHECKING:

@@ -1,8 +1,7 @@
-"""How commands print: tables for 80 columns or wider, verdicts in colour on a terminal, numbers, JSON."""
+"""How commands print: tables for 80 columns or wider, verdicts in colour on a terminal, JSON."""
 
 import io
 import json
-import re
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
@@ -13,6 +12,8 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.table import Column, Table
 from rich.text import Text
+
+from eps_resnet.cli.words import percent
 
 WIDE = 160  # columns, where no terminal says how many there are
 GAP = 2  # columns between those of a table
@@ -127,43 +128,3 @@ def print_items(items: Iterable[str], indent: int = 0) -> None:
 def coloured(verdict: str, words: str | None = None) -> Text:
     """A verdict or a state, or words in its place, in the colour that means it."""
     return Text(words or verdict, style=STYLES.get(verdict, ""))
-
-
-def sentences(words: str) -> list[str]:
-    """Evidence as a list."""
-    return re.split(r"\. (?=[A-Z])", words)
-
-
-def clauses(words: str) -> list[str]:
-    """The same, in smaller parts."""
-    return [clause for sentence in sentences(words) for clause in sentence.split("; ")]
-
-
-def seeds_together(keys: Iterable[str]) -> list[str]:
-    """Runs, those that differ in their seed alone as one: `digits-20-standard-s0 to s4`."""
-    seeds: dict[str, list[int]] = {}
-    for key in keys:
-        name, _, seed = key.rpartition("-s")
-        seeds.setdefault(name, []).append(int(seed))
-    return [f"{name}-{_span(sorted(numbers))}" for name, numbers in seeds.items()]
-
-
-def _span(seeds: Sequence[int]) -> str:
-    if len(seeds) > 1 and seeds[-1] - seeds[0] == len(seeds) - 1:
-        return f"s{seeds[0]} to s{seeds[-1]}"
-    return ", ".join(f"s{seed}" for seed in seeds)
-
-
-def plural(count: int, thing: str) -> str:
-    """`1 run`, `2 runs`."""
-    return f"{count} {thing}{'' if count == 1 else 's'}"
-
-
-def number(value: float | None) -> str:
-    """Five digits of a number, or a dash."""
-    return "–" if value is None else f"{value:.5g}"
-
-
-def percent(value: float | None) -> str:
-    """A fraction in per cent, or a dash."""
-    return "–" if value is None else f"{value:.2%}"
