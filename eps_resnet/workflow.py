@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from eps_resnet.cluster import reservation
+from eps_resnet.cluster import slurm_reservation
 from eps_resnet.data.manifest import data_digest
 from eps_resnet.evidence.figures.current import is_drawn, result_files
 from eps_resnet.exchange.further_runs import configuration
@@ -249,15 +249,15 @@ class Workflow:
         """Whether an evaluation takes a place on a card."""
         return self.experiments[run].recipe.device == "gpu"
 
-    def megabytes(self, stage: reservation.Stage, run: str, attempt: int) -> int:
+    def megabytes(self, stage: slurm_reservation.Stage, run: str, attempt: int) -> int:
         """The memory that a run's job asks for, by the registry's estimates."""
         processes = max(self.cards(run), 1) if stage == "train" else 1
         decoders = self.decoders(run, processes)
-        return reservation.megabytes(self.experiments[run], stage, attempt, processes, decoders)
+        return slurm_reservation.megabytes(self.experiments[run], stage, attempt, processes, decoders)
 
-    def minutes(self, stage: reservation.Stage, run: str, attempt: int) -> int:
+    def minutes(self, stage: slurm_reservation.Stage, run: str, attempt: int) -> int:
         """The time that a run's job asks for, by the registry's estimates."""
-        return min(reservation.minutes(self.experiments[run], stage, attempt), self.max_hours * 60)
+        return min(slurm_reservation.minutes(self.experiments[run], stage, attempt), self.max_hours * 60)
 
     def launch(self, run: str) -> str:
         """The command that starts one training: one process for each card."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from eps_resnet.experiments.models import FIGURES
-from eps_resnet.provenance.code import BELOW, LAYERS, Layer, layer_files
+from eps_resnet.provenance.code import LAYERS, Layer, layer_files
 from tests.conftest import PROJECT
 
 PACKAGE = PROJECT / "eps_resnet"
@@ -29,6 +29,29 @@ ORDER = (
     ),
     *("method", "data", "experiments", "files"),
 )
+
+# What a layer imports from below that belongs to none of it, and why a change there changes none of its results.
+BELOW: dict[Layer, dict[str, str]] = {
+    "training": {
+        "files": "writes and reads what it is given, stops processes, and words errors",
+        "experiments": "every value that a training takes from it stands in made_from",
+        "data.store": "reads images that have the SHA-256 that stands in made_from",
+        "data.listing": "reads the files of a listing whose SHA-256 stands in made_from",
+        "data.workers": "hands over what the training's own functions made, byte for byte and in order",
+    },
+    "evaluation": {
+        "method": "decides the training whose fingerprint stands in made_from; attest compares metrics as well",
+        "provenance.records": "says what kind of value each key has, and computes none",
+        "files": "computes digests of files and documents",
+        "experiments": "every value that an evaluation takes from it stands in made_from of the training",
+    },
+    "tables": {
+        "provenance": "says which results are current; their SHA-256 and states stand in made_from",
+        "method.history": "reads results whose SHA-256 stands in made_from",
+        "files": "writes and reads what it is given, and words errors",
+        "experiments": "every value that a table takes from it stands in made_from",
+    },
+}
 
 
 def modules() -> dict[str, Path]:

@@ -8,17 +8,8 @@ from rich.table import Column
 from rich.text import Text
 
 from eps_resnet.cli.options import EXPERIMENTS, HERE, SEE, AsJson, RegistryFile, Root, load
-from eps_resnet.cli.printing import (
-    GAP,
-    clauses,
-    coloured,
-    plain_console,
-    plain_table,
-    plural,
-    print_items,
-    print_json,
-    print_text,
-)
+from eps_resnet.cli.printing import GAP, coloured, plain_console, plain_table, print_items, print_json, print_text
+from eps_resnet.cli.words import clauses, plural
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.files.errors import UserError
 

@@ -11,7 +11,8 @@ from rich.table import Column
 from rich.text import Text
 
 from eps_resnet.cli.options import EXPERIMENTS, HERE, SEE, All, AsJson, RegistryFile, Root, Target, keys_of, load
-from eps_resnet.cli.printing import coloured, percent, plain_console, plain_table, plural, print_json, print_text
+from eps_resnet.cli.printing import coloured, numeric, plain_console, plain_table, print_json, print_text
+from eps_resnet.cli.words import percent, plural
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.files.errors import UserError
 
@@ -124,7 +125,7 @@ def _print_summary(own: "Sequence[Comparison]", titles: dict[str, str]) -> None:
     names = [name for name in titles if any(c.dataset == name for c in own)]
     if len(names) < 2:
         return
-    view = plain_table("data set", *(Column(verdict, justify="right", no_wrap=True) for verdict in counts))
+    view = plain_table("data set", *numeric(*counts))
     for name in names:
         view.add_row(titles[name], *(str(sum((c.dataset, c.verdict) == (name, v) for c in own)) for v in counts))
     plain_console().print("", view)

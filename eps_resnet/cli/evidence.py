@@ -1,6 +1,7 @@
 """Results beside the paper: tables, drawings, the paper against itself, the report, what was made here."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -12,22 +13,22 @@ from eps_resnet.cli.compare import METHODS
 from eps_resnet.cli.options import CHECK, EXPERIMENTS, HERE, SEE, STEP, All, AsJson, Figures, RegistryFile, Root, load
 from eps_resnet.cli.printing import (
     coloured,
-    number,
-    percent,
+    numeric,
     plain_console,
     plain_table,
-    plural,
     print_fitting,
     print_items,
     print_json,
     print_text,
-    sentences,
 )
+from eps_resnet.cli.words import number, percent, plural, sentences
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.files.errors import UserError
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from eps_resnet.evidence.reproduction import Reproduction
 
 commands = typer.Typer()
 
@@ -183,17 +184,7 @@ def reproduction(
     if as_json:
         print_json(verdicts)
         return
-    shown = [v for v in verdicts if v.key in made]
-    counts = {verdict: sum(v.verdict == verdict for v in shown) for verdict in dict.fromkeys(v.verdict for v in shown)}
-    summary = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
-    print_text(f"{plural(len(shown), 'run')} made here ({root}) against the committed results: {summary}")
-    columns = (Column(name, justify="right", no_wrap=True) for name in ("discarded", "of", "error"))
-    view = plain_table(Column("run", no_wrap=True), *columns, Column("verdict", no_wrap=True))
-    for v in shown:
-        discarded = f"{number(v.discarded_here)}, {number(v.discarded_committed)}"
-        errors = f"{percent(v.error_here)}, {percent(v.error_committed)}"
-        view.add_row(v.key, discarded, number(v.blocks), errors, coloured(v.verdict))
-    plain_console().print("", view, "")
+    _print_reproduced([v for v in verdicts if v.key in made], root)
     if others := len(keys) - len(made):
         print_text(f"{plural(others, 'run')} of the registry not made here.")
     print_text(
@@ -204,3 +195,17 @@ def reproduction(
     )
     if remark := experiments.datasets[dataset].remark:
         print_text(remark)
+
+
+def _print_reproduced(shown: "Sequence[Reproduction]", root: Path) -> None:
+    """Each run made here beside the committed one, below a count of their verdicts."""
+    counts = {verdict: sum(v.verdict == verdict for v in shown) for verdict in dict.fromkeys(v.verdict for v in shown)}
+    summary = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
+    print_text(f"{plural(len(shown), 'run')} made here ({root}) against the committed results: {summary}")
+    numbers = numeric("discarded", "of", "error")
+    view = plain_table(Column("run", no_wrap=True), *numbers, Column("verdict", no_wrap=True))
+    for v in shown:
+        discarded = f"{number(v.discarded_here)}, {number(v.discarded_committed)}"
+        errors = f"{percent(v.error_here)}, {percent(v.error_committed)}"
+        view.add_row(v.key, discarded, number(v.blocks), errors, coloured(v.verdict))
+    plain_console().print("", view, "")

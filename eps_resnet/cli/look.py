@@ -1,7 +1,7 @@
 """Looks at what there is: runs, their results, what would be redone, what is not as its record says."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import typer
 from rich.table import Column
@@ -22,19 +22,12 @@ from eps_resnet.cli.options import (
     keys_of,
     load,
 )
-from eps_resnet.cli.printing import (
-    coloured,
-    plain_console,
-    plain_table,
-    plural,
-    print_facts,
-    print_json,
-    print_text,
-    seeds_together,
-)
+from eps_resnet.cli.printing import coloured, numeric, plain_console, plain_table, print_facts, print_json, print_text
+from eps_resnet.cli.words import plural, seeds_together
 from eps_resnet.experiments.layout import Layout
 
 if TYPE_CHECKING:
+    from eps_resnet.operations.verify import Verification
     from eps_resnet.operations.why import Step
 
 commands = typer.Typer()
@@ -71,8 +64,8 @@ def runs(
 
 
 def _print_counts(datasets: Mapping[str, str], states: Mapping[str, str]) -> None:
-    heads = ("done", "partial", "stale", "missing")
-    view = plain_table("data set", *(Column(name, justify="right", no_wrap=True) for name in ("runs", *heads)))
+    heads = get_args(States)
+    view = plain_table("data set", *numeric("runs", *heads))
     for name in dict.fromkeys(datasets.values()):
         own = [found for key, found in states.items() if datasets[key] == name]
         view.add_row(name, str(len(own)), *(str(own.count(one)) for one in heads))
@@ -156,26 +149,30 @@ def verify(as_json: AsJson = False, root: Root = HERE, registry_file: RegistryFi
     if as_json:
         print_json(found)
     else:
-        if found.by_lineage:
-            print(
-                f"{len(found.by_lineage)} records were made by other code, from which the lineage leads to the present "
-                "one; `eps-resnet why RUN` shows by which entries."
-            )
-        for problem in found.problems:
-            print(f"{problem.path} {problem.problem}.\n  {problem.remedy}")
-        if found.line_ends:
-            print(
-                f"{len(found.line_ends)} files, {found.line_ends[0]} the first of them, are right but for the ends of "
-                "their lines, which are CRLF instead of LF: git's core.autocrlf wrote them so.\n  Commit or keep aside "
-                "what is your own, then `git rm -rq --cached .` and `git reset --hard` write what was committed."
-            )
-        print(
-            f"{len(found.verified)} files are what their records say, {len(found.problems) + len(found.line_ends)} are "
-            "not; "
-            f"{len(found.absent)} are not here (networks and images, made where they are needed)."
-        )
+        _print_verification(found)
     if found.problems or found.line_ends:
         raise SystemExit(1)
+
+
+def _print_verification(found: "Verification") -> None:
+    if found.by_lineage:
+        print(
+            f"{len(found.by_lineage)} records were made by other code, from which the lineage leads to the present "
+            "one; `eps-resnet why RUN` shows by which entries."
+        )
+    for problem in found.problems:
+        print(f"{problem.path} {problem.problem}.\n  {problem.remedy}")
+    if found.line_ends:
+        print(
+            f"{len(found.line_ends)} files, {found.line_ends[0]} the first of them, are right but for the ends of "
+            "their lines, which are CRLF instead of LF: git's core.autocrlf wrote them so.\n  Commit or keep aside "
+            "what is your own, then `git rm -rq --cached .` and `git reset --hard` write what was committed."
+        )
+    wrong = len(found.problems) + len(found.line_ends)
+    print(
+        f"{len(found.verified)} files are what their records say, {wrong} are not; {len(found.absent)} are not here "
+        "(networks and images, made where they are needed)."
+    )
 
 
 @commands.command(rich_help_panel=SEE)
@@ -201,7 +198,4 @@ def show(run: RunKey, as_json: AsJson = False, root: Root = HERE, registry_file:
             "epoch": metrics.epoch,
             "settled": metrics.settled,
         }
-    if as_json:
-        print_json(facts)
-    else:
-        print_facts(facts)
+    print_facts(facts, as_json)

@@ -44,10 +44,7 @@ Figures = Annotated[
 ]
 Targets = Annotated[
     list[str] | None,
-    typer.Argument(
-        help="all, demo, data sets, figures or runs; by default all.",
-        autocompletion=targets_beginning,
-    ),
+    typer.Argument(help="all, demo, data sets, figures or runs; by default all.", autocompletion=targets_beginning),
 ]
 Target = Annotated[
     str | None,

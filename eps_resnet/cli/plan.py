@@ -19,7 +19,7 @@ from eps_resnet.cli.options import (
     chosen,
     load,
 )
-from eps_resnet.cli.printing import coloured, plain_console, print_facts, print_json, print_text
+from eps_resnet.cli.printing import coloured, numeric, plain_console, print_facts, print_json, print_text
 from eps_resnet.experiments.layout import Layout
 
 if TYPE_CHECKING:
@@ -33,11 +33,7 @@ def describe(run: RunKey, as_json: AsJson = False, registry_file: RegistryFile =
     """Say what a run's network is before training: parameters, blocks, multiply-adds."""
     from eps_resnet.runs.cost import describe
 
-    facts = describe(chosen(registry_file, run))
-    if as_json:
-        print_json(facts)
-    else:
-        print_facts(facts)
+    print_facts(describe(chosen(registry_file, run)), as_json)
 
 
 @commands.command(rich_help_panel=PLAN)
@@ -81,9 +77,8 @@ def plan(
 
 
 def _print_totals(titles: dict[str, str], totals: "dict[str, Total]") -> None:
-    view = Table("data set", box=box.SIMPLE_HEAD, show_edge=False)
-    for heading in ("runs", "done", "multiply-adds", "hours", "disk", "memory"):
-        view.add_column(heading, justify="right", no_wrap=True)
+    numbers = numeric("runs", "done", "multiply-adds", "hours", "disk", "memory")
+    view = Table("data set", *numbers, box=box.SIMPLE_HEAD, show_edge=False)
     for name, part in totals.items() if len(totals) > 2 else list(totals.items())[:1]:
         hours = [_hours(h, kind) for h, kind in ((part.gpu_hours, "gpu"), (part.core_hours, "cpu")) if h]
         counts = (str(part.runs), str(part.done), f"{part.multiply_adds:.2g}", " + ".join(hours) or "–")
@@ -93,10 +88,8 @@ def _print_totals(titles: dict[str, str], totals: "dict[str, Total]") -> None:
 
 
 def _print_runs(items: "list[Item]") -> None:
-    view = Table(Column("run", no_wrap=True), "state", box=box.SIMPLE_HEAD, show_edge=False)  # 80 columns
-    for heading in ("epochs", "hours"):
-        view.add_column(heading, justify="right", no_wrap=True)
-    view.add_column("speed", no_wrap=True)
+    run, speed = Column("run", no_wrap=True), Column("speed", no_wrap=True)
+    view = Table(run, "state", *numeric("epochs", "hours"), speed, box=box.SIMPLE_HEAD, show_edge=False)  # 80 columns
     for item in items:
         needs = (str(item.epochs_left), _hours(item.hours, item.device), item.speed) if item.epochs_left else ()
         view.add_row(item.key, coloured(item.state), *(needs or ("–" if item.state == "done" else "evaluate", "–", "")))

@@ -1,8 +1,7 @@
-"""How commands print: tables for 80 columns or wider, verdicts in colour on a terminal, numbers, JSON."""
+"""How commands print: tables for 80 columns or wider, verdicts in colour on a terminal, JSON."""
 
 import io
 import json
-import re
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
@@ -13,6 +12,8 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.table import Column, Table
 from rich.text import Text
+
+from eps_resnet.cli.words import percent
 
 WIDE = 160  # columns, where no terminal says how many there are
 GAP = 2  # columns between those of a table
@@ -64,8 +65,16 @@ def plain_table(*columns: Column | str, headings: bool = True, gap: int = GAP) -
     return Table(*columns, box=None, pad_edge=False, padding=(0, gap, 0, 0), show_header=headings, header_style="bold")
 
 
-def print_facts(facts: dict[str, Any]) -> None:
-    """Prints names and values as people read them."""
+def numeric(*headings: str) -> list[Column]:
+    """Columns of numbers."""
+    return [Column(heading, justify="right", no_wrap=True) for heading in headings]
+
+
+def print_facts(facts: dict[str, Any], as_json: bool) -> None:
+    """Prints names and values as people read them, or as one JSON document."""
+    if as_json:
+        print_json(facts)
+        return
     view = plain_table(Column(no_wrap=True), Column(overflow="fold"), headings=False)
     for name, value in facts.items():
         view.add_row(FACTS.get(name, name.replace("_", " ")), _readable(name, value))
@@ -87,7 +96,7 @@ def _readable(name: str, value: Any) -> str | Text:
 
 def print_fitting(headings: Sequence[str], rows: Sequence[Sequence[str | Text]]) -> list[str]:
     """Prints those columns of a table that fit in unbroken, first ones first. Returns the headings of the others."""
-    widths = [max(map(_width, column)) for column in zip(headings, *rows, strict=True)]
+    widths = [max(cell_len(str(cell)) for cell in column) for column in zip(headings, *rows, strict=True)]
     room, shown = plain_console().width, list[int]()
     for place, width in enumerate(widths):
         if width <= room or not shown:
@@ -98,10 +107,6 @@ def print_fitting(headings: Sequence[str], rows: Sequence[Sequence[str | Text]])
         view.add_row(*(row[place] for place in shown))
     plain_console().print(view)
     return [heading for place, heading in enumerate(headings) if place not in shown]
-
-
-def _width(cell: str | Text) -> int:
-    return cell_len(str(cell))
 
 
 def print_text(words: str | Text, indent: int = 0) -> None:
@@ -123,43 +128,3 @@ def print_items(items: Iterable[str], indent: int = 0) -> None:
 def coloured(verdict: str, words: str | None = None) -> Text:
     """A verdict or a state, or words in its place, in the colour that means it."""
     return Text(words or verdict, style=STYLES.get(verdict, ""))
-
-
-def sentences(words: str) -> list[str]:
-    """Evidence as a list."""
-    return re.split(r"\. (?=[A-Z])", words)
-
-
-def clauses(words: str) -> list[str]:
-    """The same, in smaller parts."""
-    return [clause for sentence in sentences(words) for clause in sentence.split("; ")]
-
-
-def seeds_together(keys: Iterable[str]) -> list[str]:
-    """Runs, those that differ in their seed alone as one: `digits-20-standard-s0 to s4`."""
-    seeds: dict[str, list[int]] = {}
-    for key in keys:
-        name, _, seed = key.rpartition("-s")
-        seeds.setdefault(name, []).append(int(seed))
-    return [f"{name}-{_span(sorted(numbers))}" for name, numbers in seeds.items()]
-
-
-def _span(seeds: Sequence[int]) -> str:
-    if len(seeds) > 1 and seeds[-1] - seeds[0] == len(seeds) - 1:
-        return f"s{seeds[0]} to s{seeds[-1]}"
-    return ", ".join(f"s{seed}" for seed in seeds)
-
-
-def plural(count: int, thing: str) -> str:
-    """`1 run`, `2 runs`."""
-    return f"{count} {thing}{'' if count == 1 else 's'}"
-
-
-def number(value: float | None) -> str:
-    """Five digits of a number, or a dash."""
-    return "–" if value is None else f"{value:.5g}"
-
-
-def percent(value: float | None) -> str:
-    """A fraction in per cent, or a dash."""
-    return "–" if value is None else f"{value:.2%}"

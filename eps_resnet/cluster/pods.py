@@ -10,15 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from kubernetes.client import (
-    ApiException,
-    BatchV1Api,
-    CoreV1Api,
-    V1EmptyDirVolumeSource,
-    V1Job,
-    V1Volume,
-    V1VolumeMount,
-)
+from kubernetes import client
 from snakemake_executor_plugin_kubernetes import Executor as PluginsExecutor
 from snakemake_interface_common.exceptions import WorkflowError
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
@@ -104,10 +96,10 @@ class Executor(PluginsExecutor):  # type: ignore[misc]  # untyped
         super().report_job_error(job_info, **about)
 
 
-class Jobs(BatchV1Api):  # type: ignore[misc]  # untyped
+class Jobs(client.BatchV1Api):  # type: ignore[misc]  # untyped
     """The API of jobs."""
 
-    def create_namespaced_job(self, namespace: str, body: V1Job, **options: Any) -> Any:
+    def create_namespaced_job(self, namespace: str, body: client.V1Job, **options: Any) -> Any:
         """Submits a job whose pod works in this folder and has as much shared memory as it may use memory.
 
         A pod's own 64 MiB are too few for what processes that train together exchange between their cards (NCCL).
@@ -115,21 +107,21 @@ class Jobs(BatchV1Api):  # type: ignore[misc]  # untyped
         pod = body.spec.template.spec
         (container,) = pod.containers
         container.working_dir = str(Path.cwd())
-        container.volume_mounts.append(V1VolumeMount(name="shm", mount_path="/dev/shm"))
-        pod.volumes.append(V1Volume(name="shm", empty_dir=V1EmptyDirVolumeSource(medium="Memory")))
+        container.volume_mounts.append(client.V1VolumeMount(name="shm", mount_path="/dev/shm"))
+        pod.volumes.append(client.V1Volume(name="shm", empty_dir=client.V1EmptyDirVolumeSource(medium="Memory")))
         return super().create_namespaced_job(namespace, body, **options)
 
     def read_namespaced_job_status(self, name: str, namespace: str, **options: Any) -> Any:
         """A job's state; None, which the plugin takes for a failure, where somebody deleted the job."""
         try:
             return super().read_namespaced_job_status(name, namespace, **options)
-        except ApiException as error:
+        except client.ApiException as error:
             if error.status == 404:
                 return None
             raise
 
 
-class Pods(CoreV1Api):  # type: ignore[misc]  # untyped
+class Pods(client.CoreV1Api):  # type: ignore[misc]  # untyped
     """The API of pods."""
 
     def read_namespaced_pod_log(self, name: str, namespace: str, **options: Any) -> Any:
@@ -139,5 +131,5 @@ class Pods(CoreV1Api):  # type: ignore[misc]  # untyped
         """
         try:
             return super().read_namespaced_pod_log(name, namespace, **{**options, "previous": False})
-        except ApiException as error:
+        except client.ApiException as error:
             return f"What pod {name} printed cannot be read: {error.reason}"

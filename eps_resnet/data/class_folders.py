@@ -1,17 +1,16 @@
-"""Images in a folder for each class, train/<class>/*.JPEG and val/<class>/*.JPEG, looked at before they are listed."""
+"""Images in a folder for each class, such as train/<class>/*.JPEG: what lies there, before it is listed."""
 
 import os
 import re
 import stat
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
-from eps_resnet.data.listing import FOLDERS
-from eps_resnet.files.errors import UserError
+from eps_resnet.data.listing import FOLDERS, Member
+from eps_resnet.files.errors import UserError, some
 
 SUFFIX = ".JPEG"
 LARGEST_IMAGE = 256 << 20  # bytes; the official ones have 16 MB at most
@@ -22,15 +21,6 @@ REMEDY = "Expected the file of an image: get it anew, or remove it"
 KINDS = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket"}
 
 
-class Member(NamedTuple):
-    """One image: its class, its file's name, its size in bytes and where in a tar it begins (0 in a folder)."""
-
-    wnid: str
-    name: str
-    size: int
-    offset: int
-
-
 @dataclass
 class Skipped:
     """What lies among the images and is none: names that begin with a dot, such as macOS leaves, and other files.
@@ -38,7 +28,7 @@ class Skipped:
     `image` is how those that count are called.
     """
 
-    image: str = SUFFIX
+    image: str
     dots: int = 0
     others: list[str] = field(default_factory=list)
 
@@ -52,31 +42,24 @@ class Skipped:
         return " and ".join(parts)
 
 
-def members_of(folder: Path) -> tuple[dict[str, list[Member]], Skipped]:
-    """The images of both splits, sorted by class and name, and what was skipped.
+def members_of(folder: Path, split: str, is_image: Callable[[str], bool], skipped: Skipped) -> list[Member]:
+    """The images of one split, in folders of classes, sorted by class and name. What is no image is skipped.
 
-    Raises UserError, which names the first file that does not fit, if a split has no folders of classes, or if what is
-    named like an image is no plain file.
+    Raises UserError, which names the first file that does not fit, if what is named like an image is no plain file.
     """
-    skipped = Skipped()
-    return {split: list(_split_members(folder, name, skipped)) for split, name in FOLDERS.items()}, skipped
-
-
-def _split_members(folder: Path, split: str, skipped: Skipped) -> Iterator[Member]:
-    entries = visible(folder / split, skipped)
-    groups = [entry for entry in entries if entry.is_dir()]
-    others = [f"{split}/{entry.name}" for entry in entries if not entry.is_dir()]
-    if not groups:
-        raise UserError(_without_classes(folder, split, others))
-    skipped.others += others
-    for group in groups:
+    members = []
+    for group in visible(folder / split, skipped):
+        if not group.is_dir():
+            skipped.others.append(f"{split}/{group.name}")
+            continue
         require_printable(group)
         for file in visible(Path(group), skipped):
-            if file.name.endswith(SUFFIX):
+            if is_image(file.name):
                 require_printable(file)
-                yield Member(group.name, file.name, bytes_of(file), 0)
+                members.append(Member(group.name, file.name, bytes_of(file)))
             else:
                 skipped.others.append(f"{split}/{group.name}/{file.name}")
+    return members
 
 
 def visible(folder: Path, skipped: Skipped) -> list[os.DirEntry[str]]:
@@ -88,18 +71,22 @@ def visible(folder: Path, skipped: Skipped) -> list[os.DirEntry[str]]:
     return visible
 
 
-def _without_classes(folder: Path, split: str, files: list[str]) -> str:
-    images = [name for name in files if name.endswith(SUFFIX)]
+def require_class_folders(folder: Path, split: str) -> None:
+    """Raises UserError, which says what is there instead, if a split has no folders of classes."""
+    entries = visible(folder / split, Skipped(SUFFIX))
+    if any(entry.is_dir() for entry in entries):
+        return
+    files = [f"{split}/{entry.name}" for entry in entries]
     expected = f"expected one folder for each class, {split}/<class>/*{SUFFIX}"
-    if images:
-        return (
+    if images := [name for name in files if name.endswith(SUFFIX)]:
+        raise UserError(
             f"{folder} has {len(images)} images in {split} and no folders of classes, the first image is {images[0]}; "
             f"{expected}. Move each image into the folder of its class; those of Kaggle's val are listed in "
             "LOC_val_solution.csv. Or give the official tars."
         )
     count = "1 file" if len(files) == 1 else f"{len(files)} files"
     there = f"{count}, the first of them {files[0]}" if files else "nothing"
-    return f"{folder} has no folders of classes in {split}, but {there}; {expected}."
+    raise UserError(f"{folder} has no folders of classes in {split}, but {there}; {expected}.")
 
 
 def bytes_of(file: os.DirEntry[str]) -> int:
@@ -147,9 +134,7 @@ def found_instead(folder: Path) -> str:
     near = folder.absolute().parent if is_whole(folder.absolute().parent) else _whole_below(folder)
     if near is not None:
         return f"{folder} is neither, but {near} has train and val: give that folder"
-    names = sorted(path.name for path in folder.iterdir())
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return f"{folder} has {', '.join(names[:SHOWN]) or 'nothing'}{more}"
+    return f"{folder} has {some(sorted(path.name for path in folder.iterdir()), SHOWN) or 'nothing'}"
 
 
 def _whole_below(folder: Path) -> Path | None:

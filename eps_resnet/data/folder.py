@@ -1,7 +1,6 @@
 """A user's own data as image files: train/<class>/*.jpg, *.jpeg or *.png, and test/<class>/ likewise."""
 
 import hashlib
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -9,10 +8,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from eps_resnet.data.area import squared
-from eps_resnet.data.class_folders import SHOWN, Skipped, bytes_of, require_printable, visible
-from eps_resnet.data.listing import Split, ends_of, text_of
+from eps_resnet.data.class_folders import SHOWN, Skipped, members_of
+from eps_resnet.data.listing import Listing, Member, Split, listed
 from eps_resnet.data.own import SMALLEST, Look, require_classes, require_pixels
+from eps_resnet.data.shrink import squared
 from eps_resnet.data.store import Images
 from eps_resnet.data.workers import in_workers
 from eps_resnet.files.errors import UserError
@@ -21,9 +20,6 @@ SPLITS = ("train", "test")
 SUFFIXES = (".jpg", ".jpeg", ".png")  # in whatever case
 EXPECTED = f"expected train/<class>/ and test/<class>/ with files {', '.join(SUFFIXES)}"
 AT_A_TIME = 64  # images that a worker decodes at once
-
-Files = dict[str, list[tuple[str, str, int]]]  # by split: class, name and bytes of each file, sorted
-Listing = dict[str, Split]
 
 
 def look(path: Path) -> Look:
@@ -103,35 +99,18 @@ def _listed(path: Path) -> tuple[list[str], Listing, Skipped]:
     if missing := [name for name in SPLITS if not (path / name).is_dir()]:
         raise UserError(f"{path} has no folder {' and no folder '.join(missing)}; {EXPECTED}.")
     skipped = Skipped("image")
-    files = {name: _files(path / name, skipped) for name in SPLITS}
-    classes = _classes(path, files)
-    label = {name: number for number, name in enumerate(classes)}
-    return classes, {name: _split(path, name, files[name], label) for name in SPLITS}, skipped
+    members = {split: members_of(path, split, _is_image, skipped) for split in SPLITS}
+    classes = _classes(path, members)
+    return classes, listed(members, {split: split for split in SPLITS}, dict.fromkeys(SPLITS, path)), skipped
 
 
-def _files(folder: Path, skipped: Skipped) -> list[tuple[str, str, int]]:
-    found = []
-    for group in visible(folder, skipped):
-        if not group.is_dir():
-            skipped.others.append(f"{folder.name}/{group.name}")
-            continue
-        require_printable(group)
-        for file in visible(Path(group), skipped):
-            if _is_image(file):
-                require_printable(file)
-                found.append((group.name, file.name, bytes_of(file)))
-            else:
-                skipped.others.append(f"{folder.name}/{group.name}/{file.name}")
-    return found
+def _is_image(name: str) -> bool:
+    return name.lower().endswith(SUFFIXES)
 
 
-def _is_image(file: "os.DirEntry[str]") -> bool:
-    return file.name.lower().endswith(SUFFIXES)
-
-
-def _classes(path: Path, files: Files) -> list[str]:
+def _classes(path: Path, members: dict[str, list[Member]]) -> list[str]:
     """The classes, sorted: their places are their labels. Raises UserError unless both splits have all of them."""
-    found = {split: {group for group, *_ in part} for split, part in files.items()}
+    found = {split: {member.group for member in part} for split, part in members.items()}
     for split in SPLITS:
         if not found[split]:
             raise UserError(f"{path / split} has no images in folders of classes; {EXPECTED}.")
@@ -142,9 +121,3 @@ def _classes(path: Path, files: Files) -> list[str]:
         )
     require_classes(path, len(found["train"]))
     return sorted(found["train"])
-
-
-def _split(path: Path, split: str, files: list[tuple[str, str, int]], label: dict[str, int]) -> Split:
-    names = text_of([f"{split}/{group}/{name}" for group, name, _ in files])
-    sizes, labels = [size for *_, size in files], [label[group] for group, *_ in files]
-    return Split(names, ends_of(names), torch.tensor(sizes), torch.tensor(labels), path, None)

@@ -11,17 +11,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-import torch
-
-from eps_resnet.data import store
+from eps_resnet.data import class_folders, store
+from eps_resnet.data.accepted_digests import differing
 from eps_resnet.data.archive import contents, plain_files
-from eps_resnet.data.class_folders import LARGEST_IMAGE, SUFFIX, Member, found_instead, is_whole, members_of, unusual
-from eps_resnet.data.listing import FOLDERS, Listing, Split, ends_of, sample_sha256, text_of
+from eps_resnet.data.class_folders import LARGEST_IMAGE, SUFFIX, Skipped
+from eps_resnet.data.listing import FOLDERS, Listing, Member, listed, sample_sha256
 from eps_resnet.data.manifest import DataManifest
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.experiments.models import Archive, DataSet
 from eps_resnet.files import tensors
-from eps_resnet.files.errors import UserError
+from eps_resnet.files.errors import UserError, some
 
 # The official archives (Russakovsky et al. 2015, the challenge of 2012). Their MD5s are in the registry.
 TRAIN_TAR, TEST_TAR, DEVKIT = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar", "ILSVRC2012_devkit_t12.tar.gz"
@@ -46,7 +45,7 @@ def fetch(layout: Layout, dataset: str, data: DataSet, source: str | None) -> Da
     if len(names) > CORRUPT_SHARE * (archive.train_images + archive.test_images):
         raise UserError(
             f"{source}: {len(names)} of {archive.train_images + archive.test_images} images cannot be decoded, more "
-            f"than {CORRUPT_SHARE:.1%}: {_some(names)}. Expected 8-bit RGB in one frame: get these files anew."
+            f"than {CORRUPT_SHARE:.1%}: {some(names, NAMED)}. Expected 8-bit RGB in one frame: get these files anew."
         )
     sample = sample_sha256(listing)
     if archive.sample_sha256 not in (None, sample):
@@ -55,7 +54,7 @@ def fetch(layout: Layout, dataset: str, data: DataSet, source: str | None) -> Da
             f"expected {archive.sample_sha256}. Images were altered or exchanged."
         )
     if names:
-        print(f"{source}: left out, as they cannot be decoded: {_some(names)}.", file=sys.stderr)
+        print(f"{source}: left out, as they cannot be decoded: {some(names, NAMED)}.", file=sys.stderr)
         listing = {name: split.without(set(corrupt[name])) for name, split in listing.items()}
         sample = sample_sha256(listing)
     offsets = {name: split.offsets for name, split in listing.items() if split.offsets is not None}
@@ -66,19 +65,14 @@ def fetch(layout: Layout, dataset: str, data: DataSet, source: str | None) -> Da
     return store.save(layout, dataset, stored, archive, names, sample_sha256=sample)
 
 
-def _some(names: list[str]) -> str:
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return f"{', '.join(names[:NAMED])}{more}"
-
-
 def _listing(dataset: str, data: DataSet, source: str | None) -> tuple[Listing, Archive]:
     folder = Path(source) if source else None
     try:
-        if folder is not None and is_whole(folder):
+        if folder is not None and class_folders.is_whole(folder):
             return _of_folder(folder, data)
         if folder is not None and all((folder / name).is_file() for name in TARS):
             return _of_tars(folder, data)
-        found = "nothing was given" if folder is None else found_instead(folder)
+        found = "nothing was given" if folder is None else class_folders.found_instead(folder)
         found = f"{source} is an address" if source and "://" in source else found
     except OSError as error:  # nothing is written here, so it is no lack of space
         raise UserError(f"{error.filename or source} cannot be read: {error.strerror}.") from None
@@ -90,15 +84,18 @@ def _listing(dataset: str, data: DataSet, source: str | None) -> tuple[Listing, 
 
 
 def _of_folder(folder: Path, data: DataSet) -> tuple[Listing, Archive]:
-    members, skipped = members_of(folder)
+    skipped = Skipped(SUFFIX)
+    for group in FOLDERS.values():
+        class_folders.require_class_folders(folder, group)
+    members = {split: class_folders.members_of(folder, group, _is_image, skipped) for split, group in FOLDERS.items()}
     notes = [f"Skipped: {skipped}."] if str(skipped) else []
-    if name := unusual(members):
+    if name := class_folders.unusual(members):
         notes.append(f"The first image that is not named like the official ones is {name}.")
     archive = _nearest(data, members)
     _check(folder, data, archive, members, " ".join(["", *notes]))
     if str(skipped):
         print(f"{folder}: skipped {skipped}.", file=sys.stderr)
-    return _split(members, dict.fromkeys(FOLDERS, folder), tars=False), archive
+    return listed(members, FOLDERS, dict.fromkeys(FOLDERS, folder)), archive
 
 
 def _of_tars(folder: Path, data: DataSet) -> tuple[Listing, Archive]:
@@ -108,24 +105,11 @@ def _of_tars(folder: Path, data: DataSet) -> tuple[Listing, Archive]:
         "test": sorted(_test_members(folder / TEST_TAR, _test_classes(folder / DEVKIT))),
     }
     _check(folder, data, archive, members)
-    return _split(members, {"train": folder / TRAIN_TAR, "test": folder / TEST_TAR}, tars=True), archive
+    return listed(members, FOLDERS, {"train": folder / TRAIN_TAR, "test": folder / TEST_TAR}), archive
 
 
-def _split(members: dict[str, list[Member]], places: dict[str, Path], tars: bool) -> Listing:
-    classes = sorted({member.wnid for part in members.values() for member in part})
-    label = {wnid: number for number, wnid in enumerate(classes)}
-    listing = {}
-    for split, part in members.items():
-        names = text_of([f"{FOLDERS[split]}/{member.wnid}/{member.name}" for member in part])
-        listing[split] = Split(
-            names,
-            ends_of(names),
-            torch.tensor([member.size for member in part], dtype=torch.int32),
-            torch.tensor([label[member.wnid] for member in part], dtype=torch.int16),
-            places[split],
-            torch.tensor([member.offset for member in part]) if tars else None,
-        )
-    return listing
+def _is_image(name: str) -> bool:
+    return name.endswith(SUFFIX)
 
 
 def _train_members(path: Path) -> Iterator[Member]:
@@ -141,12 +125,12 @@ def _test_members(path: Path, classes: list[str]) -> Iterator[Member]:
         images = sorted(_images(file, path, path.stat().st_size, ""))
     if len(images) != len(classes):
         raise UserError(f"{path} has {len(images)} images, but {DEVKIT} classes for {len(classes)}.")
-    return (image._replace(wnid=wnid) for wnid, image in zip(classes, images, strict=True))
+    return (image._replace(group=wnid) for wnid, image in zip(classes, images, strict=True))
 
 
 def _images(file: BinaryIO, path: Path, end: int, wnid: str) -> Iterator[Member]:
     """The images of the tar that begins where `file` stands and ends at `end` at the latest."""
-    for name, member in plain_files(file, path, end, lambda name: name.endswith(SUFFIX)):
+    for name, member in plain_files(file, path, end, _is_image):
         if member.size > LARGEST_IMAGE:
             raise UserError(f"{path} has {name!r} of {member.size} bytes; expected at most {LARGEST_IMAGE}.")
         yield Member(wnid, name, member.size, member.offset_data)
@@ -174,9 +158,8 @@ def _verified_tars(folder: Path, data: DataSet) -> Archive:
     for archive in accepted:
         if archive.md5 == found:
             return archive
-    wanted = {name: [archive.md5[name] for archive in accepted] for name in found}
-    wrong = [f"{n} has MD5 {found[n]}, expected {' or '.join(wanted[n])}" for n in found if found[n] not in wanted[n]]
-    raise UserError(f"{folder} has no accepted copy: {'; '.join(wrong) or 'its files belong to different copies'}.")
+    wrong = differing(found, [archive.md5 for archive in accepted], "MD5")
+    raise UserError(f"{folder} has no accepted copy: {wrong}.")
 
 
 def _md5(path: Path) -> str:
@@ -186,7 +169,7 @@ def _md5(path: Path) -> str:
 
 def _nearest(data: DataSet, members: dict[str, list[Member]]) -> Archive:
     """The accepted copy that a folder may be: the one nearest in its number of classes."""
-    count = len({member.wnid for part in members.values() for member in part})
+    count = len({member.group for part in members.values() for member in part})
     return min(data.archives, key=lambda archive: abs((archive.classes or data.classes) - count))
 
 
@@ -196,7 +179,7 @@ def _check(folder: Path, data: DataSet, archive: Archive, members: dict[str, lis
     `notes`: what else is unusual about the folder.
     """
     copy, expected = f"copy {archive.name!r}", archive.classes or data.classes
-    classes = {split: {member.wnid for member in part} for split, part in members.items()}
+    classes = {split: {member.group for member in part} for split, part in members.items()}
     if differing := sorted(classes["train"] ^ classes["test"]):
         lacking = [f"{wnid} has no images in {'train' if wnid in classes['test'] else 'val'}" for wnid in differing]
         raise UserError(f"{folder} is not {copy}: class {'; class '.join(lacking[:NAMED])}.{notes}")

@@ -2,8 +2,10 @@
 
 import hashlib
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,9 +16,16 @@ from eps_resnet.files import tensors
 from eps_resnet.files.errors import UserError
 
 FOLDERS = {"train": "train", "test": "val"}  # splits, and what their folders are called
-
-
 SAMPLE = 1000  # images whose bytes the sampled checksum covers, evenly spaced over both splits
+
+
+class Member(NamedTuple):
+    """One image: its class, its file's name, its size in bytes and where in a tar it begins (0 in a folder)."""
+
+    group: str
+    name: str
+    size: int
+    offset: int = 0
 
 
 @dataclass(frozen=True)
@@ -64,6 +73,23 @@ class Split:
 
 
 Listing = dict[str, Split]  # by split: train, test
+
+
+def listed(members: dict[str, list[Member]], folders: Mapping[str, str], places: Mapping[str, Path]) -> Listing:
+    """The listing of images that lie in `places`, tars or folders. A class's place among all, sorted, is its label.
+
+    `folders`: how each split's folder is called in the names of its images.
+    """
+    groups = sorted({member.group for part in members.values() for member in part})
+    label = {group: number for number, group in enumerate(groups)}
+    listing = {}
+    for split, part in members.items():
+        names = text_of([f"{folders[split]}/{member.group}/{member.name}" for member in part])
+        sizes = torch.tensor([member.size for member in part], dtype=torch.int32)
+        labels = torch.tensor([label[member.group] for member in part], dtype=torch.int16)
+        offsets = torch.tensor([member.offset for member in part]) if places[split].is_file() else None
+        listing[split] = Split(names, ends_of(names), sizes, labels, places[split], offsets)
+    return listing
 
 
 def load(layout: Layout, dataset: str) -> Listing:

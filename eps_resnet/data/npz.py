@@ -9,15 +9,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from eps_resnet.data.area import squared
 from eps_resnet.data.own import MOST_CLASSES, SMALLEST, Look, require_classes, require_pixels
+from eps_resnet.data.shrink import squared
 from eps_resnet.data.store import Images
 from eps_resnet.files.digests import sha256
 from eps_resnet.files.errors import UserError
 
 KEYS = ("train_images", "train_labels", "test_images", "test_labels")
 EXPECTED = f"expected the arrays {', '.join(KEYS)}, as `numpy.savez` writes them"
-AT_A_TIME = 1000  # images that are shrunk at once
 SHOWN = 100  # characters of a library's words in a message
 
 Arrays = dict[str, NDArray[Any]]
@@ -50,8 +49,7 @@ def read(path: Path, size: int) -> Images:
 def _as_stored(images: NDArray[Any], size: int) -> Tensor:
     """Images (N, H, W) or (N, H, W, C) as (N, C, size, size)."""
     channels_first = images[:, None] if images.ndim == 3 else images.transpose(0, 3, 1, 2)
-    parts = torch.split(torch.from_numpy(np.ascontiguousarray(channels_first)), AT_A_TIME)
-    return torch.cat([squared(part, size) for part in parts])
+    return squared(torch.from_numpy(np.ascontiguousarray(channels_first)), size)
 
 
 def _checked(path: Path) -> Arrays:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from eps_resnet.files.errors import UserError
 
+FORMATS = ("npz", "folder")
 SMALLEST, LARGEST = 8, 64  # pixels of an image's side: the networks halve it twice, and larger ones need days
 MOST_CLASSES = 256  # labels are stored as one byte
 

@@ -2,11 +2,11 @@
 
 import re
 from collections.abc import Iterable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
 from eps_resnet.experiments.layout import expanded
-from eps_resnet.files.errors import UserError
+from eps_resnet.files.errors import UserError, some
 
 WEB = ("http://", "https://")
 BEGINNING = 512  # bytes that tell a file's kind; what is not accepted is read no further
@@ -64,6 +64,17 @@ def is_address(source: str) -> bool:
     return source.startswith(WEB)
 
 
+def file_name(address: str) -> str:
+    """What the file at an address is called. Raises UserError if the address does not end in a file's name."""
+    try:
+        name = PurePosixPath(urlsplit(address).path).name
+    except ValueError:
+        name = ""
+    if name in ("", "..") or not name.isprintable():
+        raise UserError("the address does not end in a file's name")
+    return name
+
+
 def kind_of_file(path: Path) -> str:
     """What a file that is not accepted is, as a sentence, if its name or its first bytes tell."""
     with path.open("rb") as file:
@@ -87,6 +98,4 @@ def kind_of_folder(path: Path, wanted: Iterable[str], archives: Iterable[str]) -
     for name in there:
         if name in FOREIGN:
             return f" It is {FOREIGN[name]}."
-    listed = ", ".join(ascii(name)[1:-1] for name in there[:LISTED])
-    more = f" and {len(there) - LISTED} more" if len(there) > LISTED else ""
-    return f" It holds {listed}{more}." if there else " It is empty."
+    return f" It holds {some([ascii(name)[1:-1] for name in there], LISTED)}." if there else " It is empty."

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from eps_resnet.data import cifar
+from eps_resnet.data.shrink import squared
 from eps_resnet.data.store import Images
 from eps_resnet.experiments.models import Archive, DataSet
 from eps_resnet.files.errors import UserError
@@ -50,11 +51,6 @@ def averaged(images: Tensor, size: int) -> Tensor:
     Raises UserError unless `size` divides H.
     """
     height = images.shape[-1]
-    if height == size:
-        return images
     if height % size:
         raise UserError(f"Images of {height} pixels cannot be averaged to {size}; choose a size that divides it.")
-    side = height // size
-    squares = images.reshape(*images.shape[:-2], size, side, size, side)  # N, C, rows, their pixels, columns, theirs
-    sums = squares.to(torch.int32).sum(dim=(-3, -1))
-    return ((2 * sums + side**2) // (2 * side**2)).to(torch.uint8)
+    return squared(images, size)

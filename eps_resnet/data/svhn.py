@@ -19,7 +19,7 @@ EXPECTED = "expected SVHN's format 2: X, 32x32x3xN of uint8, and y, Nx1 of label
 
 
 def read(path: Path) -> Images:
-    """Reads the folder of the three files, whose SHA-256 `data/fetch.py` has verified: scipy trusts what it reads.
+    """Reads the folder of the three files, which `data/accepted_digests.py` has verified: scipy trusts what it reads.
 
     Raises UserError if one is not of format 2.
     """

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from eps_resnet.experiments.edit import read_text, replace
+from eps_resnet.experiments.edit import or_by_hand, read_text, replace
 from eps_resnet.experiments.models import Run
 from eps_resnet.experiments.registry import Registry, load
 from eps_resnet.files.errors import UserError
@@ -28,26 +28,21 @@ def add_runs(path: Path, runs: list[Run]) -> Registry:
     Raises UserError, and leaves the file as it is, where that does not give the old registry with these runs.
     """
     before, lines = load(path), read_text(path).split("\n")
-    for alike in {configuration(run): None for run in runs}:
-        _insert(lines, [run for run in runs if configuration(run) == alike])
     runs_after = {**before.runs, **{run.key: run for run in runs}}
-    try:
+    with or_by_hand(path, {"runs": "".join(f"  {line_of(run)}\n" for run in runs)}):
+        for alike in {configuration(run): None for run in runs}:
+            _insert(lines, [run for run in runs if configuration(run) == alike])
         return replace(path, "\n".join(lines), before.model_copy(update={"runs": runs_after}))
-    except UserError as error:
-        by_hand = "\n".join(f"  {line_of(run)}" for run in runs)
-        raise UserError(
-            f"{path} cannot be added to, as its runs are not written one in a line ({error}). It was left as it is; "
-            f"put these lines below `runs:` yourself:\n{by_hand}"
-        ) from None
 
 
 def _insert(lines: list[str], runs: list[Run]) -> None:
-    """Inserts runs that differ in their seed alone."""
+    """Inserts runs that differ in their seed alone, after the last line of one that does as well."""
     alike = re.compile(rf"( +){re.escape(runs[0].key.rpartition('-s')[0])}-s\d+: *\{{.*\}} *(#[^\r]*)?(\r?)")
     found = [(place, match) for place, line in enumerate(lines) if (match := alike.fullmatch(line))]
-    if found:
-        place, match = found[-1]
-        lines[place + 1 : place + 1] = [match[1] + line_of(run) + match[3] for run in runs]
+    if not found:
+        raise UserError(f"no run like {runs[0].key} is written in one line")
+    place, match = found[-1]
+    lines[place + 1 : place + 1] = [match[1] + line_of(run) + match[3] for run in runs]
 
 
 def line_of(run: Run) -> str:

@@ -17,8 +17,8 @@ from pydantic import ValidationError
 
 from eps_resnet.data import manifest as data_manifest
 from eps_resnet.data.manifest import DataManifest
+from eps_resnet.exchange.contradictions import NotAccepted, Outcome, checked, contradictions
 from eps_resnet.exchange.further_runs import add_runs, configuration
-from eps_resnet.exchange.records import NotAccepted, Outcome, checked, contradictions
 from eps_resnet.experiments.layout import Layout, RunFiles
 from eps_resnet.experiments.models import Run
 from eps_resnet.experiments.registry import Registry, load
@@ -173,23 +173,27 @@ def _candidate(registry: Registry, layout: Layout, folder: Path) -> _Candidate:
         raise NotAccepted(*others, outcome="already here")
     if numbers.model_sha256 != facts.model_sha256:
         reasons.append("metrics.json was measured on another network than manifest.json names")
-    networks = {here.model: (other.model, facts.model_sha256), here.pruned: (other.pruned, numbers.pruned_sha256)}
-    present = {path: found for path, found in networks.items() if found[0].exists()}  # the tables need none
-    tables = {here.history: (other.history, facts.history_sha256), here.blocks: (other.blocks, facts.blocks_sha256)}
-    for path, expected in {**present, **tables}.values():
-        if not path.is_file():
-            reasons.append(f"{path.name} is missing")
-        elif sha256(path) != expected:
-            reasons.append(f"{path.name} was altered")
+    files = _files(here, other, facts, numbers)
+    reasons += _unlike_their_records(files)
     reasons = reasons or contradictions(experiment, other, numbers)
     if reasons:
         raise NotAccepted(*reasons)
-    documents = {
-        here.metrics: (other.metrics, hashlib.sha256(metrics_content).hexdigest()),
-        here.manifest: (other.manifest, hashlib.sha256(manifest_content).hexdigest()),
-    }
-    lock_file = layout.training_lock(facts.fingerprint)
-    return _Candidate(run, facts.history_sha256, lock_file, {**present, **tables, **documents})
+    files[here.metrics] = other.metrics, hashlib.sha256(metrics_content).hexdigest()
+    files[here.manifest] = other.manifest, hashlib.sha256(manifest_content).hexdigest()
+    return _Candidate(run, facts.history_sha256, layout.training_lock(facts.fingerprint), files)
+
+
+def _files(here: RunFiles, other: RunFiles, facts: Manifest, numbers: Metrics) -> dict[Path, tuple[Path, str]]:
+    """The tables of a run, and its networks where they are there: figures need none of them."""
+    networks = {here.model: (other.model, facts.model_sha256), here.pruned: (other.pruned, numbers.pruned_sha256)}
+    tables = {here.history: (other.history, facts.history_sha256), here.blocks: (other.blocks, facts.blocks_sha256)}
+    return {path: found for path, found in networks.items() if found[0].exists()} | tables
+
+
+def _unlike_their_records(files: dict[Path, tuple[Path, str]]) -> list[str]:
+    missing = [f"{path.name} is missing" for path, _ in files.values() if not path.is_file()]
+    altered = [path.name for path, expected in files.values() if path.is_file() and sha256(path) != expected]
+    return [*missing, *(f"{name} was altered" for name in altered)]
 
 
 def _document(path: Path) -> tuple[bytes, dict[str, Any]]:

@@ -1,6 +1,8 @@
 """Changes of the registry's file as text, so that its comments and everything else in it stay byte for byte."""
 
 import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from eps_resnet.experiments.registry import Registry, load
@@ -47,3 +49,15 @@ def replace(path: Path, text: str, expected: Registry) -> Registry:
     finally:
         temporary.unlink(missing_ok=True)
     return load(path)
+
+
+@contextmanager
+def or_by_hand(path: Path, parts: Mapping[str, str]) -> Iterator[None]:
+    """Within, a UserError says as well that the file is as it was, and which lines to put into its sections."""
+    try:
+        yield
+    except UserError as error:
+        by_hand = "\n".join(f"{section}:\n{lines}" for section, lines in parts.items())
+        raise UserError(
+            f"{path} cannot be added to ({error}). It was left as it is; put these lines into it yourself:\n{by_hand}"
+        ) from None

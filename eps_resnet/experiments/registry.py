@@ -3,8 +3,10 @@
 `json_schema()` is written to workflow/schemas/experiments.schema.json.
 """
 
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import PrivateAttr, ValidationError, model_validator
@@ -14,6 +16,8 @@ from eps_resnet.experiments.layout import Layout
 from eps_resnet.experiments.models import IMAGENET_BLOCKS, DataSet, Figure, Name, Run, Strict
 from eps_resnet.experiments.yaml_file import explain, read_as_json, shown
 from eps_resnet.files.errors import UserError
+
+Named = TypeVar("Named", Run, Figure, DataSet)
 
 
 class Registry(Strict):
@@ -47,11 +51,9 @@ class Registry(Strict):
     def _published_names_are_unique(self) -> "Registry":
         owners: dict[str, str] = {}
         for name, data in self.datasets.items():
-            if (
-                data.is_papers
-                and data.published_name
-                and (owner := owners.setdefault(data.published_name, name)) != name
-            ):
+            if not data.is_papers:
+                continue
+            if (owner := owners.setdefault(str(data.published_name), name)) != name:
                 raise ValueError(
                     f"datasets.{name}.published_name: {data.published_name!r} is already that of {owner!r}; "
                     "the paper's numbers can belong to one data set only; a smaller version of it needs `reduced`"
@@ -59,7 +61,7 @@ class Registry(Strict):
         return self
 
     @model_validator(mode="after")
-    def _is_consistent(self) -> "Registry":
+    def _runs_are_consistent(self) -> "Registry":
         for key, run in self.runs.items():
             data = self.datasets.get(run.dataset)
             if data is None:
@@ -75,6 +77,10 @@ class Registry(Strict):
                 )
             if key != run.key:
                 raise ValueError(f"runs.{key}: a run with these values is called {run.key!r}")
+        return self
+
+    @model_validator(mode="after")
+    def _figures_are_consistent(self) -> "Registry":
         for name, figure in self.figures.items():
             if figure.dataset not in self.datasets:
                 raise ValueError(f"figures.{name}.dataset: {figure.dataset!r} is not one of {sorted(self.datasets)}")
@@ -97,9 +103,7 @@ class Registry(Strict):
 
     def run(self, key: str) -> Run:
         """The run of that key. Raises UserError with the nearest keys if there is none."""
-        if key not in self.runs:
-            raise UserError(_unknown("run", key, self.runs))
-        return self.runs[key]
+        return _named("run", key, self.runs)
 
     def experiment(self, key: str, layout: Layout) -> Experiment:
         """That run with all that belongs to it. Raises UserError with the nearest keys if there is none."""
@@ -115,15 +119,11 @@ class Registry(Strict):
 
     def figure(self, name: str) -> Figure:
         """The figure of that name. Raises UserError if there is none."""
-        if name not in self.figures:
-            raise UserError(_unknown("figure", name, self.figures))
-        return self.figures[name]
+        return _named("figure", name, self.figures)
 
     def dataset(self, name: str) -> DataSet:
         """The data set of that name. Raises UserError if there is none."""
-        if name not in self.datasets:
-            raise UserError(_unknown("data set", name, self.datasets))
-        return self.datasets[name]
+        return _named("data set", name, self.datasets)
 
     def runs_of(self, figure_name: str) -> dict[str, Run]:
         """The runs a figure needs, by key, in the registry's order."""
@@ -141,12 +141,17 @@ def _check_depth(where: str, depth: int, network: str) -> None:
         raise ValueError(f"{where}: must be 6n+2 (8, 14, 20, ... 110, ...), found {depth}")
 
 
-def _unknown(kind: str, name: str, known: dict[str, Any]) -> str:
-    from difflib import get_close_matches
+def _named(kind: str, name: str, known: Mapping[str, Named]) -> Named:
+    if name not in known:
+        hint = suggestion(name, known) or f"known: {', '.join(known)}"
+        raise UserError(f"No {kind} is called {name!r} in the registry; {hint}")
+    return known[name]
 
-    near = get_close_matches(name, known, n=3, cutoff=0.4)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known)}"
-    return f"No {kind} is called {name!r} in the registry; {hint}"
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """Which known names may be meant, in words; nothing where none is near."""
+    near = get_close_matches(name, list(known), n=3, cutoff=0.4)
+    return f"did you mean {' or '.join(near)}?" if near else ""
 
 
 def load(path: Path) -> Registry:

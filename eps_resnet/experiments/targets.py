@@ -1,10 +1,9 @@
 """What people name to be made: everything, the demo, a data set, a figure or a run, as Snakemake's targets are."""
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 
 from eps_resnet.experiments.models import Run
-from eps_resnet.experiments.registry import Registry
+from eps_resnet.experiments.registry import Registry, suggestion
 from eps_resnet.files.errors import UserError
 
 ALL, DEMO = "all", "demo"  # Snakemake's targets beside those that the registry names
@@ -47,8 +46,6 @@ def _runs_of(registry: Registry, target: str) -> Iterable[str]:
         return registry.runs_of(target)
     if target in registry.runs:
         return [target]
-    near = get_close_matches(
-        target, [ALL, DEMO, *registry.datasets, *registry.figures, *registry.runs], n=3, cutoff=0.4
-    )
-    hint = f"; did you mean {' or '.join(near)}?" if near else "."
+    near = suggestion(target, [ALL, DEMO, *registry.datasets, *registry.figures, *registry.runs])
+    hint = f"; {near}" if near else "."
     raise UserError(f"No target is called {target!r}. There are {ALL}, {DEMO}, the data sets, figures and runs{hint}")

@@ -1,6 +1,7 @@
 """Errors in words for the person at the keyboard: a user's mistakes, and what the operating system refuses."""
 
 import errno
+from collections.abc import Sequence
 
 
 class UserError(Exception):
@@ -8,6 +9,12 @@ class UserError(Exception):
 
     The command line prints it as one sentence, without a traceback, and exits with 1.
     """
+
+
+def some(names: Sequence[str], most: int) -> str:
+    """The first names of a list that may be long, and how many there are besides."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 NO_SPACE = {errno.ENOSPC, errno.EDQUOT}

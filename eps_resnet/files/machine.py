@@ -1,11 +1,13 @@
 """On what a result was computed: what its bytes depend on besides configuration, data and code."""
 
 import platform
+import re
 from pathlib import Path
 from typing import Any
 
 import torch
 
+PROCESSORS = Path("/proc/cpuinfo")
 DRIVER = Path("/proc/driver/nvidia/version")  # what NVIDIA's kernel module says of itself
 
 
@@ -26,19 +28,17 @@ def machine(device: torch.device, threads: int, processes: int) -> dict[str, Any
 
 def driver() -> str | None:
     """The version of NVIDIA's driver, where the system tells it."""
-    try:
-        words = DRIVER.read_text(encoding="utf-8").split()
-    except OSError:
-        return None
-    numbers = [word for word in words if word.count(".") >= 1 and word.replace(".", "").isdigit()]
-    return numbers[0] if numbers else None
+    return _first(r"(?<!\S)(\d+(?:\.\d+)+)(?!\S)", DRIVER)
 
 
 def processor() -> str:
     """The model of the processor, where the system tells it, else its family."""
+    return _first(r"^model name[ \t]*:[ \t]*(.*\S)", PROCESSORS) or platform.machine()
+
+
+def _first(pattern: str, file: Path) -> str | None:
     try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+        found = re.search(pattern, file.read_text(encoding="utf-8", errors="replace"), re.MULTILINE)
     except OSError:
-        lines = []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
+        return None
+    return found[1] if found else None

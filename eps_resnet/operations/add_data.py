@@ -12,12 +12,12 @@ from eps_resnet.data import folder, npz
 from eps_resnet.data.fetch import fetch
 from eps_resnet.data.own import Look
 from eps_resnet.exchange.further_runs import line_of
-from eps_resnet.experiments.edit import appended, read_text, replace
+from eps_resnet.experiments.edit import appended, or_by_hand, read_text, replace
 from eps_resnet.experiments.layout import Layout
-from eps_resnet.experiments.models import METHODS, DataSet, Figure, Method, Name, Run
+from eps_resnet.experiments.models import METHODS, Name, Run
 from eps_resnet.experiments.registry import Registry, load
 from eps_resnet.experiments.yaml_file import explain, shown
-from eps_resnet.files.errors import UserError
+from eps_resnet.files.errors import UserError, some
 from eps_resnet.operations.scaled_recipe import (
     DECAY_TIMES_STEPS,
     FALLS,
@@ -56,16 +56,21 @@ def add_data(registry_file: Path, layout: Layout, path: Path, name: str, size: i
     kind, look = _looked_at(path)
     size = size or min(USUAL_SIZE, look.short_side)
     entry = _entry(name, kind, look, size, scaled_recipe(look.train_images))
-    runs = [_run(name, depth, method) for depth in DEPTHS for method in METHODS]
-    after = before.model_copy(
-        update={
-            "datasets": {**before.datasets, name: _as_data_set(entry, name)},
-            "runs": {**before.runs, **{run.key: run for run in runs}},
-            "figures": {**before.figures, **{f"figure{number}-{name}": _figure(number, name) for number in FIGURES}},
-        }
-    )
+    parts = {"datasets": entry, "runs": _runs(name), "figures": _figures(name)}
+    added = _registry_of(parts)
+    after = before.model_copy(update={part: {**getattr(before, part), **getattr(added, part)} for part in parts})
     fetch(after, layout, name, str(path))
-    return Added(_written(registry_file, entry, runs, name, after), look, size, tuple(run.key for run in runs))
+    with or_by_hand(registry_file, parts):
+        text = read_text(registry_file)
+        for section, lines in parts.items():
+            text = appended(text, section, lines)
+        return Added(replace(registry_file, text, after), look, size, tuple(added.runs))
+
+
+def _registry_of(parts: dict[str, str]) -> Registry:
+    """What is added, as a registry of its own."""
+    document = {section: yaml.safe_load(lines) for section, lines in parts.items()}
+    return Registry.model_validate_json(json.dumps(document), strict=True)
 
 
 def _require_new(registry: Registry, name: str) -> None:
@@ -93,17 +98,7 @@ def _looked_at(path: Path) -> tuple[str, Look]:
     )
 
 
-def _run(name: str, depth: int, method: Method) -> Run:
-    epsilon = EPSILON if method == "epsilon_side" else None
-    return Run.model_validate({"dataset": name, "depth": depth, "method": method, "epsilon": epsilon})
-
-
-def _figure(number: str, name: str) -> Figure:
-    select = {"depths": DEPTHS, "methods": METHODS}
-    return Figure.model_validate({"figure": number, "dataset": name, "select": select})
-
-
-# The entry as text
+# What is added, as text
 
 
 def _entry(name: str, kind: str, look: Look, size: int, recipe: ScaledRecipe) -> str:
@@ -114,7 +109,7 @@ def _entry(name: str, kind: str, look: Look, size: int, recipe: ScaledRecipe) ->
         {name}: # by `eps-resnet add-data`
           title: {name}
           format: {kind}
-          classes: {len(look.classes)} # {_names(look.classes)}
+          classes: {len(look.classes)} # {some(look.classes, NAMED)}
           channels: {look.channels}
           size: {size}
           remark: >-
@@ -143,33 +138,16 @@ def _entry(name: str, kind: str, look: Look, size: int, recipe: ScaledRecipe) ->
     return textwrap.indent(textwrap.dedent(text), "  ").rstrip(" ")
 
 
-def _names(classes: tuple[str, ...]) -> str:
-    more = f" and {len(classes) - NAMED} more" if len(classes) > NAMED else ""
-    return ", ".join(classes[:NAMED]) + more
+def _runs(name: str) -> str:
+    runs = [
+        {"dataset": name, "depth": depth, "method": method, "epsilon": EPSILON if method == "epsilon_side" else None}
+        for depth in DEPTHS
+        for method in METHODS
+    ]
+    return "".join(f"  {line_of(Run.model_validate(run))}\n" for run in runs)
 
 
-def _as_data_set(entry: str, name: str) -> DataSet:
-    return DataSet.model_validate_json(json.dumps(yaml.safe_load(entry)[name]), strict=True)
-
-
-def _written(path: Path, entry: str, runs: list[Run], name: str, expected: Registry) -> Registry:
-    methods, depths = ", ".join(METHODS), ", ".join(map(str, DEPTHS))
-    select = f"{{depths: [{depths}], methods: [{methods}]}}"
-    parts = {
-        "datasets": entry,
-        "runs": "".join(f"  {line_of(run)}\n" for run in runs),
-        "figures": "".join(
-            f'  figure{number}-{name}: {{figure: "{number}", dataset: {name}, select: {select}}}\n'
-            for number in FIGURES
-        ),
-    }
-    try:
-        text = read_text(path)
-        for section, lines in parts.items():
-            text = appended(text, section, lines)
-        return replace(path, text, expected)
-    except UserError as error:
-        by_hand = "\n".join(f"{section}:\n{lines}" for section, lines in parts.items())
-        raise UserError(
-            f"{path} cannot be added to ({error}). It was left as it is; put these lines into it yourself:\n{by_hand}"
-        ) from None
+def _figures(name: str) -> str:
+    select = f"{{depths: [{', '.join(map(str, DEPTHS))}], methods: [{', '.join(METHODS)}]}}"
+    lines = (f'figure{number}-{name}: {{figure: "{number}", dataset: {name}, select: {select}}}' for number in FIGURES)
+    return "".join(f"  {line}\n" for line in lines)

@@ -4,52 +4,23 @@ If they are equal, and went through all that was changed, the change is added to
 stay current. Evidence, not proof: docs/guarantees.md says what it is worth.
 """
 
-import hashlib
 import io
-import json
-import os
-import signal
-import subprocess
-import sys
 import tarfile
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import torch
 
-from eps_resnet.experiments.layout import Layout, RunFiles
-from eps_resnet.experiments.registry import load
+from eps_resnet.experiments.layout import Layout
 from eps_resnet.files.atomic import read_json
 from eps_resnet.files.errors import UserError
 from eps_resnet.files.machine import machine
+from eps_resnet.operations.probes import PROBES, Code, compared
 from eps_resnet.provenance.changes import Change, changes
 from eps_resnet.provenance.code import LAYERS, PACKAGE, Layer, code_digest, git, layer_digest, layer_files, modules
 from eps_resnet.provenance.lineage import Entry, append, entries
 
 ATTESTED: tuple[Layer, ...] = ("training", "evaluation")  # tables are drawn anew in seconds
-PROBES = Path("config/probes.yaml")
-COMMITTED = (Path("config/experiments.yaml"), ("digits-20-standard-s0", "digits-20-epsilon_side-2p5-s0"))
-INTERRUPTED, SHARED = "plain-20-epsilon_side-4p5-s1", "slices-14-epsilon_side-4p5-s1"  # by a signal; by two processes
-JPEG = "jpeg"  # the data set of the probes that is made of digits
-# Of metrics.json, and of what is stored beside weights: which code and which files it is about.
-ABOUT = {"made_from", "fingerprint", "seal", "model_sha256", "pruned_sha256"}
-
-
-@dataclass(frozen=True)
-class Code:
-    """One version of the package, in a folder, and where its probes' results go."""
-
-    folder: Path
-    root: Path
-
-    @property
-    def lines(self) -> Path:
-        """The lines that its probes executed."""
-        return self.root / "lines"
 
 
 def attest(probes: Path = PROBES, is_fast: bool = False) -> list[Entry]:
@@ -68,14 +39,15 @@ def attest(probes: Path = PROBES, is_fast: bool = False) -> list[Entry]:
         changed = _changed_layers(old.folder)
         if not changed:
             return []
-        found = {layer: changes(_former_files(layer, old.folder), layer_files(layer)) for layer in changed}
-        _require_values(change for part in found.values() for change in part)
-        digests = _compared(old, new, probes, is_fast)
-        _require_executed([change for part in found.values() for change in part], new.lines)
-    places = {layer: tuple(f"{PACKAGE.name}/{place}" for place in LAYERS[layer]) for layer in changed}
-    here = machine(torch.device("cpu"), threads=1, processes=1)
+        pairs = ((_former_files(layer, old.folder), layer_files(layer)) for layer in changed)
+        found = [change for then, now in pairs for change in changes(then, now)]
+        _require_values(found)
+        digests = compared(old, new, probes, is_fast)
+        _require_executed(found, new.lines)
+    here, commits = machine(torch.device("cpu"), threads=1, processes=1), (before, after)
     made = [
-        Entry(layer, *pair, (before, after), "probes", places[layer], here, digests) for layer, pair in changed.items()
+        Entry(layer, then, now, commits, "probes", _places(layer), here, digests)
+        for layer, (then, now) in changed.items()
     ]
     for entry in made:
         append(entry)
@@ -92,10 +64,14 @@ def is_made_anew(layer: Layer, layout: Layout) -> bool:
 
 
 def _begin(layer: Layer, commit: str) -> Entry:
-    now, places = layer_digest(layer), tuple(f"{PACKAGE.name}/{place}" for place in LAYERS[layer])
-    entry = Entry(layer, now, now, (commit, commit), "made anew", places)
+    now = layer_digest(layer)
+    entry = Entry(layer, now, now, (commit, commit), "made anew", _places(layer))
     append(entry)
     return entry
+
+
+def _places(layer: Layer) -> tuple[str, ...]:
+    return tuple(f"{PACKAGE.name}/{place}" for place in LAYERS[layer])
 
 
 def _git(*arguments: str) -> bytes:
@@ -121,8 +97,11 @@ def _extract(commit: str, folder: Path) -> None:
 
 def _former_files(layer: Layer, folder: Path) -> list[Path]:
     """The modules of a layer of the former code: those that the last entry is of."""
-    last = [entry for entry in entries() if entry.layer == layer][-1]
-    return modules(folder / place for place in last.places)
+    return modules(folder / place for place in _last_entry(layer).places)
+
+
+def _last_entry(layer: Layer) -> Entry:
+    return [entry for entry in entries() if entry.layer == layer][-1]
 
 
 def _changed_layers(former: Path) -> dict[Layer, tuple[str, str]]:
@@ -132,7 +111,7 @@ def _changed_layers(former: Path) -> dict[Layer, tuple[str, str]]:
     """
     found: dict[Layer, tuple[str, str]] = {}
     for layer in ATTESTED:
-        known = [entry for entry in entries() if entry.layer == layer][-1].after
+        known = _last_entry(layer).after
         then = _digest(_former_files(layer, former))
         if then != known:
             raise UserError(
@@ -149,7 +128,7 @@ def _digest(files: list[Path]) -> str:
     return code_digest(file.read_text(encoding="utf-8") for file in files)
 
 
-def _require_values(found: Iterator[Change]) -> None:
+def _require_values(found: list[Change]) -> None:
     """Raises UserError if a constant, default, number or comparison is another one: no probe can speak for that."""
     if named := [_place(change) for change in found if change.has_other_value]:
         raise UserError(
@@ -178,146 +157,3 @@ def _require_executed(found: list[Change], record: Path) -> None:
             + "\n  ".join(missed)
             + f"\nAdd a probe to {PROBES} that does, make the change smaller, or make the results anew."
         )
-
-
-# The probes
-
-
-def _compared(old: Code, new: Code, probes: Path, is_fast: bool) -> dict[str, str]:
-    """The SHA-256 of what each probe wrote, by its name. Raises UserError naming the first difference."""
-    with ThreadPoolExecutor(2) as both:
-        for done in [both.submit(_run_all, code, probes.resolve(), is_fast) for code in (new, old)]:
-            done.result()
-    digests = {}
-    for name in sorted(path.name for path in (new.root / "results").iterdir()):
-        then, now = (_content(Layout(code.root).run(name)) for code in (old, new))
-        if then != now:
-            raise UserError(f"The results of probe {name} are not the same: {_first_difference(then, now)}")
-        digests[name] = hashlib.sha256(json.dumps(now, sort_keys=True).encode()).hexdigest()
-    return digests
-
-
-def _run_all(code: Code, probes: Path, is_fast: bool) -> None:
-    """Fetches, trains, prunes and evaluates all probes by one version of the code."""
-    registry = load(probes)
-    options = ["--root", str(code.root), "--registry", str(probes)]
-    code.root.mkdir(parents=True)
-    jpeg = [(JPEG, "--from", str(_made_of_digits(code.root / "digits")))] if JPEG in registry.datasets else []
-    data = [*jpeg, *((name,) for name in registry.datasets if name != JPEG)]
-    special = [key for key in (INTERRUPTED, SHARED) if key in registry.runs]
-    plain = [key for key in registry.runs if key not in special]
-    _start(code, *([*("fetch", *words), *options] for words in data))
-    _start(code, *_steps(plain, options))
-    if INTERRUPTED in special:
-        _interrupt(code, ["train", INTERRUPTED, *options])
-    if SHARED in special:
-        launcher = ["-m", f"{PACKAGE.name}.torchrun", "--standalone", "--nproc-per-node", "2"]
-        _start(code, ["train", SHARED, *options], launcher=launcher)
-    _start(code, *_steps(special, options))
-    if not is_fast:
-        file, keys = COMMITTED
-        own = ["--root", str(code.root), "--registry", str(file.resolve())]
-        _start(code, ["fetch", "digits", *own], *_steps(keys, own))
-
-
-def _steps(keys: Iterable[str], options: list[str]) -> Iterator[list[str]]:
-    return ([step, key, *options] for key in keys for step in ("train", "prune", "evaluate"))
-
-
-def _command(code: Code, commands: tuple[list[str], ...], launcher: list[str]) -> tuple[list[str], dict[str, str]]:
-    recorded = ["--lines", str(code.lines), str(code.folder / PACKAGE.name)] if code.folder == PACKAGE.parent else []
-    words = [word for command in commands for word in ("--", *command)]
-    program = [str(PACKAGE / "cli/probe.py"), *recorded, *words]
-    own = {"PYTHONPATH": str(code.folder), "PYTHONSAFEPATH": "1"}  # not the modules beside probe.py
-    return [sys.executable, *launcher, *program], {**os.environ, **own}
-
-
-def _start(code: Code, *commands: list[str], launcher: list[str] = []) -> None:  # noqa: B006  # never changed
-    if not commands:
-        return
-    command, environment = _command(code, commands, launcher)
-    process = subprocess.run(
-        command,
-        cwd=PACKAGE.parent,
-        env=environment,
-        capture_output=True,
-        encoding="utf-8",
-        errors="replace",
-        check=False,
-    )
-    if process.returncode:
-        which = "present" if code.folder == PACKAGE.parent else "former"
-        raise UserError(f"A probe failed by the {which} code:\n{process.stderr[-2000:]}")
-
-
-def _interrupt(code: Code, command: list[str]) -> None:
-    """Trains for an epoch, then asks the training to stop."""
-    words, environment = _command(code, (command,), [])
-    with subprocess.Popen(
-        words, cwd=PACKAGE.parent, env=environment, stderr=subprocess.PIPE, encoding="utf-8", errors="replace"
-    ) as process:
-        assert process.stderr is not None
-        for line in process.stderr:
-            if "epoch 1/" in line:
-                process.send_signal(signal.SIGTERM)
-
-
-def _made_of_digits(folder: Path) -> Path:
-    """A data set in ImageNet's layout: digits of two classes, as JPEG files of 40 to 55 pixels, some of them grey."""
-    from sklearn.datasets import load_digits
-    from torchvision.io import write_jpeg
-
-    bundle = load_digits()
-    for label in (0, 1):
-        images = bundle.images[bundle.target == label]
-        for split, part in (("train", images[:24]), ("val", images[24:32])):
-            for number, image in enumerate(part):
-                path = folder / split / f"n0000000{label}" / f"{number:03d}.JPEG"
-                path.parent.mkdir(parents=True, exist_ok=True)
-                pixels = torch.from_numpy(image * 15).to(torch.uint8).repeat_interleave(5 + number % 2, 0)
-                colour = pixels.repeat_interleave(5 + number % 3, 1)[None].expand(1 if number % 4 == 3 else 3, -1, -1)
-                write_jpeg(colour.contiguous(), str(path), quality=90)
-    return folder
-
-
-# What they wrote
-
-
-def _content(files: RunFiles) -> dict[str, Any]:
-    """What the files of a run hold, but for which code and which files they are about."""
-    metrics = json.loads(files.metrics.read_text(encoding="utf-8"))
-    return {
-        "network": _tensors(files.model),
-        "pruned network": _tensors(files.pruned),
-        "history.csv": files.history.read_text(encoding="utf-8").splitlines(),
-        "blocks.parquet": hashlib.sha256(files.blocks.read_bytes()).hexdigest(),
-        "metrics.json": _without(metrics),
-    }
-
-
-def _without(document: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in document.items() if name not in ABOUT}
-
-
-def _tensors(path: Path) -> dict[str, Any]:
-    """The SHA-256 of each tensor of a safetensors file, and the facts beside them."""
-    content = path.read_bytes()
-    start = 8 + int.from_bytes(content[:8], "little")
-    header = json.loads(content[8:start])
-    facts = json.loads(header.pop("__metadata__")["facts"])
-    places = {name: [start + offset for offset in entry["data_offsets"]] for name, entry in header.items()}
-    digests = {name: hashlib.sha256(content[begin:end]).hexdigest() for name, (begin, end) in places.items()}
-    return {**digests, "facts": _without(facts)}
-
-
-def _first_difference(then: Any, now: Any, where: str = "") -> str:
-    """Where two contents differ first, in words."""
-    if isinstance(then, dict) and isinstance(now, dict):
-        for name in [*then, *(name for name in now if name not in then)]:
-            if then.get(name) != now.get(name):
-                return _first_difference(then.get(name), now.get(name), f"{where}, {name}" if where else name)
-    if isinstance(then, list) and isinstance(now, list):
-        pairs = enumerate(zip(then, now, strict=False), start=1)
-        line = next((number for number, (a, b) in pairs if a != b), min(len(then), len(now)) + 1)
-        return f"{where}, line {line}: {[*then, 'nothing'][line - 1]} before, {[*now, 'nothing'][line - 1]} now"
-    return f"{where}: {str(then)[:60]} before, {str(now)[:60]} now"

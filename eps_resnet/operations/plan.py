@@ -11,14 +11,7 @@ from eps_resnet.experiments.registry import Registry
 from eps_resnet.operations.speed import Device, Source, Timing, speed_of
 from eps_resnet.provenance import state
 from eps_resnet.provenance.fingerprints import CHECKPOINTS, training_fingerprint
-from eps_resnet.runs.cost import (
-    SECONDS_PER_HOUR,
-    checkpoint_bytes,
-    data_bytes,
-    memory_bytes,
-    result_bytes,
-    training_multiply_adds,
-)
+from eps_resnet.runs import cost
 
 
 @dataclass(frozen=True)
@@ -65,7 +58,7 @@ def in_order_of_worth(registry: Registry) -> list[str]:
     def worth(key: str) -> tuple[int, float]:
         run = registry.runs[key]
         rank = sorted(seeds[configuration(run)]).index(run.seed)
-        return rank, training_multiply_adds(registry.experiment(key, Layout()))
+        return rank, cost.training_multiply_adds(registry.experiment(key, Layout()))
 
     return sorted(registry.runs, key=worth)
 
@@ -77,19 +70,19 @@ def plan(experiments: Iterable[Experiment], timings: dict[str, Timing]) -> list[
 
 def _item(experiment: Experiment, timings: dict[str, Timing]) -> Item:
     left = epochs_left(experiment)
-    speed, multiply_adds = speed_of(experiment, timings), training_multiply_adds(experiment, left)
+    speed, multiply_adds = speed_of(experiment, timings), cost.training_multiply_adds(experiment, left)
     return Item(
         key=experiment.key,
         state=state.state(experiment),
         epochs_left=left,
         epochs=experiment.epochs,
         multiply_adds=multiply_adds,
-        hours=multiply_adds / speed.multiply_adds_per_second / SECONDS_PER_HOUR,
+        hours=multiply_adds / speed.multiply_adds_per_second / cost.SECONDS_PER_HOUR,
         device=speed.device,
         speed=speed.source,
-        disk_bytes=result_bytes(experiment) if left else 0,
-        checkpoint_bytes=checkpoint_bytes(experiment) if left else 0,
-        memory_bytes=memory_bytes(experiment) if left else 0,
+        disk_bytes=cost.result_bytes(experiment) if left else 0,
+        checkpoint_bytes=cost.checkpoint_bytes(experiment) if left else 0,
+        memory_bytes=cost.memory_bytes(experiment) if left else 0,
     )
 
 
@@ -113,7 +106,7 @@ def total(registry: Registry, layout: Layout, items: list[Item]) -> Total:
         gpu_hours=sum(item.hours for item in items if item.device == "gpu"),
         core_hours=sum(item.hours for item in items if item.device == "cpu"),
         results_bytes=sum(item.disk_bytes for item in items),
-        data_bytes=sum(data_bytes(layout, name, registry.datasets[name]) for name in sorted(unfinished)),
+        data_bytes=sum(cost.data_bytes(layout, name, registry.datasets[name]) for name in sorted(unfinished)),
         checkpoint_bytes=max((item.checkpoint_bytes for item in items), default=0),
         memory_bytes=max((item.memory_bytes for item in items), default=0),
     )

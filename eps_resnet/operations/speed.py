@@ -7,12 +7,7 @@ from eps_resnet.experiments.experiment import Experiment
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.experiments.models import Run
 from eps_resnet.files.atomic import read_json
-from eps_resnet.runs.cost import (
-    CPU_MULTIPLY_ADDS_PER_SECOND,
-    FASTER_CARDS,
-    GPU_MULTIPLY_ADDS_PER_SECOND,
-    step_multiply_adds,
-)
+from eps_resnet.runs import cost
 
 THREADS = 1  # as Snakemake trains
 
@@ -20,9 +15,9 @@ Device = Literal["gpu", "cpu"]
 Source = Literal["measured", "scaled", "published", "assumed"]
 EXPLANATION = (
     "Speed: measured (this network, on this machine), scaled (smaller ones were), published (of the authors' cards: "
-    f"{GPU_MULTIPLY_ADDS_PER_SECOND['cifar']:.2g} multiply-adds a second, on ImageNet "
-    f"{GPU_MULTIPLY_ADDS_PER_SECOND['imagenet']:.2g}; a recent card may be {FASTER_CARDS} times as fast) or assumed "
-    f"({CPU_MULTIPLY_ADDS_PER_SECOND:.2g} on a core). `eps-resnet plan --calibrate` measures."
+    f"{cost.GPU_MULTIPLY_ADDS_PER_SECOND['cifar']:.2g} multiply-adds a second, on ImageNet "
+    f"{cost.GPU_MULTIPLY_ADDS_PER_SECOND['imagenet']:.2g}; a recent card may be {cost.FASTER_CARDS} times as fast) or "
+    f"assumed ({cost.CPU_MULTIPLY_ADDS_PER_SECOND:.2g} on a core). `eps-resnet plan --calibrate` measures."
 )
 
 
@@ -67,11 +62,11 @@ def here() -> dict[str, Any]:
 def speed_of(experiment: Experiment, timings: dict[str, Timing]) -> Speed:
     """The speed of a run's network: from its timing, or else the one of the device that its recipe names."""
     timing = timings.get(network_name(experiment.run))
-    if timing is not None and timing.multiply_adds == step_multiply_adds(experiment):
+    if timing is not None and timing.multiply_adds == cost.step_multiply_adds(experiment):
         return Speed(timing.multiply_adds / timing.seconds, timing.device, "scaled" if timing.timed[1:] else "measured")
     if experiment.recipe.device == "gpu":
-        return Speed(GPU_MULTIPLY_ADDS_PER_SECOND[experiment.recipe.network], "gpu", "published")
-    return Speed(CPU_MULTIPLY_ADDS_PER_SECOND, "cpu", "assumed")
+        return Speed(cost.GPU_MULTIPLY_ADDS_PER_SECOND[experiment.recipe.network], "gpu", "published")
+    return Speed(cost.CPU_MULTIPLY_ADDS_PER_SECOND, "cpu", "assumed")
 
 
 def read_timings(layout: Layout) -> tuple[dict[str, Timing], str | None]:

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 from eps_resnet.data.manifest import data_digest
 from eps_resnet.evidence.figures import current
@@ -74,41 +75,38 @@ def _rests_on(experiment: Experiment, path: Path, layer: Layer, reasons: tuple[s
 
 
 def _training(experiment: Experiment) -> tuple[str, ...]:
-    path, now = experiment.files.manifest, fingerprints.training_parts(experiment)
-    manifest = read_json(path)
-    if manifest is None:
-        folder = experiment.layout.work(fingerprints.training_fingerprint(experiment))
-        checkpoints = sorted(folder.glob(fingerprints.CHECKPOINTS))
-        return (f"it was interrupted; it resumes from {checkpoints[-1].name}",) if checkpoints else ("it never ran",)
-    if not is_sealed(manifest):
-        return (f"{path} was altered",)
-    return tuple(fingerprints.reasons(manifest.get("made_from"), now, "training", state.device_of(manifest)))
+    path = experiment.files.manifest
+    folder = experiment.layout.work(fingerprints.training_fingerprint(experiment))
+    if not path.exists() and (checkpoints := sorted(folder.glob(fingerprints.CHECKPOINTS))):
+        return (f"it was interrupted; it resumes from {checkpoints[-1].name}",)
+    return _reasons(path, fingerprints.training_parts(experiment), "training")
 
 
 def _evaluation(experiment: Experiment, is_trained: bool) -> tuple[str, ...]:
-    manifest, metrics = read_json(experiment.files.manifest), read_json(experiment.files.metrics)
     if not is_trained:
         return ("it follows the training",)
-    if metrics is None:
-        return ("it never ran",)
-    if not is_sealed(metrics):
-        return (f"{experiment.files.metrics} was altered",)
-    if metrics.get("model_sha256") != manifest.get("model_sha256"):
+    manifest, path = read_json(experiment.files.manifest), experiment.files.metrics
+    metrics = read_json(path)
+    if is_sealed(metrics) and metrics.get("model_sha256") != manifest.get("model_sha256"):
         return ("the metrics are of another network",)
-    now = fingerprints.evaluation_parts(manifest["fingerprint"])
-    return tuple(fingerprints.reasons(metrics.get("made_from"), now, "evaluation"))
+    return _reasons(path, fingerprints.evaluation_parts(manifest["fingerprint"]), "evaluation")
 
 
 def _figure(registry: Registry, layout: Layout, name: str, follows: bool) -> tuple[str, ...]:
-    manifest = read_json(layout.table_manifest(name))
     if follows:
         return ("it shows this run",)
-    if manifest is None:
-        return ("it was never drawn",)
-    if not is_sealed(manifest):
-        return (f"{layout.table_manifest(name)} was altered",)
-    now = current.table_parts(registry, layout, name)
-    if reasons := fingerprints.reasons(manifest.get("made_from"), now, "tables"):
-        return tuple(reasons)
+    path, now = layout.table_manifest(name), current.table_parts(registry, layout, name)
+    if reasons := _reasons(path, now, "tables", never="it was never drawn"):
+        return reasons
     waits = [k for k in registry.runs_of(name) if not state.is_evaluated(registry.experiment(k, layout))]
     return (f"runs that it shows are not done: {', '.join(waits)}",) if waits else ()
+
+
+def _reasons(path: Path, now: dict[str, Any], layer: Layer, never: str = "it never ran") -> tuple[str, ...]:
+    """Why what the document at `path` is about would be redone; nothing if it is current."""
+    document = read_json(path)
+    if document is None:
+        return (never,)
+    if not is_sealed(document):
+        return (f"{path} was altered",)
+    return tuple(fingerprints.reasons(document.get("made_from"), now, layer, state.device_of(document)))

@@ -51,11 +51,7 @@ def unlock() -> str:
     require_no_owner()
     former = lock.owner_of(LOCK)
     process = subprocess.run(
-        [sys.executable, "-m", "snakemake", "--unlock"],
-        capture_output=True,
-        encoding="utf-8",
-        errors="replace",
-        check=False,
+        [sys.executable, "-m", "snakemake", "--unlock"], capture_output=True, encoding="utf-8", errors="replace"
     )
     if process.returncode or _is_locked():
         raise UserError(f"`snakemake --unlock` failed:\n{process.stdout}{process.stderr}")

@@ -1,7 +1,8 @@
 """The code that a result was made by: one digest for each layer, the same wherever in it a definition lies.
 
-A layer is its folders: what a change in them redoes (docs/architecture.md). Comments, docstrings, formatting, the place
-of a definition and the words of an error do not count.
+A layer is its folders: what a change in them redoes (docs/architecture.md). Which imports from below are no part of it,
+and why, says BELOW in tests/test_architecture.py. Comments, docstrings, formatting, the place of a definition and the
+words of an error do not count.
 """
 
 import ast
@@ -23,28 +24,6 @@ LAYERS: dict[Layer, tuple[str, ...]] = {
     "training": ("method", "data/decode.py"),
     "evaluation": ("measure",),
     "tables": ("evidence/figures", "evidence/published.py", "evidence/statistics.py"),
-}
-# What a layer imports from below that belongs to none of it, and why a change there changes none of its results.
-BELOW: dict[Layer, dict[str, str]] = {
-    "training": {
-        "files": "writes and reads what it is given, stops processes, and words errors",
-        "experiments": "every value that a training takes from it stands in made_from",
-        "data.store": "reads images that have the SHA-256 that stands in made_from",
-        "data.listing": "reads the files of a listing whose SHA-256 stands in made_from",
-        "data.workers": "hands over what the training's own functions made, byte for byte and in order",
-    },
-    "evaluation": {
-        "method": "decides the training whose fingerprint stands in made_from; attest compares metrics as well",
-        "provenance.records": "says what kind of value each key has, and computes none",
-        "files": "computes digests of files and documents",
-        "experiments": "every value that an evaluation takes from it stands in made_from of the training",
-    },
-    "tables": {
-        "provenance": "says which results are current; their SHA-256 and states stand in made_from",
-        "method.history": "reads results whose SHA-256 stands in made_from",
-        "files": "writes and reads what it is given, and words errors",
-        "experiments": "every value that a table takes from it stands in made_from",
-    },
 }
 OUTSIDE = "not a git repository"  # as git words it
 STATEMENTS = ("body", "orelse", "finalbody", "handlers", "cases")  # the fields of a node that hold statements

@@ -9,23 +9,16 @@ from eps_resnet.experiments.layout import Layout
 from eps_resnet.experiments.models import DataSet
 from eps_resnet.files.atomic import read_json
 from eps_resnet.files.digests import is_sealed
+from eps_resnet.provenance import fingerprints
 from eps_resnet.provenance.code import Layer
-from eps_resnet.provenance.fingerprints import (
-    CHECKPOINTS,
-    evaluation_parts,
-    fingerprint_in,
-    staleness,
-    training_fingerprint,
-    training_parts,
-)
 
 State = Literal["done", "partial", "stale", "missing"]
 
 
 def is_current(document: Any, now: dict[str, Any], layer: Layer) -> bool:
     """Whether a manifest or metrics file is unaltered and was made from what is there now."""
-    is_sound = is_sealed(document) and fingerprint_in(document) is not None
-    return is_sound and not staleness(document["made_from"], now, layer, device_of(document))
+    is_sound = is_sealed(document) and fingerprints.fingerprint_in(document) is not None
+    return is_sound and not fingerprints.staleness(document["made_from"], now, layer, device_of(document))
 
 
 def device_of(manifest: Any) -> str:
@@ -38,7 +31,7 @@ def device_of(manifest: Any) -> str:
 
 def is_trained(experiment: Experiment) -> bool:
     """Whether the run's training is finished and made from what is there now. The network may be absent."""
-    return is_current(read_json(experiment.files.manifest), training_parts(experiment), "training")
+    return is_current(read_json(experiment.files.manifest), fingerprints.training_parts(experiment), "training")
 
 
 def is_evaluated(experiment: Experiment) -> bool:
@@ -50,7 +43,7 @@ def is_evaluated(experiment: Experiment) -> bool:
         return False
     manifest, metrics = read_json(experiment.files.manifest), read_json(experiment.files.metrics)
     return (
-        is_current(metrics, evaluation_parts(manifest["fingerprint"]), "evaluation")
+        is_current(metrics, fingerprints.evaluation_parts(manifest["fingerprint"]), "evaluation")
         and metrics.get("model_sha256") == manifest.get("model_sha256")
     )  # fmt: skip
 
@@ -68,6 +61,6 @@ def state(experiment: Experiment) -> State:
         return "done"
     if is_trained(experiment):
         return "stale" if files.metrics.exists() else "partial"
-    if any(experiment.layout.work(training_fingerprint(experiment)).glob(CHECKPOINTS)):
+    if any(experiment.layout.work(fingerprints.training_fingerprint(experiment)).glob(fingerprints.CHECKPOINTS)):
         return "partial"
     return "stale" if files.manifest.exists() or files.metrics.exists() else "missing"

@@ -16,7 +16,7 @@ from eps_resnet.method.inputs.batches import Batches
 from eps_resnet.method.inputs.open import open_batches
 from eps_resnet.method.loop import new_training, train_epoch
 from eps_resnet.method.parallel import joined, share_of
-from eps_resnet.method.state import Training
+from eps_resnet.method.state import Snapshot, Training
 from eps_resnet.provenance import records
 from eps_resnet.provenance.code import git_commit
 from eps_resnet.provenance.fingerprints import training_fingerprint, training_parts
@@ -63,14 +63,12 @@ def _train_epochs(training: Training, batches: Batches, keeper: Keeper) -> None:
 def _write_results(training: Training, batches: Batches) -> None:
     experiment, files, settled = training.experiment, training.experiment.files, training.settled
     made_from = training_parts(experiment)
+    is_latest = training.latest.epoch == settled.epoch
     facts = NetworkFacts(
+        **_facts_of(settled).model_dump(),
         fingerprint=digest(made_from),
-        epoch=settled.epoch,
-        epsilon=settled.epsilon,
         settled=training.is_settled,
-        discarded=settled.discarded,
-        flickered=settled.flickered,
-        latest=_latest(training),
+        latest=None if is_latest else _facts_of(training.latest),
     )
     latest = {f"{LATEST}{name}": tensor for name, tensor in training.latest_weights().items()}
     tensors.write(files.model, {**settled.weights, **latest, MEAN_IMAGE: batches.mean}, facts.model_dump())
@@ -94,10 +92,5 @@ def _write_results(training: Training, batches: Batches) -> None:
     records.write(files.manifest, manifest)  # last: a run without it is not finished
 
 
-def _latest(training: Training) -> EpochFacts | None:
-    latest = training.latest
-    if latest.epoch == training.settled.epoch:
-        return None
-    return EpochFacts(
-        epoch=latest.epoch, epsilon=latest.epsilon, discarded=latest.discarded, flickered=latest.flickered
-    )
+def _facts_of(snapshot: Snapshot) -> EpochFacts:
+    return EpochFacts.model_validate(snapshot, from_attributes=True)

@@ -15,7 +15,7 @@ from eps_resnet.cli.claims import Verdicts as ClaimVerdicts
 from eps_resnet.cli.compare import Verdicts as NumberVerdicts
 from eps_resnet.cli.look import States
 from eps_resnet.cli.options import targets_beginning
-from eps_resnet.cli.printing import percent, seeds_together
+from eps_resnet.cli.words import percent, seeds_together
 from eps_resnet.evidence.claims.results import Verdict as ClaimVerdict
 from eps_resnet.evidence.verdict import Verdict as NumberVerdict
 from eps_resnet.experiments.layout import Layout

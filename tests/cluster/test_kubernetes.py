@@ -24,7 +24,7 @@ from dockerfile_parse import DockerfileParser
 from snakemake.cli import parse_args
 from snakemake_interface_executor_plugins.registry import ExecutorPluginRegistry
 
-from eps_resnet.cluster import reservation
+from eps_resnet.cluster import slurm_reservation
 from eps_resnet.experiments import registry
 from eps_resnet.experiments.layout import Layout
 from tests.cluster.pods import VERSIONS, Cluster, RefusedError, check, cluster
@@ -143,7 +143,7 @@ def test_a_pod_has_the_image_the_volume_the_folder_and_the_memory_of_its_rule(ra
     assert {"name": "shm", "mountPath": "/dev/shm"} in container["volumeMounts"]
     assert container["workingDir"] == str(project)
     experiment = registry.load(project / "config/experiments.yaml").experiment(KEY, Layout(project))
-    memory = f"{reservation.megabytes(experiment, 'train')}M"
+    memory = f"{slurm_reservation.megabytes(experiment, 'train')}M"
     assert container["resources"]["requests"]["memory"] == container["resources"]["limits"]["memory"] == memory
     assert container["args"][1].lstrip().startswith("python -m snakemake ")  # that of the image
     assert "securityContext" not in str(pod)  # so the image's user, who is not root

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from eps_resnet.cluster import reservation
+from eps_resnet.cluster import slurm_reservation
 from eps_resnet.experiments import registry
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.files.digests import sha256
@@ -256,9 +256,9 @@ def test_jobs_ask_for_the_time_the_memory_and_the_cards_that_the_registry_says_a
     for job, stages in zip(jobs, [("train",)] * 2 + [("prune", "evaluate")] * 2, strict=True):
         assert job["TresPerJob"] == "gres:gpu:standin:1"
         assert job["Requeue"] == "1"
-        minutes = sum(reservation.minutes(experiment, stage) for stage in stages)
+        minutes = sum(slurm_reservation.minutes(experiment, stage) for stage in stages)
         assert job["TimeLimit"] == f"00:{minutes}:00"
-        megabytes = max(reservation.megabytes(experiment, stage) for stage in stages)
+        megabytes = max(slurm_reservation.megabytes(experiment, stage) for stage in stages)
         assert job["MinMemoryNode"] in (f"{megabytes}M", f"{megabytes / 1024:g}G")
 
 

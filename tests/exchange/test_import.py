@@ -24,9 +24,9 @@ from eps_resnet.evidence.claims import claims
 from eps_resnet.evidence.figures.results import runs_table
 from eps_resnet.evidence.report.runs import run_views
 from eps_resnet.exchange import import_results as import_results_module
+from eps_resnet.exchange.contradictions import checked, contradictions
 from eps_resnet.exchange.further_runs import add_runs, further_seeds, line_of
 from eps_resnet.exchange.import_results import Imported, import_results
-from eps_resnet.exchange.records import checked, contradictions
 from eps_resnet.experiments import registry
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.experiments.models import Run
@@ -534,7 +534,7 @@ def test_a_registry_that_cannot_be_added_to_stays_and_nothing_is_taken_over(ours
     path = ours / REGISTRY
     path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text())))  # a run in several lines
     before = path.read_bytes()
-    with pytest.raises(UserError, match="put these lines below `runs:` yourself"):
+    with pytest.raises(UserError, match=r"in one line[^\n]*put these lines into it yourself:\nruns:\n  digits-8"):
         import_results(path, Layout(ours), theirs)
     assert path.read_bytes() == before
     assert not (ours / "results" / KEY).exists()

@@ -162,7 +162,7 @@ def a_function_that_no_probe_executes(house: House) -> None:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (sums_in_another_order, "are not the same: network, "),
+        (sums_in_another_order, "are not the same: network."),
         (a_function_that_no_probe_executes, "masked_sum (eps_resnet/method/gate.py:"),
     ],
 )

@@ -1,4 +1,4 @@
-"""What a step of a run asks of a cluster: minutes, and memory of the machine (not of its cards).
+"""What a job reserves on Slurm, and on Kubernetes: minutes, and memory of the machine (not of its cards).
 
 The plan's estimates with a margin, so that short trainings need not wait for long gaps in the queue. Too little loses
 nothing: a training that is stopped at its limit goes on in the next attempt, which asks for twice as much, and so does
@@ -10,15 +10,7 @@ from typing import Literal
 
 from eps_resnet.experiments.experiment import Experiment
 from eps_resnet.operations.speed import speed_of
-from eps_resnet.runs.cost import (
-    FORWARD_AND_BACKWARD,
-    checkpoint_bytes,
-    memory_bytes,
-    network_cost,
-    step_multiply_adds,
-    stored_bytes,
-    training_multiply_adds,
-)
+from eps_resnet.runs import cost
 
 Stage = Literal["train", "prune", "evaluate"]
 
@@ -41,11 +33,12 @@ def minutes(experiment: Experiment, stage: Stage, attempt: int = 1) -> int:
 def _multiply_adds(experiment: Experiment, stage: Stage) -> float:
     """Of all that a stage computes, however much of it a former attempt has done."""
     if stage == "train":
-        return training_multiply_adds(experiment)
+        return cost.training_multiply_adds(experiment)
     if stage == "prune":
         return 0
     tests = experiment.data.archives[0].test_images
-    return 2 * tests * step_multiply_adds(experiment, 1) / FORWARD_AND_BACKWARD  # the gated and the pruned network
+    passes = 2 * tests  # by the gated and the pruned network
+    return passes * cost.step_multiply_adds(experiment, 1) / cost.FORWARD_AND_BACKWARD
 
 
 def megabytes(experiment: Experiment, stage: Stage, attempt: int = 1, processes: int = 1, workers: int = 0) -> int:
@@ -54,12 +47,12 @@ def megabytes(experiment: Experiment, stage: Stage, attempt: int = 1, processes:
     `processes` train together; `workers` decode images, all together.
     """
     if stage == "prune":
-        return _rounded(CPU_PROCESS + MARGIN * network_cost(experiment).file_bytes / MEGABYTE) * _factor(attempt)
+        return _rounded(CPU_PROCESS + MARGIN * cost.network_cost(experiment).file_bytes / MEGABYTE) * _factor(attempt)
     if experiment.recipe.device == "cpu":
-        process = CPU_PROCESS + MARGIN * memory_bytes(experiment) / MEGABYTE
+        process = CPU_PROCESS + MARGIN * cost.memory_bytes(experiment) / MEGABYTE
     else:  # the card holds the network; the machine holds the images on their way there, and checkpoints
-        process = GPU_PROCESS + MARGIN * stored_bytes(experiment.data) / MEGABYTE
-    written = MARGIN * checkpoint_bytes(experiment) / MEGABYTE
+        process = GPU_PROCESS + MARGIN * cost.stored_bytes(experiment.data) / MEGABYTE
+    written = MARGIN * cost.checkpoint_bytes(experiment) / MEGABYTE
     return _rounded(processes * process + workers * WORKER + written) * _factor(attempt)
 
 

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eps_resnet.data.area import squared
+from eps_resnet.data.shrink import squared
 
 
 def mean_of_area(image: torch.Tensor, row: int, column: int, size: int) -> int:

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+AT_A_TIME = 3000  # channels of images that are shrunk at once: sums take eight times their memory
+
 
 def squared(images: Tensor, size: int) -> Tensor:
     """The centre square of images (..., H, W) of uint8, shrunk to (..., size, size): means of areas, rounded half up.
@@ -15,6 +17,12 @@ def squared(images: Tensor, size: int) -> Tensor:
     square = images[..., top : top + side, left : left + side]
     if side == size:
         return square.contiguous()
+    parts = torch.split(square.reshape(-1, side, side), AT_A_TIME)
+    return torch.cat([_shrunk(part, size) for part in parts]).reshape(*images.shape[:-2], size, size)
+
+
+def _shrunk(square: Tensor, size: int) -> Tensor:
+    side = square.shape[-1]
     overlaps = _overlaps(side, size)
     sums = overlaps @ square.double() @ overlaps.T  # whole numbers below 2**53: exact, in whatever order they are added
     return ((2 * sums.long() + side**2) // (2 * side**2)).to(torch.uint8)

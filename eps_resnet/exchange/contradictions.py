@@ -5,7 +5,7 @@ For records that others have written. What was measured can only be believed; wh
 
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -21,7 +21,7 @@ from eps_resnet.measure.evaluation import Measured
 from eps_resnet.measure.metrics import metrics_of
 from eps_resnet.method.history import PERCENTILES, Epoch, read_blocks, read_history, recorded_epochs
 from eps_resnet.provenance.fingerprints import differences
-from eps_resnet.provenance.records import Manifest, Metrics, parsed
+from eps_resnet.provenance.records import Document, Manifest, Metrics, parsed
 
 LARGEST = 2**24  # bytes of history.csv and of blocks.parquet; real ones: docs/workflow.md, "Size"
 BLOCK_COLUMNS = pa.schema(
@@ -43,9 +43,6 @@ class NotAccepted(Exception):  # noqa: N818  # no error: the other runs go on
     def __init__(self, *reasons: str, outcome: Outcome = "refused") -> None:
         super().__init__(reasons)
         self.reasons, self.outcome = reasons, outcome
-
-
-Document = TypeVar("Document", Manifest, Metrics)
 
 
 def checked(model: type[Document], document: dict[str, Any], key: str) -> Document:
