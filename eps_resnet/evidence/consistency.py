@@ -422,10 +422,10 @@ CHECKS: tuple[tuple[str, str, tuple[str, ...], Callable[[pd.DataFrame], Outcome]
     ("3-6a", "Figures 3 and 6a show the same networks", ("3", "6a"), _figure_3_matches_6a),
     ("8a-6", "Figures 8a and 6 show the same errors", ("8a", "6a", "6b"), _figure_8_errors_match_6),
     ("8b-6", "Figures 8b and 6 show the same ratios", ("8b", "6e", "6f"), _figure_8_ratios_match_6),
-    ("no-loss", "ε-ResNet errs no more than standard", ("6a", "6b", "6c"), partial(_no_degradation, "standard")),
+    ("no-loss", "ε-ResNet is no worse than standard", ("6a", "6b", "6c"), partial(_no_degradation, "standard")),
     (
         "no-loss-side",
-        "ε-ResNet errs no more than standard+side",
+        "ε-ResNet is no worse than standard+side",
         ("6a", "6b", "6c"),
         partial(_no_degradation, "standard_side"),
     ),

@@ -131,28 +131,28 @@ def rules(registry: Registry, dataset: str) -> list[Rule]:
         Rule(
             7,
             "80 % fewer parameters, no loss",
-            "about 80 % fewer parameters in some instance, without loss",
+            "about 80 % fewer parameters in at least one case, with no loss of accuracy",
             "abstract",
             partial(errors.shrinks, registry, dataset),
         ),
         Rule(
             8,
-            "pruned errs no more than gated",
-            "the pruned network errs no more than the gated one",
+            "pruned no worse than gated",
+            "the pruned network's error is no higher than the gated one's",
             "the text: discarded layers are removed",
             errors.pruned_errs_no_more,
         ),
         Rule(
             9,
-            "pruned errs no more than shallow",
-            "the pruned network errs no more than one of its size that is shallow from the start",
-            "not the paper's: what a reader asks",
+            "pruned no worse than shallow",
+            "the pruned network's error is no higher than that of one its size, shallow from the start",
+            "not the paper's: a reader's question",
             partial(errors.errs_no_more_than_shallow, data),
         ),
         Rule(
             10,
-            "without adaptive rate, errs more",
-            "without the adaptive rate the network errs more",
+            "higher error without adaptive rate",
+            "without the adaptive rate the error is higher",
             "the authors' scripts/README.md: it is required on CIFAR and SVHN",
             partial(errors.errs_more_without_restarts, data),
         ),
@@ -166,7 +166,7 @@ def rules(registry: Registry, dataset: str) -> list[Rule]:
         Rule(
             12,
             "discarding ends in time",
-            "discarding comes to an end, and the rate to rest, before the training ends",
+            "discarding ends, and the rate comes to rest, before the training ends",
             "Fig. 9",
             lives.comes_to_rest,
         ),
@@ -180,9 +180,9 @@ def _claim_1(registry: Registry, dataset: str) -> Iterator[Rule]:
     for method, name in BASELINES.items():
         ways = dict.fromkeys(r.variant for r in registry.runs.values() if (r.dataset, r.method) == (dataset, method))
         for way in ways or [None]:
-            statement = f"ε-ResNet errs no more than {name}, but for 3 % of its error{_protocol(data, way)}"
+            statement = f"ε-ResNet's error is at most 3 % above that of {name}{_protocol(data, way)}"
             longer = "" if way is None else f", {data.variants[way].title}"
-            short = f"errs no more than {method}{longer}"
+            short = f"no worse than {method}{longer}"
             yield Rule(1, short, statement, place, partial(errors.errs_no_more, data, method, way))
 
 

@@ -107,13 +107,20 @@ def _means(pairing: Pairing) -> str:
 
 def _in_words(pairings: Sequence[Pairing], whole: Contrast) -> str:
     """The pooled difference with its interval, the margin it is held against, and the power."""
-    difference, (low, high) = excess(pairings, margin=0.0), excess(pairings, margin=0.0).bounds()
+    difference = excess(pairings, margin=0.0)
     margin = difference.estimate - whole.estimate
     power = whole.power_below(-margin)
     return (
-        f"errs {100 * difference.estimate:+.2f} points more ({100 * low:+.2f} to {100 * high:+.2f}, each bound 95 %), "
-        f"margin {100 * margin:.2f}; p of a loss beyond the margin {whole.p_below():.2g}; power if there is none "
-        f"{power:.2f}"
+        f"{_points(difference)}, margin {100 * margin:.2f}; p of a loss beyond the margin {whole.p_below():.2g}; power "
+        f"if there is none {power:.2f}"
+    )
+
+
+def _points(difference: Contrast) -> str:
+    low, high = difference.bounds()
+    return (
+        f"difference of errors {100 * difference.estimate:+.2f} points ({100 * low:+.2f} to {100 * high:+.2f}, each "
+        f"bound 95 %)"
     )
 
 
@@ -240,9 +247,8 @@ def _judge_each(pairings: list[Pairing]) -> tuple[Verdict, str]:
         return "undecided", f"{'; '.join(map(_means, pairings))}. {NOT_ENOUGH}"
     whole = excess(pairings, margin=0.0)
     low, high = whole.bounds()
-    words = f"errs {100 * whole.estimate:+.2f} points more ({100 * low:+.2f} to {100 * high:+.2f}, each bound 95 %)"
     judged: Verdict = "supported" if high < 0 else "contradicted" if low > 0 else "undecided"
-    return judged, f"{words}: {'; '.join(map(_means, pairings))}"
+    return judged, f"{_points(whole)}: {'; '.join(map(_means, pairings))}"
 
 
 def depth_of_size(data: DataSet, parameters: int) -> tuple[int, int]:
