@@ -1,6 +1,7 @@
 """How figures look, and how a table and its drawing are written: equal bytes for equal results."""
 
 import re
+import textwrap
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,7 @@ STEP, MOST = 0.012, 0.08  # shares of the axis: from one curve to the next, and 
 DIRECT = 4  # so many curves at most are named at their ends instead of in a legend
 LETTERS = 32  # names of so many letters at most
 LETTER = 0.06  # inches: the width of a letter of small text
+TITLE_LETTER = 0.078  # and of one of the title
 CROWDED = 0.085  # share of an axis: labels of points that are nearer than this would run into each other
 HANDLE = 23  # points: the mark before the words of an entry of the legend, and the space between
 PAD = 3  # points around a panel or an entry of the legend that is shown alone
@@ -120,18 +122,27 @@ def head(drawing: Drawing, title: str) -> None:
         handles |= {label: handle for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
     if _can_be_named_directly(drawing):
         _name_all_curves(drawing)
-        drawing.suptitle(_plain(title), x=0.01, ha="left", fontsize=10, parse_math=False)  # it may hold a dollar
+        drawing.suptitle(
+            _wrapped(title, drawing), x=0.01, ha="left", fontsize=10, parse_math=False
+        )  # or a dollar is one
         mark_parts(drawing)
         return
-    inches = 0.6 + 0.05 * max(map(len, handles), default=0)  # of an entry: marker, letters at this font size, space
+    inches = 0.6 + 0.053 * max(map(len, handles), default=0)  # of an entry: marker, letters at this font size, space
     columns = max(1, int(drawing.get_figwidth() / inches))
     legend = drawing.legend(
-        list(handles.values()), list(handles), title=_plain(title), title_fontsize=10, alignment="left",
+        list(handles.values()), list(handles), title=_wrapped(title, drawing), title_fontsize=10, alignment="left",
         loc="outside upper left", ncols=columns,
     )  # fmt: skip
     legend.get_title().set_parse_math(False)
     drawing.set_figheight(drawing.get_figheight() + 0.2 * -(-len(handles) // columns))
     mark_parts(drawing)
+
+
+def _wrapped(title: str, drawing: Drawing) -> str:
+    """The title in as many lines as it takes; the drawing grows by those after the first."""
+    lines = textwrap.wrap(_plain(title), int(drawing.get_figwidth() / TITLE_LETTER)) or [""]
+    drawing.set_figheight(drawing.get_figheight() + 0.17 * (len(lines) - 1))
+    return "\n".join(lines)
 
 
 def _can_be_named_directly(drawing: Drawing) -> bool:
@@ -265,7 +276,7 @@ def published_curves(
     for method, group in rows[rows[y].notna() & rows["method"].isin(names)].groupby("method", sort=False):
         points = group.drop_duplicates("position").sort_values("position")
         style = {**PAPER, **STYLES[str(method)], "marker": PAPER_MARKERS[str(method)]}
-        style["label"] = f"paper{' (another recipe, no target)' if apart else ''}: {names[str(method)]}"
+        style["label"] = f"paper{' (another recipe)' if apart else ''}: {names[str(method)]}"
         if apart:
             style |= {"color": APART, "zorder": 1.8}
         if not joined:
