@@ -42,7 +42,7 @@ LETTERS = 32  # names of so many letters at most
 LETTER = 0.06  # inches: the width of a letter of small text
 TITLE_LETTER = 0.078  # and of one of the title
 CROWDED = 0.085  # share of an axis: labels of points that are nearer than this would run into each other
-HANDLE = 23  # points: the mark before the words of an entry of the legend, and the space between
+HANDLE = 22  # points: the mark before the words of an entry of the legend, and the space between
 PAD = 3  # points around a panel or an entry of the legend that is shown alone
 LINE = 0.068  # of a panel's height: a line of small text
 # Columns of tables that hold text.
@@ -63,7 +63,7 @@ plt.rcParams.update(
         "grid.color": "#e6e6e6",
         "axes.axisbelow": True,
         "legend.frameon": False,
-        "legend.fontsize": 8,
+        "legend.fontsize": 7.5,
         "hatch.linewidth": 0.8,
         "text.hinting": "none",  # so that words are as wide in every format
         "svg.hashsalt": "eps-resnet",  # otherwise every drawing has other identifiers
@@ -122,12 +122,11 @@ def head(drawing: Drawing, title: str) -> None:
         handles |= {label: handle for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
     if _can_be_named_directly(drawing):
         _name_all_curves(drawing)
-        drawing.suptitle(
-            _wrapped(title, drawing), x=0.01, ha="left", fontsize=10, parse_math=False
-        )  # or a dollar is one
+        # A dollar in it is no formula.
+        drawing.suptitle(_wrapped(title, drawing), x=0.01, ha="left", fontsize=10, parse_math=False)
         mark_parts(drawing)
         return
-    inches = 0.6 + 0.053 * max(map(len, handles), default=0)  # of an entry: marker, letters at this font size, space
+    inches = 0.5 + 0.05 * max(map(len, handles), default=0)  # of an entry: marker, letters at this font size, space
     columns = max(1, int(drawing.get_figwidth() / inches))
     legend = drawing.legend(
         list(handles.values()), list(handles), title=_wrapped(title, drawing), title_fontsize=10, alignment="left",
