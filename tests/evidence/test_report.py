@@ -446,6 +446,13 @@ def test_on_a_phone_tables_scroll_and_the_page_does_not(report: Path, page: Page
     assert region.evaluate("element => element.scrollWidth > element.clientWidth && element.tabIndex === 0")
 
 
+def test_on_a_phone_no_document_is_wider_than_the_screen(done: Layout, page: Page) -> None:
+    page.set_viewport_size({"width": 390, "height": 800})
+    for document in (report_path(done).parent / "docs").iterdir():
+        page.goto(document.as_uri())
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390, document.name
+
+
 CONTRASTS = """() => {
     const numbers = colour => colour.match(/[\\d.]+/g).map(Number);
     const light = colour => numbers(colour).slice(0, 3).map(part => part / 255)
