@@ -690,10 +690,8 @@ def test_no_text_of_registry_results_or_data_becomes_more_than_text(
     page.evaluate("document.querySelectorAll('details').forEach(element => element.open = true)")
     figure, run = page.locator(f"#{DRAWN}"), page.locator(f"#run-{RUN}")
     figure.locator("img").first.scroll_into_view_if_needed()
-    assert (
-        figure.locator("img").first.evaluate("async image => { await image.decode(); return image.naturalWidth; }")
-        > 300
-    )
+    decoded = "async image => { await image.decode(); return image.naturalWidth; }"
+    assert figure.locator("img").first.evaluate(decoded) > 300
     assert figure.locator("h4").text_content() == MALICE[kind]
     assert f"Trained on an altered copy of {MALICE[kind]}: {MALICE[kind]}." in (figure.text_content() or "")
     assert MALICE[kind] in (run.text_content() or "")
@@ -702,8 +700,8 @@ def test_no_text_of_registry_results_or_data_becomes_more_than_text(
     assert page.noticed == []  # type: ignore[attr-defined]
 
     texts = ElementTree.parse(layout.tables(DRAWN) / "figure.svg").iter("{http://www.w3.org/2000/svg}text")
-    shown = [re.sub(r"\s", "", "".join(text.itertext())) for text in texts]
-    assert any(re.sub(r"\s", "", MALICE[kind]) in text for text in shown)
+    shown = "".join("".join(text.itertext()) for text in texts)  # a long title has several lines
+    assert re.sub(r"\s", "", MALICE[kind]) in re.sub(r"\s", "", shown)
     table = MarkdownIt("commonmark").enable("table").parse((layout.tables(DRAWN) / "table.md").read_text())
     assert {token.type for token in within(table)} <= TABLE_TOKENS
 
