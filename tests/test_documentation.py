@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from eps_resnet.cli import app
-from eps_resnet.evidence import claims
+from eps_resnet.evidence import claims, published
+from eps_resnet.evidence.consistency import checks
 from eps_resnet.evidence.figures import MODULES
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.experiments.models import Recipe
@@ -111,6 +112,13 @@ def test_the_readmes_table_of_claims_is_what_claims_prints(experiments: Registry
         for dataset, cell in zip(SHOWN, verdicts, strict=True):
             assert cell == ", ".join(dict.fromkeys(found[dataset][int(number)])), (number, dataset)
     assert {v for name, by in found.items() if name not in SHOWN for vs in by.values() for v in vs} == {"not run"}
+
+
+def test_the_readme_says_how_many_checks_the_paper_fails(experiments: Registry) -> None:
+    verdicts = [check.verdict for check in checks(published.read(published.published_csv(), experiments))]
+    text = (PROJECT / "README.md").read_text()
+    assert f"[{len(verdicts)} checks]" in text
+    assert f", {verdicts.count('inconsistent')} fail " in text
 
 
 def test_the_results_page_says_what_the_digits_tables_say(experiments: Registry) -> None:

@@ -374,8 +374,8 @@ def _none_of(found: list[str], words: str) -> Outcome:
     return not found, f"{words}: {'; '.join(found)}" if found else words
 
 
-@_check(17, "no-loss", "ε-ResNet errs no more than standard", "6a", "6b", "6c", baseline="standard")
-@_check(18, "no-loss-side", "ε-ResNet errs no more than standard+side", "6a", "6b", "6c", baseline="standard_side")
+@_check(17, "no-loss", "ε-ResNet is no worse than standard", "6a", "6b", "6c", baseline="standard")
+@_check(18, "no-loss-side", "ε-ResNet is no worse than standard+side", "6a", "6b", "6c", baseline="standard_side")
 def _no_degradation(paper: Numbers, baseline: str) -> Outcome:
     """An order, not an equality: where the gated network's error is clearly the higher one."""
     worse = []

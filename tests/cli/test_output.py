@@ -70,7 +70,7 @@ def cells(line: str) -> list[str]:
 def test_claims_are_a_table_of_verdicts_and_a_line_names_the_data_sets_without_runs(bench: Bench) -> None:
     lines = printed(bench.layout.root, "claims")
     assert cells(lines[0]) == ["claim", "cifar10", "cifar100"]
-    assert ["1", "errs no more than standard", "undecided +", "undecided +"] in map(cells, lines)
+    assert ["1", "no worse than standard", "undecided +", "undecided +"] in map(cells, lines)
     assert "not run: digits, cifar10-cpu, svhn, imagenet" in lines
     numbers = [int(found[1]) for line in lines if (found := re.match(r" ?(\d+)  ", line))]
     assert numbers == sorted(numbers)
@@ -90,7 +90,7 @@ def test_six_data_sets_with_runs_fit_80_columns_as_marks_with_a_key(bench: Bench
 def test_a_claims_number_and_a_data_set_give_the_evidence_with_its_runs(bench: Bench) -> None:
     lines = printed(bench.layout.root, "claims", "1", "cifar10")
     text = " ".join(" ".join(lines).split())
-    assert lines[0] == "1. ε-ResNet errs no more than the standard network, but for 3 % of its error"
+    assert lines[0] == "1. ε-ResNet's error is at most 3 % above that of the standard network"
     assert "   cifar10: undecided, 1 of 1 place for (6 runs)" in lines
     assert "6.16% against 6.00% (n 3 and 3)" in text
     assert "cifar100" not in text

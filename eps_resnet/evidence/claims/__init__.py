@@ -75,9 +75,9 @@ def _claim_1(case: Case) -> Iterator[Rule]:
     for method, name in BASELINES.items():
         ways = dict.fromkeys(run.variant for run in runs if (run.dataset, run.method) == (case.dataset, method))
         for way in ways or [None]:
-            statement = f"ε-ResNet errs no more than {name}, but for 3 % of its error{_protocol(data, way)}"
+            statement = f"ε-ResNet's error is at most 3 % above that of {name}{_protocol(data, way)}"
             longer = "" if way is None else f", {data.variants[way].title}"
-            short = f"errs no more than {method}{longer}"
+            short = f"no worse than {method}{longer}"
             yield Rule(1, short, statement, place, partial(errors.errs_no_more, method=method, variant=way))
 
 

@@ -123,7 +123,8 @@ def _by_depth(case: Case, method: Method, variant: str | None) -> list[Pairing]:
 
 def _difference(found: Contrast) -> str:
     low, high = found.bounds()
-    return f"errs {100 * found.estimate:+.2f} points more ({100 * low:+.2f} to {100 * high:+.2f}, each bound 95 %)"
+    points = f"{100 * found.estimate:+.2f} points ({100 * low:+.2f} to {100 * high:+.2f}, each bound 95 %)"
+    return f"difference of errors {points}"
 
 
 def _against_the_margin(pairings: Sequence[Pairing], whole: Contrast) -> str:
@@ -136,7 +137,12 @@ def _against_the_margin(pairings: Sequence[Pairing], whole: Contrast) -> str:
     )
 
 
-@claim(7, "80 % fewer parameters, no loss", "about 80 % fewer parameters in some instance, without loss", "abstract")
+@claim(
+    7,
+    "80 % fewer parameters, no loss",
+    "about 80 % fewer parameters in at least one case, with no loss of accuracy",
+    "abstract",
+)
 def shrinks(case: Case) -> Finding:
     """Claim 7: an arm that lost 75 % of its parameters or more and errs no more than its baseline, by claim 1's test.
 
@@ -190,8 +196,8 @@ def _not_to_be_refuted(case: Case) -> str | None:
 
 @claim(
     8,
-    "pruned errs no more than gated",
-    "the pruned network errs no more than the gated one",
+    "pruned no worse than gated",
+    "the pruned network's error is no higher than the gated one's",
     "the text: discarded layers are removed",
 )
 def pruned_errs_no_more(case: Case) -> Finding:
@@ -223,9 +229,9 @@ def _more_wrong(result: Result) -> list[int]:
 
 @claim(
     9,
-    "pruned errs no more than shallow",
-    "the pruned network errs no more than one of its size that is shallow from the start",
-    "not the paper's: what a reader asks",
+    "pruned no worse than shallow",
+    "the pruned network's error is no higher than that of one its size, shallow from the start",
+    "not the paper's: a reader's question",
 )
 def errs_no_more_than_shallow(case: Case) -> Finding:
     """Claim 9: against the least standard network of as many parameters, trained as long with the baselines' decay.
@@ -276,8 +282,8 @@ def depth_of_size(data: DataSet, parameters: int) -> tuple[int, int]:
 
 @claim(
     10,
-    "without adaptive rate, errs more",
-    "without the adaptive rate the network errs more",
+    "higher error without adaptive rate",
+    "without the adaptive rate the error is higher",
     "the authors' scripts/README.md: it is required on CIFAR and SVHN",
 )
 def errs_more_without_restarts(case: Case) -> Finding:

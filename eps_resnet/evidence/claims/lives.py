@@ -128,7 +128,7 @@ def _saturation(result: Result) -> tuple[Verdict, str] | None:
 @claim(
     12,
     "discarding ends in time",
-    "discarding comes to an end, and the rate to rest, before the training ends",
+    "discarding ends, and the rate comes to rest, before the training ends",
     "Fig. 9",
 )
 def comes_to_rest(case: Case) -> Finding:

@@ -1,6 +1,7 @@
 """How figures look, and how a table and its drawing are written: equal bytes for equal results."""
 
 import re
+import textwrap
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawing
 from matplotlib.lines import Line2D
@@ -33,8 +35,13 @@ BLOCK = re.compile(r"^(\d*)([-+#~=_.)]|`(?=``))")  # what would begin a list, a 
 OTHER_LINES = ("--", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)), (0, (9, 2)), (0, (3, 4)))
 STEP, MOST = 0.012, 0.08  # shares of the axis: from one curve to the next, and from the first to the last
 DIRECT = 4  # so many curves at most are named at their ends instead of in a legend
-NAMES = 1.0  # inches beside each panel for these names
-LINE = 0.056  # of a panel's height: a line of small text
+LETTERS = 32  # names of so many letters at most
+LETTER = 0.06  # inches: the width of a letter of small text
+TITLE_LETTER = 0.078  # and of one of the title
+CROWDED = 0.085  # share of an axis: labels of points that are nearer than this would run into each other
+HANDLE = 22  # points: the mark before the words of an entry of the legend, and the space between
+PAD = 3  # points around a panel or an entry of the legend that is shown alone
+LINE = 0.068  # of a panel's height: a line of small text
 # Columns of tables that hold text.
 TEXTS = ("run", "method", "variant", "state", "kept_per_stage", "pattern", "published_pattern", "gates", "stages")
 QUIET = "#595959"  # text beside the data
@@ -55,6 +62,7 @@ plt.rcParams.update(
         "legend.frameon": False,
         "legend.fontsize": 7.5,
         "hatch.linewidth": 0.8,
+        "text.hinting": "none",  # so that words are as wide in every format
         "svg.hashsalt": "eps-resnet",  # otherwise every drawing has other identifiers
         "svg.fonttype": "none",
         "pdf.fonttype": 42,  # letters, not outlines
@@ -62,16 +70,16 @@ plt.rcParams.update(
 )
 
 
-def canvas(panels: int, width: float = 3.9) -> tuple[Drawing, list[Axes]]:
+def canvas(panels: int, width: float = 3.2) -> tuple[Drawing, list[Axes]]:
     """An empty drawing with `panels` panels side by side, each `width` inches wide."""
-    drawing, axes = plt.subplots(1, panels, figsize=(width * panels, 3.3), squeeze=False, layout="constrained")
+    drawing, axes = plt.subplots(1, panels, figsize=(width * panels, 2.9), squeeze=False, layout="constrained")
     return drawing, list(axes[0])
 
 
 def point_axis(axes: Axes, axis: Axis, title: str) -> None:
-    """Depths or epsilons at their true distances, each with its label."""
+    """Depths or epsilons at their true distances, each with its label where there is room for it."""
     axes.set_xscale("log" if axis.is_log else "linear")
-    axes.set_xticks(axis.values, axis.labels)
+    axes.set_xticks(axis.values, axis.roomy_labels(CROWDED))
     axes.minorticks_off()
     axes.set_xlim(*axis.limits)
     axes.set_xlabel(title)
@@ -110,35 +118,55 @@ def head(drawing: Drawing, title: str) -> None:
     for axes in drawing.axes:
         handles |= {label: handle for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
     if _can_be_named_directly(drawing):
-        for axes in drawing.axes:
-            _name_curves(axes)
-        drawing.set_figwidth(drawing.get_figwidth() + NAMES * len(drawing.axes))
-        drawing.suptitle(_plain(title), x=0.01, ha="left", fontsize=10, parse_math=False)  # it may hold a dollar
+        _name_all_curves(drawing)
+        # A dollar in it is no formula.
+        drawing.suptitle(_wrapped(title, drawing), x=0.01, ha="left", fontsize=10, parse_math=False)
+        mark_parts(drawing)
         return
-    inches = 0.6 + 0.05 * max(map(len, handles), default=0)  # of an entry: marker, letters at this font size, space
+    inches = 0.5 + 0.05 * max(map(len, handles), default=0)  # of an entry: marker, letters at this font size, space
     columns = max(1, int(drawing.get_figwidth() / inches))
     legend = drawing.legend(
-        list(handles.values()), list(handles), title=_plain(title), title_fontsize=10, alignment="left",
+        list(handles.values()), list(handles), title=_wrapped(title, drawing), title_fontsize=10, alignment="left",
         loc="outside upper left", ncols=columns,
     )  # fmt: skip
     legend.get_title().set_parse_math(False)
     drawing.set_figheight(drawing.get_figheight() + 0.2 * -(-len(handles) // columns))
+    mark_parts(drawing)
+
+
+def _wrapped(title: str, drawing: Drawing) -> str:
+    """The title in as many lines as it takes; the drawing grows by those after the first."""
+    lines = textwrap.wrap(_plain(title), int(drawing.get_figwidth() / TITLE_LETTER)) or [""]
+    drawing.set_figheight(drawing.get_figheight() + 0.17 * (len(lines) - 1))
+    return "\n".join(lines)
 
 
 def _can_be_named_directly(drawing: Drawing) -> bool:
     named = [axes.get_legend_handles_labels()[0] for axes in drawing.axes]
     are_lines = all(isinstance(handle, Line2D) for handles in named for handle in handles)
-    return len(named) <= 2 and max(map(len, named)) <= DIRECT and are_lines
+    are_short = all(len(str(handle.get_label())) <= LETTERS for handles in named for handle in handles)
+    return len(named) <= 2 and max(map(len, named)) <= DIRECT and are_lines and are_short
 
 
-def _name_curves(axes: Axes) -> None:
-    lines = [line for line in axes.lines if not str(line.get_label()).startswith("_")]
+def _name_all_curves(drawing: Drawing) -> None:
+    """Each curve is named where it is first drawn, and looks the same in the other panels."""
+    named: set[str] = set()
+    for axes in drawing.axes:
+        own = [line for line in axes.lines if not str(line.get_label()).startswith("_")]
+        new = [line for line in own if str(line.get_label()) not in named]
+        _name_curves(axes, new)
+        letters = max((len(str(line.get_label())) for line in new), default=0)
+        drawing.set_figwidth(drawing.get_figwidth() + LETTER * letters)
+        named |= {str(line.get_label()) for line in new}
+
+
+def _name_curves(axes: Axes, lines: list[Line2D]) -> None:
     axes.get_ylim()  # now that all is drawn, so that heights are what they will be
     to_share = axes.transData + axes.transAxes.inverted()
     ends = [float(to_share.transform(np.asarray(line.get_xydata())[-1])[1]) for line in lines]
     for line, height in zip(lines, spread(ends), strict=True):
         axes.text(
-            1.01, height, str(line.get_label()), transform=axes.transAxes, va="center", fontsize=7.5,
+            1.01, height, str(line.get_label()), transform=axes.transAxes, va="center", fontsize=8,
             color=line.get_color(),
         )  # fmt: skip
 
@@ -244,14 +272,37 @@ def published_curves(
     for method, group in rows[rows[y].notna() & rows["method"].isin(names)].groupby("method", sort=False):
         points = group.drop_duplicates("position").sort_values("position")
         style = {**PAPER, **STYLES[str(method)], "marker": PAPER_MARKERS[str(method)]}
-        style["label"] = f"paper{', another recipe' if apart else ''}: {names[str(method)]}"
+        style["label"] = f"paper{' (another recipe)' if apart else ''}: {names[str(method)]}"
         if apart:
             style |= {"color": APART, "zorder": 1.8}
         if not joined:
             style["linestyle"] = "none"
         axes.plot(points["position"], factor * points[y], **style)
-        if apart:
-            _say_above(axes, "grey: another recipe, no target")
+
+
+def mark_parts(drawing: Drawing) -> None:
+    """Gives each panel, and each entry of the legend, a name in the SVG that says where it lies, in points.
+
+    So the report can show them apart, one below the other on a narrow screen.
+    """
+    drawing.draw_without_rendering()
+    for number, axes in enumerate(drawing.axes):
+        axes.set_gid(f"panel{number}_{_place(drawing, axes)}")
+    for legend in drawing.legends:
+        for number, (handle, text) in enumerate(zip(legend.legend_handles, legend.get_texts(), strict=True)):
+            assert handle is not None
+            place = _place(drawing, text, before=HANDLE)
+            handle.set_gid(f"entry{number}_{place}_mark")
+            text.set_gid(f"entry{number}_{place}_words")
+
+
+def _place(drawing: Drawing, artist: Artist, before: float = 0) -> str:
+    """Left, top, width and height in points. `before`: so much to its left belongs to it."""
+    box = artist.get_tightbbox()
+    assert box is not None
+    left, low, right, high = (72 / drawing.dpi * edge for edge in box.extents)
+    left, top = left - before - PAD, 72 * drawing.get_figheight() - high - PAD
+    return f"{left:.0f}_{top:.0f}_{right + PAD - left:.0f}_{high - low + 2 * PAD:.0f}"
 
 
 def save(folder: Path, drawing: Drawing) -> None:

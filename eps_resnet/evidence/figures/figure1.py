@@ -4,6 +4,7 @@ from collections.abc import Collection, Sequence
 from itertools import islice
 from typing import Any
 
+import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawing
@@ -85,9 +86,20 @@ def _kept_of_the_visible(pattern: str | None) -> str:
 
 
 def draw(rows: pd.DataFrame, apart: bool = False) -> Drawing:
-    """A line of cells for each stage and run, from input to output, the paper's line below ours."""
-    lines = [line for _, stage in rows.groupby("stage") for line in _lines(stage)]
-    canvas, (axes,) = drawing.canvas(1, width=8.5)
+    """A panel for each stage: a line of cells for each run, from input to output, the paper's line below ours."""
+    stages = [_lines(group) for _, group in rows.groupby("stage")]
+    inches = [0.45 + 0.2 * len(lines) for lines in stages]
+    canvas, panels = plt.subplots(
+        len(stages), 1, figsize=(5.6, sum(inches) + 0.5), squeeze=False, layout="constrained", height_ratios=inches
+    )
+    for stage, (lines, axes) in enumerate(zip(stages, panels[:, 0], strict=True), start=1):
+        _draw_stage(axes, lines)
+        axes.set_title(f"stage {stage}, depth {rows['depth'].iloc[0]}", loc="left", fontsize=9)
+    panels[-1, 0].set_xlabel("residual block of the stage, from input to output")
+    return canvas
+
+
+def _draw_stage(axes: Axes, lines: list[tuple[str, str, str]]) -> None:
     for height, (_, pattern, colour) in enumerate(lines):
         _cells(axes, height, pattern, colour)
         seen = f"{len(pattern) - pattern.count('?')}{' visible' if '?' in pattern else ''}"
@@ -98,23 +110,21 @@ def draw(rows: pd.DataFrame, apart: bool = False) -> Drawing:
     axes.set_xlim(0.4, max(1, *(len(pattern) for _, pattern, _ in lines)) + 0.6)
     axes.spines["left"].set_visible(False)
     axes.tick_params("y", length=0)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_xlabel("residual block of the stage, from input to output")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.grid(visible=False)
-    return canvas
 
 
 def _lines(stage: pd.DataFrame) -> list[tuple[str, str, str]]:
     """Label, pattern and colour of a stage's lines; blocks of unknown place are hidden ones at both ends."""
-    name, first = f"stage {stage['stage'].iloc[0]}", stage.iloc[0]
+    first = stage.iloc[0]
     lines = [
-        (f"{name}: depth {row['depth']}, seed {row['seed']}", row["pattern"] or "", COLOURS["ours"])
+        (f"seed {row['seed']}", row["pattern"] or "", COLOURS["ours"])
         for row in stage.astype({"pattern": object}).where(stage.notna(), None).to_dict("records")
     ]
     if pd.notna(first["published_pattern"]):
         unplaced = int(first["published_unplaced"])
         pattern = "?" * (unplaced // 2) + first["published_pattern"] + "?" * (unplaced - unplaced // 2)
-        lines.append((f"{name}: paper", pattern, COLOURS["paper"]))
+        lines.append(("paper", pattern, COLOURS["paper"]))
     return lines
 
 

@@ -58,12 +58,12 @@ def draw(rows: pd.DataFrame, apart: bool = False) -> Drawing:
     """One panel per stage: the share of its blocks that is kept against depth."""
     rows, axis = results.along_depth(rows)
     stages = sorted(set(rows["stage"]))
-    canvas, panels = drawing.canvas(len(stages), width=2.6)
+    canvas, panels = drawing.canvas(len(stages), width=2.4)
     for axes, stage in zip(panels, stages, strict=True):
         own = rows[rows["stage"] == stage]
         drawing.published_curves(axes, own, "published_kept_fraction", apart)
         drawing.curves(axes, own, "kept_fraction", axis)
         axes.set_title(f"stage {stage}", loc="left", fontsize=9)
         drawing.point_axis(axes, axis, "depth (layers)")
-        drawing.share_axis(axes, "blocks of the stage that are kept (%)" if stage == stages[0] else "")
+        drawing.share_axis(axes, "blocks of the stage kept (%)" if stage == stages[0] else "")
     return canvas

@@ -33,7 +33,7 @@ def readable(rows: pd.DataFrame) -> pd.DataFrame:
 def draw(rows: pd.DataFrame, apart: bool = False) -> Drawing:
     """Error against depth."""
     rows, axis = results.along_depth(rows)
-    canvas, (axes,) = drawing.canvas(1, width=5.6)
+    canvas, (axes,) = drawing.canvas(1, width=3.8)
     drawing.published_curves(axes, rows, "published_error", apart)
     drawing.curves(axes, rows, "error_pruned", axis, is_error=True)
     drawing.point_axis(axes, axis, "depth (layers)")

@@ -87,7 +87,7 @@ def _range(row: "pd.Series[float]") -> str:
 
 def draw(rows: pd.DataFrame, apart: bool = False) -> Drawing:
     """Percentiles of the block's weights against the epoch, for the first run that is done."""
-    canvas, (axes,) = drawing.canvas(1, width=5.6)
+    canvas, (axes,) = drawing.canvas(1, width=4.2)
     axes.set_xlabel("epoch")
     axes.set_ylabel("weights of the block")
     done = rows[rows["state"] == "done"]

@@ -51,13 +51,13 @@ def draw(rows: pd.DataFrame, apart: bool = False) -> Drawing:
     """Error (on ImageNet: top-1 and top-5) and share of discarded blocks against depth."""
     rows, axis = results.along_depth(rows)
     joined = rows.loc[rows["method"] == "epsilon_side", "epsilon"].nunique() == 1
-    errors = [("error_pruned", "published_error", "test error, pruned network (%)")]
+    errors = [("error_pruned", "published_error", "test error, pruned (%)")]
     if "published_error_top5" in rows:
         errors = [
-            ("error_pruned", "published_error", "top-1 test error, pruned network (%)"),
-            ("error_pruned_top5", "published_error_top5", "top-5 test error, pruned network (%)"),
+            ("error_pruned", "published_error", "top-1 error, pruned (%)"),
+            ("error_pruned_top5", "published_error_top5", "top-5 error, pruned (%)"),
         ]
-    canvas, panels = drawing.canvas(len(errors) + 1)
+    canvas, panels = drawing.canvas(len(errors) + 1, width=2.6 if len(errors) > 1 else 3.2)
     for axes, (y, published, title) in zip(panels, errors, strict=False):
         drawing.published_curves(axes, rows, published, apart, joined)
         drawing.curves(axes, rows, y, axis, is_error=True, joined=joined)

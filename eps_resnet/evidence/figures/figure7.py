@@ -11,15 +11,19 @@ from eps_resnet.experiments.layout import Layout
 from eps_resnet.experiments.registry import Registry
 
 TITLE = "size before and after pruning"
-PAPERS_READING = "kept, by share of blocks"
+PAPERS_READING = "by share of blocks"
 SIZES: dict[str, dict[str, Any]] = {
     "size_mib_before": {"label": "all blocks", "color": "#666666", "marker": "s"},
     "size_mib_by_block_ratio": {"label": PAPERS_READING, "color": "#E69F00", "marker": "^", "linestyle": "--"},
-    "size_mib": {"label": "kept, true count", "color": drawing.STYLES["epsilon_side"]["color"], "marker": "o"},
+    "size_mib": {"label": "true count", "color": drawing.STYLES["epsilon_side"]["color"], "marker": "o"},
 }
 PUBLISHED = {"standard": "all blocks", "epsilon_side": PAPERS_READING}  # what the paper's bars are
 
-CAPTION = ["By share of blocks is the paper's reading: the size of all blocks less the share discarded.", results.BARS]
+CAPTION = [
+    "By share of blocks is the paper's reading of a pruned network's size: that of all blocks less the share "
+    "discarded.",
+    results.BARS,
+]
 NOTES: list[str] = []
 MEANS: dict[str, str] = {
     "size_mib_before": "MiB, all blocks",
@@ -46,7 +50,7 @@ def readable(rows: pd.DataFrame) -> pd.DataFrame:
 
 def draw(rows: pd.DataFrame, apart: bool = False) -> Drawing:
     """The gated runs' sizes against depth, whole and pruned in both readings; the paper's beside those they match."""
-    canvas, (axes,) = drawing.canvas(1, width=5.6)
+    canvas, (axes,) = drawing.canvas(1, width=3.8)
     depths = rows.loc[rows["method"] == "epsilon_side", "depth"]
     placed, axis = results.along_depth(rows[rows["depth"].isin(depths)])
     drawing.published_curves(axes, placed, "published_mib", apart, joined=False, factor=1, labels=PUBLISHED)

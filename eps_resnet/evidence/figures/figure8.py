@@ -35,7 +35,7 @@ def draw(rows: pd.DataFrame, apart: bool = False) -> Drawing:
     canvas, (error, ratio) = drawing.canvas(2)
     drawing.published_curves(error, rows, "published_error", apart)
     drawing.curves(error, rows, "error_pruned", axis, is_error=True)
-    error.set_ylabel("test error, pruned network (%)")
+    error.set_ylabel("test error, pruned (%)")
     drawing.published_curves(ratio, rows, "published_ratio", apart)
     drawing.curves(ratio, rows, "discarded_ratio", axis)
     drawing.share_axis(ratio, "blocks discarded (%)")

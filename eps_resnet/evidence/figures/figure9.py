@@ -69,13 +69,13 @@ def readable(rows: pd.DataFrame) -> pd.DataFrame:
 
 def draw(rows: pd.DataFrame, apart: bool = False) -> Drawing:
     """The share against the epoch, for each depth and epsilon its mean over seeds."""
-    canvas, (axes,) = drawing.canvas(1, width=5.6)
+    canvas, (axes,) = drawing.canvas(1, width=3.8)
     ours = {"color": drawing.STYLES["epsilon_side"]["color"]}
     paper = rows[rows["published_ratio"].notna()].drop_duplicates(["depth", "epsilon", "epoch"])
     if len(paper):
         share, doubt = 100 * paper["published_ratio"], 100 * paper["published_uncertainty"]
         look = {**drawing.PAPER, "markersize": 3, "color": drawing.APART if apart else "black", "marker": "o"}
-        axes.plot(paper["epoch"], share, **look, label="paper, another recipe" if apart else "paper")
+        axes.plot(paper["epoch"], share, **look, label="paper (another recipe)" if apart else "paper")
         axes.vlines(paper["epoch"], share - doubt, share + doubt, color=look["color"], linewidth=0.8)
     for name, points in _means(rows, "discarded_ratio", "discarded"):
         axes.fill_between(points["epoch"], 100 * points["low"], 100 * points["high"], alpha=0.25, linewidth=0, **ours)
@@ -85,7 +85,7 @@ def draw(rows: pd.DataFrame, apart: bool = False) -> Drawing:
     if rows["discarded_ratio"].isna().all():
         drawing.say_not_run(axes)
     axes.set_xlabel("epoch")
-    axes.set_xlim(left=0)
+    axes.set_xlim(0, rows["epoch"].max() if rows["epoch"].notna().any() else 1)
     drawing.share_axis(axes, "blocks discarded (%)")
     return canvas
 

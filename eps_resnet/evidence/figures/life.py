@@ -8,7 +8,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure as Drawing
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from eps_resnet.evidence.figures import cells, drawing, results
 from eps_resnet.experiments.experiment import Experiment
@@ -115,7 +115,7 @@ def draw(rows: pd.DataFrame, apart: bool = False) -> Drawing:
     drawn = [(depth, group[group["epoch"].notna()]) for depth, group in rows.groupby("depth")]
     heights = [1.1 + min(2.4, 0.03 * _blocks(epochs)) for _, epochs in drawn]
     canvas, panels = plt.subplots(
-        len(drawn), 2, figsize=(8.5, sum(heights) + 0.3), squeeze=False, layout="constrained",
+        len(drawn), 2, figsize=(8, sum(heights) + 0.3), squeeze=False, layout="constrained",
         width_ratios=[3, 2], height_ratios=heights,
     )  # fmt: skip
     for (depth, epochs), (gates, response) in zip(drawn, panels, strict=True):
@@ -173,6 +173,7 @@ def _draw_response(axes: Axes, epochs: pd.DataFrame) -> None:
     axes.plot(known["epoch"], known["least_response"].astype(float), color=COLOUR, linewidth=1.2)
     axes.axhline(1, color="black", linestyle="--", linewidth=0.8, label="where a gate closes")
     axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.yaxis.set_minor_formatter(NullFormatter())
     axes.set_ylabel("max |F| / ε")

@@ -45,10 +45,10 @@ def readable(rows: pd.DataFrame) -> pd.DataFrame:
 def draw(rows: pd.DataFrame, apart: bool = False) -> Drawing:
     """Error against parameters (left) and against multiply-adds (right)."""
     rows = trained_as_long(rows)
-    canvas, panels = drawing.canvas(2, width=4.4)
+    canvas, panels = drawing.canvas(2, width=3.9)
     for axes, (cost, title) in zip(panels, COSTS.items(), strict=True):
         axes.set_xlabel(title)
-        axes.set_ylabel("test error, pruned network (%)")
+        axes.set_ylabel("test error, pruned (%)")
         if (rows["state"] != "done").all():
             drawing.say_not_run(axes)
             continue

@@ -203,7 +203,7 @@ def _reduced(registry: Registry, layout: Layout, states: Mapping[str, str]) -> l
             "runs": len(runs),
             "done": sum(states[key] == "done" for key in runs),
             "reasons": published.reasons(data, runs.values()),
-            "figures": [figure for figure, shown in registry.figures.items() if shown.dataset == name],
+            "figures": {key: figure.title for key, figure in registry.figures.items() if figure.dataset == name},
             "comparisons": [_Number(registry, comparison) for comparison in comparisons if comparison.dataset == name],
         }
         found += [version] if data.reduced else []

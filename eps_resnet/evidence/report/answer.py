@@ -55,12 +55,12 @@ def answer(
 def _about_claims(registry: Registry, claims: list[Claim]) -> str:
     judged = [claim for claim in claims if claim.verdict != "not run"]
     if not judged:
-        return "Nothing has been trained here yet, so no claim of the paper has been judged."
+        return "Nothing has been trained here yet, so no claim of the paper has been tested."
     found = Counter(claim.verdict for claim in judged)
     names = [registry.datasets[name].title for name in dict.fromkeys(claim.dataset for claim in judged)]
     return (
-        f"Trained anew on {' and '.join(names)}, the claims about ε-ResNet are supported in {found['supported']} of "
-        f"{len(judged)} cases, contradicted in {found['contradicted']} and undecided in {found['undecided']}."
+        f"On {' and '.join(names)}, {found['supported']} of {len(judged)} tests of the paper's claims support them, "
+        f"{found['contradicted']} contradict them and {found['undecided']} are undecided."
     )
 
 
@@ -69,9 +69,9 @@ def _about_numbers(comparisons: list[Comparison], checks: list[Check]) -> str:
     exact = sum(c.verdict == "reproduced" and c.n_seeds == 0 for c in comparisons)
     wrong = sum(check.verdict == "inconsistent" for check in checks)
     return (
-        f"Of {len(comparisons)} published numbers {found['reproduced'] - exact} are reproduced by training and {exact} "
-        f"by counting parameters, {found['not run']} wait for their runs, and the paper contradicts itself in {wrong} "
-        f"of {len(checks)} checks."
+        f"Of its {len(comparisons)} numbers {found['reproduced'] - exact} are reproduced by training and {exact} by "
+        f"counting parameters, {found['not run']} wait for their runs, and {wrong} of {len(checks)} checks find "
+        f"contradictions."
     )
 
 

@@ -1,9 +1,11 @@
 """What the report shows of each figure: drawing, table and notes from paper_tables, or that they are not there."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
+from xml.etree import ElementTree
 
 import pandas as pd
 from markupsafe import Markup
@@ -15,6 +17,11 @@ from eps_resnet.experiments.models import FIGURES
 from eps_resnet.experiments.registry import Registry
 from eps_resnet.files.atomic import read_json
 
+SVG = "http://www.w3.org/2000/svg"
+ElementTree.register_namespace("", SVG)
+ElementTree.register_namespace("xlink", "http://www.w3.org/1999/xlink")
+PART = re.compile(r"(?:panel|entry)\d+(?:_-?\d+){4}")  # drawing.mark_parts: a part, and where it lies
+UNKNOWN = (600, 300)  # pixels of a drawing of unknown size
 DATA_URI = "data:image/svg+xml,"
 SAFE = " !$'()*+,-./:;=?@[]_{|}~"  # beside letters and digits; no quotation mark, so that an attribute can hold it
 FAMILIES = r"'DejaVu Sans'[^;\"]*"  # and ten other families of letters
@@ -27,15 +34,33 @@ DARK = {
 
 
 @dataclass(frozen=True)
+class Part:
+    """A panel of a drawing, or an entry of its legend. `address` is a data URI; sizes are in pixels."""
+
+    address: Markup
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Image:
+    """A drawing in parts that a narrow screen shows one below the other. `width`: that of the whole."""
+
+    panels: tuple[Part, ...]
+    legend: tuple[Part, ...]
+    width: int
+
+
+@dataclass(frozen=True)
 class Drawing:
-    """One figure on one data set. `image` is a data URI, None if the figure is not drawn or shows nothing."""
+    """One figure on one data set. `image` is None if the figure is not drawn or shows nothing."""
 
     name: str
     number: str
     title: str
     heading: str
     dataset: str
-    image: Markup | None
+    image: Image | None
     current: bool
     table: Markup
     notes: Markup
@@ -76,9 +101,48 @@ def _drawing(registry: Registry, layout: Layout, name: str) -> Drawing:
     )
 
 
-def _image(path: Path) -> Markup:
-    """As an image: whatever the file holds, it runs no script, loads nothing, and its ids are its own."""
-    return Markup(DATA_URI + quote(_themed(_small(path.read_text(encoding="utf-8"))), safe=SAFE))
+def _image(path: Path) -> Image:
+    """The drawing's parts (drawing.mark_parts); all of it as one if it has none, as a drawing of a former version."""
+    text = path.read_text(encoding="utf-8")
+    try:
+        root = ElementTree.fromstring(text)
+    except ElementTree.ParseError:  # it was altered: the browser says so in its place
+        return Image((Part(_address(text), *UNKNOWN),), (), UNKNOWN[0])
+    found: dict[str, list[ElementTree.Element]] = {}
+    for group in root.iter(f"{{{SVG}}}g"):
+        if named := PART.match(group.get("id", "")):
+            found.setdefault(named[0], []).append(group)
+    parts = {name: _part(root, groups, [float(n) for n in name.split("_")[1:]]) for name, groups in found.items()}
+    panels = tuple(part for name, part in parts.items() if name.startswith("panel"))
+    legend = tuple(part for name, part in parts.items() if name.startswith("entry"))
+    if not panels:
+        return Image((Part(_address(text), *UNKNOWN),), (), UNKNOWN[0])
+    return Image(panels, legend, _pixels(float(root.attrib["viewBox"].split()[2])))
+
+
+def _part(root: ElementTree.Element, groups: Sequence[ElementTree.Element], box: Sequence[float]) -> Part:
+    """These groups as an image: whatever it holds, it runs no script, loads nothing, and its ids are its own."""
+    own = "".join(ElementTree.tostring(group, encoding="unicode") for group in groups)
+    shared = [thing for defs in root.iter(f"{{{SVG}}}defs") for thing in defs if _is_used(thing, own)]
+    size = {"width": f"{box[2]:g}pt", "height": f"{box[3]:g}pt", "viewBox": " ".join(f"{number:g}" for number in box)}
+    svg = ElementTree.Element(f"{{{SVG}}}svg", size)
+    ElementTree.SubElement(svg, f"{{{SVG}}}defs").extend(shared)
+    svg.extend(groups)
+    return Part(_address(ElementTree.tostring(svg, encoding="unicode")), _pixels(box[2]), _pixels(box[3]))
+
+
+def _address(svg: str) -> Markup:
+    return Markup(DATA_URI + quote(_themed(_small(svg)), safe=SAFE))
+
+
+def _is_used(thing: ElementTree.Element, text: str) -> bool:
+    """Whether a definition is a style, or is named in the text and not defined there."""
+    name = thing.get("id")
+    return name is None or (f"#{name}" in text and f'id="{name}"' not in text)
+
+
+def _pixels(points: float) -> int:
+    return round(points * 4 / 3)
 
 
 def _small(svg: str) -> str:
@@ -119,6 +183,8 @@ def _themed(svg: str) -> str:
 
 def _dark(style: str) -> str:
     found = re.findall(r"(fill|stroke): (#[0-9a-f]{6})", style)
+    if ("stroke", "#000000") in found and "fill" not in style:
+        found.append(("fill", "#000000"))  # a black mark, which SVG fills with black where nothing is said
     return ";".join(f"{part}:{DARK[colour]}" for part, colour in found if colour in DARK)
 
 

@@ -58,7 +58,7 @@ def test_a_figure_with_nothing_run_says_so_and_shows_the_published_numbers(
         re.fullmatch(rf"{figure.figure}[a-h]?", number.figure) and number.depth in figure.select.depths
         for number in published.of_data(experiments.datasets[figure.dataset])
     )
-    assert bool(re.search(r">(stage \d: )?paper[:,<]", drawing)) == is_usable  # a label, not the caption
+    assert bool(re.search(r">paper( \(another recipe\))?[:<]", drawing)) == is_usable  # a label, not the caption
     rows = pd.read_csv(layout.tables(name) / "table.csv")
     assert rows.filter(like="published").notna().to_numpy().any() == is_usable
 

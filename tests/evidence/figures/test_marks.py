@@ -87,4 +87,3 @@ def test_numbers_of_the_papers_recipe_are_grey_beside_those_of_another(
     assert papers
     assert {line.get_color() for line in papers} == {drawing.APART}
     assert all("another recipe" in str(line.get_label()) for line in papers)
-    assert any("no target" in axes.get_title(loc="right") for axes in canvas.axes)
