@@ -1,4 +1,4 @@
-"""Every experiment of the paper: fetch -> train -> prune -> evaluate -> figure.
+"""Every experiment of the paper: fetch -> train -> evaluate -> figure.
 
     snakemake --cores 8 all      every experiment of the paper (needs a GPU)
     snakemake --cores 2 demo     the digits runs, minutes on a laptop

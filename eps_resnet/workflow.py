@@ -215,15 +215,15 @@ class Workflow:
         return self._step(("train", run), [experiment.files.model], self._images(experiment))
 
     def pruning(self, run: str) -> Step:
-        """Pruning, which reads the trained network. It is current where the evaluation is."""
+        """Pruning alone, of the trained network; where the evaluation is not current, it follows it."""
         files = self.experiments[run].files
-        return self._step(("evaluate", run), [files.pruned], {("train", run): [files.model]})
+        reads: dict[Task, list[Path]] = {("train", run): [files.model], ("evaluate", run): [files.metrics]}
+        return self._step(("evaluate", run), [files.pruned], reads)
 
     def evaluation(self, run: str) -> Step:
-        """An evaluation, which reads both networks, the history and the images."""
+        """An evaluation, which prunes first, and reads the trained network, its history and the images."""
         experiment, files = self.experiments[run], self.experiments[run].files
-        trained, pruned = [files.model, files.history], [files.pruned]
-        reads: dict[Task, list[Path]] = {("train", run): trained, ("evaluate", run): pruned, **self._images(experiment)}
+        reads: dict[Task, list[Path]] = {("train", run): [files.model, files.history], **self._images(experiment)}
         return self._step(("evaluate", run), [files.metrics], reads)
 
     def drawing(self, figure: str) -> Step:

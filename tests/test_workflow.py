@@ -65,8 +65,8 @@ def test_in_an_empty_root_each_step_is_due_and_awaits_what_the_one_before_it_mak
     files, data = empty.layout.run(GATED), empty.layout
     images = (data.store("digits"), data.data_manifest("digits"))
     assert empty.training(GATED) == Step(False, (files.model,), images)
-    assert empty.pruning(GATED) == Step(False, (files.pruned,), (files.model,))
-    assert empty.evaluation(GATED).awaits == (files.model, files.history, files.pruned, *images)
+    assert empty.evaluation(GATED) == Step(False, (files.metrics,), (files.model, files.history, *images))
+    assert empty.pruning(GATED) == Step(False, (files.pruned,), (files.model, files.metrics))
     assert files.metrics in empty.drawing("figure6-digits").awaits
 
 
@@ -76,9 +76,9 @@ def test_a_step_awaits_no_file_that_is_there_and_current(trained: tuple[Registry
     files = layout.run(key)
     there = replace(Workflow.of({}, []), registry=registry, layout=layout)
     files.metrics.unlink()
-    assert there.evaluation(key) == Step(False, (files.metrics,), (files.pruned,))  # pruning follows the evaluation
+    assert there.evaluation(key) == Step(False, (files.metrics,), ())
     files.model.unlink()
-    assert there.evaluation(key).awaits == (files.model, files.pruned)
+    assert there.evaluation(key).awaits == (files.model,)
     assert there.training(key) == Step(True, (files.model,), ())
     layout.store("digits").unlink()
     assert there.training(key) == Step(True, (files.model,), (layout.store("digits"),))

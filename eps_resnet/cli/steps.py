@@ -107,16 +107,18 @@ def evaluate(
     root: Root = HERE,
     registry_file: RegistryFile = EXPERIMENTS,
 ) -> None:
-    """Measure a trained and pruned run on its test images."""
+    """Prune a trained run, and measure it on its test images before and after that."""
     experiment = chosen(registry_file, run, root)
     import torch
 
     from eps_resnet.method.arithmetic import prepare
     from eps_resnet.runs import device, memory
     from eps_resnet.runs.evaluate import evaluate
+    from eps_resnet.runs.networks import prune_run
 
     memory.keep_freed()
     prepare(threads)
+    prune_run(experiment)
     where = device.choose(experiment, sharing) if device.has_gpu() else torch.device("cpu")
     evaluate(experiment, where, workers)
 

@@ -91,8 +91,8 @@ def pod_of(job: dict[str, Any]) -> dict[str, Any]:
 
 def test_the_profile_plans_the_demo(project: Path) -> None:
     plan = run(project, *PROFILE, "--dry-run", "--", "demo")
-    steps = {"fetch": 1, "train": 3, "prune": 3, "evaluate": 3, "figure": 2, "demo": 1}
-    assert jobs(plan) == {**steps, "total": 13}
+    steps = {"fetch": 1, "train": 3, "evaluate": 3, "figure": 2, "demo": 1}
+    assert jobs(plan) == {**steps, "total": 10}
 
 
 def test_the_profile_plans_the_whole_paper_where_there_is_no_gpu(tmp_path: Path) -> None:
@@ -126,9 +126,9 @@ def test_a_run_in_pods_has_the_bytes_of_one_on_this_machine(ran: tuple[Path, Clu
     assert "Nothing to be done" in run(ran[0], "snakemake", "--cores", "1", "--", EVALUATED)
 
 
-def test_training_pruning_and_evaluation_get_a_pod_each_which_is_deleted(ran: tuple[Path, Cluster]) -> None:
+def test_training_and_evaluation_get_a_pod_each_which_is_deleted(ran: tuple[Path, Cluster]) -> None:
     commands = [the_container(pod_of(job))["args"][1] for job in ran[1].jobs]
-    assert [re.search(r"--target-jobs '(\w+):", command)[1] for command in commands] == ["train", "prune", "evaluate"]
+    assert [re.search(r"--target-jobs '(\w+):", command)[1] for command in commands] == ["train", "evaluate"]
     assert ran[1].pods == {}
 
 

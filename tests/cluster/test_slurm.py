@@ -253,12 +253,12 @@ def test_jobs_ask_for_the_time_the_memory_and_the_cards_that_the_registry_says_a
     assert snakemake.returncode == 0, project.printed
     jobs = [facts(job) for job in sorted(states().keys() - before, key=int)]
     experiment = registry.load(tmp_path / "config/experiments.yaml").experiment(keys[0], Layout(tmp_path))
-    for job, stages in zip(jobs, [("train",)] * 2 + [("prune", "evaluate")] * 2, strict=True):
+    stages: list[slurm_reservation.Stage] = ["train", "train", "evaluate", "evaluate"]
+    for job, stage in zip(jobs, stages, strict=True):
         assert job["TresPerJob"] == "gres:gpu:standin:1"
         assert job["Requeue"] == "1"
-        minutes = sum(slurm_reservation.minutes(experiment, stage) for stage in stages)
-        assert job["TimeLimit"] == f"00:{minutes}:00"
-        megabytes = max(slurm_reservation.megabytes(experiment, stage) for stage in stages)
+        assert job["TimeLimit"] == f"00:{slurm_reservation.minutes(experiment, stage)}:00"
+        megabytes = slurm_reservation.megabytes(experiment, stage)
         assert job["MinMemoryNode"] in (f"{megabytes}M", f"{megabytes / 1024:g}G")
 
 

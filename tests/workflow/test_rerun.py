@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow  # starts real processes, for seconds each
 def test_two_epochs_go_from_data_to_tables_and_nothing_runs_twice(demo: tuple[Path, str]) -> None:
     project, printed = demo
     assert jobs(printed) == {
-        "fetch": 1, "train": 3, "prune": 3, "evaluate": 3, "figure": 2, "demo": 1, "total": 13
+        "fetch": 1, "train": 3, "evaluate": 3, "figure": 2, "demo": 1, "total": 10
     }  # fmt: skip
     for name in ("table.csv", "table.md", "figure.svg", "figure.png", "figure.pdf"):
         assert (project / "paper_tables/figure6-digits" / name).stat().st_size > 100
@@ -46,7 +46,7 @@ def test_a_fresh_clone_has_nothing_to_do_without_images_and_checkpoints(finished
     runs["digits-8-standard-s1"] = {**runs.pop("digits-8-standard-s0"), "seed": 1}
     (finished / "config/experiments.yaml").write_text(yaml.safe_dump(document))
     assert jobs(run(finished, "snakemake", "-n", "demo")) == {
-        "fetch": 1, "train": 1, "prune": 1, "evaluate": 1, "figure": 2, "demo": 1, "total": 7
+        "fetch": 1, "train": 1, "evaluate": 1, "figure": 2, "demo": 1, "total": 6
     }  # fmt: skip
 
 
@@ -66,7 +66,7 @@ def test_a_comment_in_the_training_code_redoes_nothing_and_a_change_of_its_meani
     assert jobs(run(finished, "snakemake", "-n", "demo")) == {}
     code.write_text(code.read_text().replace("Decision(response <= float", "Decision(response < float"))
     everything = {
-        "train": 3, "prune": 3, "evaluate": 3, "figure": 2, "demo": 1, "total": 12
+        "train": 3, "evaluate": 3, "figure": 2, "demo": 1, "total": 9
     }  # fmt: skip
     assert jobs(run(finished, "snakemake", "-n", "demo")) == everything
 
@@ -81,14 +81,38 @@ def test_a_manifest_that_does_not_fit_is_not_believed(finished: Path) -> None:
     path = finished / "results/digits-8-standard-s0/manifest.json"
     change(path, fingerprint="0" * 16)
     counts = jobs(run(finished, "snakemake", "-n", "demo"))
-    assert counts == {"train": 1, "prune": 1, "evaluate": 1, "figure": 2, "demo": 1, "total": 6}
+    assert counts == {"train": 1, "evaluate": 1, "figure": 2, "demo": 1, "total": 5}
 
 
 def test_metrics_of_another_network_are_not_believed(finished: Path) -> None:
     path = finished / "results/digits-8-standard-s0/metrics.json"
     change(path, model_sha256="0" * 64)
     counts = jobs(run(finished, "snakemake", "-n", "demo"))
-    assert counts == {"prune": 1, "evaluate": 1, "figure": 2, "demo": 1, "total": 5}
+    assert counts == {"evaluate": 1, "figure": 2, "demo": 1, "total": 4}
+
+
+def test_a_pruned_network_that_is_missing_is_made_without_another_evaluation(finished: Path) -> None:
+    pruned = finished / "results/digits-8-standard-s0/pruned.safetensors"
+    before = pruned.read_bytes()
+    pruned.unlink()
+    assert jobs(run(finished, "snakemake", "--cores", "1", str(pruned.relative_to(finished)))) == {
+        "prune": 1,
+        "total": 1,
+    }
+    assert pruned.read_bytes() == before
+
+
+def test_a_pruned_network_that_is_asked_for_with_its_metrics_follows_the_evaluation_that_made_it(
+    finished: Path,
+) -> None:
+    result = finished / "results/digits-8-standard-s0"
+    before = [(result / name).read_bytes() for name in ("pruned.safetensors", "metrics.json")]
+    for name in ("pruned.safetensors", "metrics.json"):
+        (result / name).unlink()
+    targets = [f"results/{result.name}/{name}" for name in ("pruned.safetensors", "metrics.json")]
+    printed = run(finished, "snakemake", "--cores", "2", *targets)
+    assert jobs(printed) == {"evaluate": 1, "prune": 1, "total": 2}
+    assert [(result / name).read_bytes() for name in ("pruned.safetensors", "metrics.json")] == before
 
 
 def test_results_made_again_elsewhere_are_identical(demo: tuple[Path, str], project: Path) -> None:
@@ -102,7 +126,7 @@ def test_results_made_again_elsewhere_are_identical(demo: tuple[Path, str], proj
 def test_a_changed_recipe_is_followed_to_the_table_in_one_call(finished: Path) -> None:
     small_registry(finished / "config/experiments.yaml", {"rate": 0.05})
     counts = jobs(run(finished, "snakemake", "--cores", "2", "demo"))
-    assert (counts["train"], counts["prune"], counts["evaluate"], counts["figure"]) == (3, 3, 3, 2)
+    assert (counts["train"], counts["evaluate"], counts["figure"]) == (3, 3, 2)
     states = json.loads(run(finished, "eps-resnet", "runs", "--json"))
     assert {row["state"] for row in states} == {"done"}
     assert "Nothing to be done" in run(finished, "snakemake", "--cores", "2", "demo")

@@ -98,6 +98,24 @@ def test_a_training_that_fails_on_a_cluster_gives_the_former_result_back(finishe
     assert {path: path.read_bytes() for path in former} == former
 
 
+ELEVEN_JOBS = """
+rule all:
+    input: expand("{n}", n=range(11))
+rule one:
+    output: touch("{n}")
+    priority: lambda w: int(w.n)
+    shell: ""
+"""
+
+
+def test_several_targets_that_are_to_go_first_are_no_reason_for_a_warning(tmp_path: Path) -> None:
+    shutil.copytree(PROJECT / "profiles", tmp_path / "profiles")
+    (tmp_path / "Snakefile").write_text(ELEVEN_JOBS)
+    output = run(tmp_path, "snakemake", "--cores", "2", "--prioritize", "1", "2", "3")
+    assert "11 of 12 steps" in output
+    assert "ILP solver" not in output
+
+
 @pytest.mark.parametrize("name", ["figure6-cifar10", "figure9-cifar100", "figure8-digits"])
 def test_a_figure_plans_only_its_own_runs(experiments: Registry, tmp_path: Path, name: str) -> None:
     output = run(PROJECT, "snakemake", "-n", "--config", f"root={tmp_path}", "--", name)

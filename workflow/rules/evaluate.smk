@@ -1,3 +1,5 @@
+# An evaluation prunes by itself, as importing torch takes longer than pruning. This rule makes a pruned network that is
+# asked for by name: where it is missing and the metrics are current, none is evaluated for it.
 # Some pruned networks are git's, and so are all metrics: update() gives them back where the step fails.
 rule prune:
     input:
@@ -46,6 +48,6 @@ rule evaluate:
         options=eps.options,
         sharing=eps.sharing,
     message:
-        "Evaluating {wildcards.run}"
+        "Pruning and evaluating {wildcards.run}"
     shell:
         "eps-resnet evaluate {wildcards.run} {params.options} --threads 1 --workers {threads} --sharing {params.sharing} 2> {log:q}"
