@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -36,6 +37,11 @@ settings.load_profile("project")
 
 Fault = Callable[[str], AbstractContextManager[None]]
 FAULTS = "faults"  # under which tests report what they injected
+
+
+def pytest_configure() -> None:
+    """Ctrl-C reaches what tests start, also where they run in the background of a shell, which ignores it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
