@@ -169,6 +169,7 @@ def reproduction(
     registry_file: RegistryFile = EXPERIMENTS,
 ) -> None:
     """Compare results made here with the committed ones. A difference is a verdict, not a failure."""
+    from eps_resnet.evidence import margins
     from eps_resnet.evidence import reproduction as module
 
     experiments, layout = load(registry_file), Layout(root)
@@ -190,7 +191,7 @@ def reproduction(
     print_text(
         "Discarded blocks and error of the pruned network: here, committed. identical: the same bytes. reproduced: the "
         "error lies within the 95 % binomial interval of the committed one "
-        f"and the discarded counts differ by at most {module.BLOCK_SHARE:.0%} of the blocks (at least 2). Equal "
+        f"and the discarded counts differ by at most {margins.OTHER_MACHINE:.0%} of the blocks (at least 2). Equal "
         "bytes are promised on the same machine, versions and number of threads only."
     )
     if remark := experiments.datasets[dataset].remark:

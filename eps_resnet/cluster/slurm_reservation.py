@@ -2,7 +2,8 @@
 
 The plan's estimates with a margin, so that short trainings need not wait for long gaps in the queue. Too little loses
 nothing: a training that is stopped at its limit goes on in the next attempt, which asks for twice as much, and so does
-the one after that. No torch in here: Snakemake asks for every job.
+the one after that. How many cards, and the longest time allowed: `cards`, `needs_card` and `minutes` in workflow.py.
+No torch in here: Snakemake asks for every job.
 """
 
 from math import ceil

@@ -1,14 +1,13 @@
-"""Compares results made here with committed ones, run by run: the verdict a newcomer sees at the end of `make demo`."""
+"""Compares results made here with committed ones, run by run: the end of `make demo` (published: compare.py)."""
 
 from dataclasses import dataclass
 from typing import Literal
 
+from eps_resnet.evidence.margins import OTHER_MACHINE
 from eps_resnet.evidence.statistics import error_interval
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.provenance import records
 from eps_resnet.provenance.records import Metrics
-
-BLOCK_SHARE = 0.15  # discarded counts agree within this share of all blocks, and within at least two blocks
 
 Verdict = Literal["identical", "reproduced", "differs", "not comparable"]
 
@@ -28,7 +27,7 @@ class Reproduction:
 
 def block_tolerance(blocks: int) -> int:
     """How many blocks two trainings of the same run on different machines may differ by."""
-    return max(2, round(BLOCK_SHARE * blocks))
+    return max(2, round(OTHER_MACHINE * blocks))
 
 
 def reproduce(keys: list[str], here: Layout, committed: Layout) -> list[Reproduction]:

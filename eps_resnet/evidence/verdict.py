@@ -1,4 +1,4 @@
-"""When a published number counts as reproduced: the rule, in one place (docs/verdicts.md explains it)."""
+"""When a published number counts as reproduced: the rule (docs/verdicts.md explains it). margins.py has the margins."""
 
 import math
 from collections.abc import Sequence
@@ -7,13 +7,11 @@ from statistics import fmean
 from typing import Literal
 
 from eps_resnet.evidence.inference import Spread, chance_of_equivalence, possible_difference
+from eps_resnet.evidence.margins import PUBLISHED_SHARE
 from eps_resnet.evidence.statistics import binomial_deviation, normal_quantile
 
 Verdict = Literal["reproduced", "close", "off", "not run", "not comparable"]
 
-# Fig. 8: a change of epsilon by 0.2 moves the share of discarded blocks by .02 (CIFAR-10) to .08 (CIFAR-100), .05 on
-# average. What differs by less could as well be another epsilon read off the same figure.
-SHARE_MARGIN = 0.05
 ENOUGH_SEEDS = 5  # of three, chance alone too often makes a spread that shows nothing (docs/verdicts.md)
 
 
@@ -45,7 +43,7 @@ def error_scale(published: float, images: int) -> Scale:
 
 def share_scale(blocks: int, whole: float = 1) -> Scale:
     """The margin of a share of `blocks` blocks, or of a size that is such a share of `whole`."""
-    return Scale(whole * max(SHARE_MARGIN, 1 / blocks), whole / blocks, of_shares=whole == 1)
+    return Scale(whole * max(PUBLISHED_SHARE, 1 / blocks), whole / blocks, of_shares=whole == 1)
 
 
 def judge(

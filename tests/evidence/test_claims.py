@@ -10,12 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eps_resnet.evidence.claims import Claim, claims, errors
+from eps_resnet.evidence.claims import Claim, claims
 from eps_resnet.evidence.claims.errors import depth_of_size
 from eps_resnet.evidence.claims.lives import e_folds_since_loss
 from eps_resnet.evidence.claims.results import Leaning, leaning
 from eps_resnet.evidence.claims.shares import judge_rows, stage_rises, trend
 from eps_resnet.evidence.finished import Result
+from eps_resnet.evidence.margins import MARGINAL_LOSS
 from eps_resnet.evidence.statistics import LEAST_SEEDS
 from eps_resnet.experiments import registry
 from eps_resnet.experiments.experiment import Experiment
@@ -242,7 +243,7 @@ def test_the_margin_is_what_the_paper_itself_calls_marginal_rounded_up() -> None
         gated, plain = at[at["epsilon"] == epsilon]["value"].iloc[0], at[at["method"] == "standard"]["value"].iloc[0]
         losses.append(gated / plain - 1)
     assert losses == pytest.approx([0.021, 0.029], abs=5e-4)
-    assert math.ceil(100 * max(losses)) / 100 == errors.MARGIN
+    assert math.ceil(100 * max(losses)) / 100 == MARGINAL_LOSS
 
 
 def test_claim_2_asks_for_a_trend_over_depths_and_no_single_step_decides(bench: Bench) -> None:

@@ -8,6 +8,7 @@ from eps_resnet.evidence import published
 from eps_resnet.evidence.claims import errors, lives, shares  # noqa: F401 - each adds its rules
 from eps_resnet.evidence.claims.results import RULES, Case, Leaning, Rule, Verdict
 from eps_resnet.evidence.finished import Result, finished
+from eps_resnet.evidence.margins import MARGINAL_LOSS
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.experiments.models import DataSet, Method
 from eps_resnet.experiments.registry import Registry
@@ -75,7 +76,9 @@ def _claim_1(case: Case) -> Iterator[Rule]:
     for method, name in BASELINES.items():
         ways = dict.fromkeys(run.variant for run in runs if (run.dataset, run.method) == (case.dataset, method))
         for way in ways or [None]:
-            statement = f"ε-ResNet's error is at most 3 % above that of {name}{_protocol(data, way)}"
+            statement = (
+                f"ε-ResNet's error is at most {100 * MARGINAL_LOSS:g} % above that of {name}{_protocol(data, way)}"
+            )
             longer = "" if way is None else f", {data.variants[way].title}"
             short = f"no worse than {method}{longer}"
             yield Rule(1, short, statement, place, partial(errors.errs_no_more, method=method, variant=way))

@@ -19,12 +19,11 @@ from eps_resnet.evidence.claims.results import (
 )
 from eps_resnet.evidence.finished import Result
 from eps_resnet.evidence.inference import LEVEL, Arm, Contrast, contrast, holm, sign_flip
+from eps_resnet.evidence.margins import MARGINAL_LOSS
 from eps_resnet.evidence.sizes import whole_size
 from eps_resnet.evidence.statistics import LEAST_SEEDS
 from eps_resnet.experiments.models import DataSet, Method
 
-# Of the baseline's error: what the paper itself calls marginal on ImageNet is 2.1 % (101 layers) and 2.9 % (152).
-MARGIN = 0.03
 ABOUT_80_PERCENT = 0.75  # of the parameters; rounds to 80 %
 SHALLOWEST = 8  # layers of a CIFAR-style network with one block in each stage; six more with each block more
 
@@ -74,7 +73,7 @@ def _listed(pairings: Sequence[Pairing]) -> str:
     return "; ".join(map(str, pairings))
 
 
-def excess(pairings: Sequence[Pairing], margin: float = MARGIN) -> Contrast:
+def excess(pairings: Sequence[Pairing], margin: float = MARGINAL_LOSS) -> Contrast:
     """By how much gated networks err more than baselines and the margin, on average over the places (stratified)."""
     share = 1 / len(pairings)
     ours = [(share, pairing.ours) for pairing in pairings]
@@ -87,7 +86,7 @@ def judge_excess(found: Contrast) -> Verdict:
     return "supported" if high < 0 else "contradicted" if low > 0 else "undecided"
 
 
-def lower_errors(pairings: Sequence[Pairing], margin: float = MARGIN) -> Leaning | None:
+def lower_errors(pairings: Sequence[Pairing], margin: float = MARGINAL_LOSS) -> Leaning | None:
     """Whether gated networks err less than baselines and the margin on average over the places, and at how many."""
     less = [(1 + margin) * pairing.others.mean - pairing.ours.mean for pairing in pairings]
     return leaning(sum(less), less, "places" if len(pairings) > 1 else "place")

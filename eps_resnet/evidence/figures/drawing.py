@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawing
 from matplotlib.lines import Line2D
 
+from eps_resnet.evidence.figures import colours
 from eps_resnet.evidence.figures.axis import Axis
 from eps_resnet.evidence.figures.results import over_seeds
 from eps_resnet.evidence.statistics import LEAST_SEEDS
@@ -21,15 +22,13 @@ from eps_resnet.experiments.models import Method
 from eps_resnet.files.atomic import write_atomically, write_text
 from eps_resnet.files.errors import UserError
 
-# Okabe and Ito's colours differ for the colour-blind; markers and dashes differ in grey.
 STYLES: dict[str, dict[str, Any]] = {
-    "standard": {"color": "#0072B2", "marker": "s", "label": "standard"},
-    "standard_side": {"color": "#009E73", "marker": "^", "label": "standard + side head"},
-    "epsilon_side": {"color": "#D55E00", "marker": "o", "label": "ε-ResNet + side head"},
+    "standard": {"color": colours.STANDARD, "marker": "s", "label": "standard"},
+    "standard_side": {"color": colours.STANDARD_SIDE, "marker": "^", "label": "standard + side head"},
+    "epsilon_side": {"color": colours.EPSILON, "marker": "o", "label": "ε-ResNet + side head"},
 }
 PAPER: dict[str, Any] = {"linestyle": ":", "linewidth": 1, "markersize": 6, "markeredgewidth": 1.2}
 PAPER_MARKERS = {"standard": "x", "standard_side": "+", "epsilon_side": (6, 2, 0)}  # hollow ones are of few seeds
-APART = "#9a9a9a"  # the paper's numbers beside those of another recipe
 BLOCK = re.compile(r"^(\d*)([-+#~=_.)]|`(?=``))")  # what would begin a list, a heading or a block of code in Markdown
 # Of a method's curves after its first.
 OTHER_LINES = ("--", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)), (0, (9, 2)), (0, (3, 4)))
@@ -44,7 +43,6 @@ PAD = 3  # points around a panel or an entry of the legend that is shown alone
 LINE = 0.068  # of a panel's height: a line of small text
 # Columns of tables that hold text.
 TEXTS = ("run", "method", "variant", "state", "kept_per_stage", "pattern", "published_pattern", "gates", "stages")
-QUIET = "#595959"  # text beside the data
 # How each file is written: without a date, so that equal drawings are equal bytes.
 FORMATS: dict[str, dict[str, Any]] = {
     "svg": {"metadata": {"Date": None}},
@@ -57,7 +55,7 @@ plt.rcParams.update(
         "axes.spines.top": False,
         "axes.spines.right": False,
         "axes.grid": True,
-        "grid.color": "#e6e6e6",
+        "grid.color": colours.GRID,
         "axes.axisbelow": True,
         "legend.frameon": False,
         "legend.fontsize": 7.5,
@@ -102,12 +100,14 @@ def say_not_run(axes: Axes) -> None:
 
 def _say_above(axes: Axes, words: str) -> None:
     said = axes.get_title(loc="right")
-    axes.set_title(f"{said}; {words}" if said and words not in said else words, loc="right", fontsize=8, color=QUIET)
+    axes.set_title(
+        f"{said}; {words}" if said and words not in said else words, loc="right", fontsize=8, color=colours.QUIET
+    )
 
 
 def say(axes: Axes, text: str) -> None:
     """A few words in a panel that has nothing to draw."""
-    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=QUIET)
+    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=colours.QUIET)
     axes.set_xticks([])
     axes.set_yticks([])
 
@@ -243,9 +243,12 @@ def mean_curve(
     colour, at = style["color"], pd.Series(places, index=points.index, dtype=float)
     axes.plot(at, factor * points["mean"], markersize=5, linewidth=1.5, **style)
     few = points["seeds"] < LEAST_SEEDS
-    hollow = {"linestyle": "none", "color": colour, "marker": style["marker"], "markerfacecolor": "white"}
+    hollow = {"linestyle": "none", "color": colour, "marker": style["marker"], "markerfacecolor": colours.GROUND}
     axes.plot(at[few], factor * points.loc[few, "mean"], markersize=5, zorder=2.6, **hollow)
-    for shown, looks in ((few, {"color": APART, "linewidth": 0.7}), (~few, {"color": colour, "linewidth": 1.3})):
+    for shown, looks in (
+        (few, {"color": colours.APART, "linewidth": 0.7}),
+        (~few, {"color": colour, "linewidth": 1.3}),
+    ):
         shown = shown & points["low"].notna()
         axes.vlines(
             at[shown], factor * points.loc[shown, "low"], factor * points.loc[shown, "high"], zorder=1.9, **looks
@@ -274,7 +277,7 @@ def published_curves(
         style = {**PAPER, **STYLES[str(method)], "marker": PAPER_MARKERS[str(method)]}
         style["label"] = f"paper{' (another recipe)' if apart else ''}: {names[str(method)]}"
         if apart:
-            style |= {"color": APART, "zorder": 1.8}
+            style |= {"color": colours.APART, "zorder": 1.8}
         if not joined:
             style["linestyle"] = "none"
         axes.plot(points["position"], factor * points[y], **style)

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure as Drawing
 from matplotlib.ticker import MaxNLocator
 
 from eps_resnet.evidence import published
-from eps_resnet.evidence.figures import cells, drawing, results
+from eps_resnet.evidence.figures import cells, colours, results
 from eps_resnet.experiments.experiment import Experiment
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.experiments.registry import Registry
@@ -25,7 +25,7 @@ NOTES = [
 ]
 COLUMNS = ["stage", "blocks", "kept", "pattern", "published_pattern", "published_unplaced"]
 LETTERS = {"kept": "K", "discarded": ".", "hidden": "?"}
-COLOURS = {"ours": drawing.STYLES["epsilon_side"]["color"], "paper": "#404040"}
+COLOURS = {"ours": colours.EPSILON, "paper": colours.PAPERS_BLOCKS}
 MEANS: dict[str, str] = {}
 
 
@@ -131,10 +131,10 @@ def _lines(stage: pd.DataFrame) -> list[tuple[str, str, str]]:
 def _cells(axes: Axes, height: int, pattern: str, colour: str) -> None:
     looks: dict[str, dict[str, Any]] = {
         "K": {"facecolor": colour},
-        ".": {"facecolor": "#f2f2f2"},
-        "?": {"facecolor": "white", "hatch": "xxxxx"},
+        ".": {"facecolor": colours.DISCARDED},
+        "?": {"facecolor": colours.GROUND, "hatch": "xxxxx"},
     }
     for letter, look in looks.items():
         cells = [(place + 0.5, 1) for place, found in enumerate(pattern) if found == letter]
         if cells:
-            axes.broken_barh(cells, (height - 0.35, 0.7), edgecolor="#a6a6a6", linewidth=0.4, **look)
+            axes.broken_barh(cells, (height - 0.35, 0.7), edgecolor=colours.EDGE, linewidth=0.4, **look)

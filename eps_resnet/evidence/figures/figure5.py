@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
-from eps_resnet.evidence.figures import cells, drawing, results
+from eps_resnet.evidence.figures import cells, colours, drawing, results
 from eps_resnet.experiments.experiment import Experiment
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.experiments.registry import Registry
@@ -98,14 +98,14 @@ def draw(rows: pd.DataFrame, apart: bool = False) -> Drawing:
     if epochs["block"].isna().all():
         drawing.say(axes, "no block was discarded for good")
         return canvas
-    colour, since = drawing.STYLES["epsilon_side"]["color"], epochs["discarded_from"].iloc[0]
+    since = epochs["discarded_from"].iloc[0]
     for low, high, label, strength in (("p0", "p100", "lowest to highest", 0.2), ("p25", "p75", "25 % to 75 %", 0.5)):
         axes.fill_between(
             epochs["epoch"], epochs[low].astype(float), epochs[high].astype(float),
-            color=colour, alpha=strength, linewidth=0, label=label,
+            color=colours.EPSILON, alpha=strength, linewidth=0, label=label,
         )  # fmt: skip
-    axes.plot(epochs["epoch"], epochs["p50"].astype(float), color="black", linewidth=1, label="median")
-    axes.axvline(since, color="black", linestyle="--", linewidth=1, label=f"discarded for good (epoch {since:.0f})")
+    axes.plot(epochs["epoch"], epochs["p50"].astype(float), color=colours.INK, linewidth=1, label="median")
+    axes.axvline(since, color=colours.INK, linestyle="--", linewidth=1, label=f"discarded for good (epoch {since:.0f})")
     row = epochs.iloc[0]
     axes.set_title(
         f"block {row['block'] + 1:.0f}, stage {row['stage']:.0f}; depth {row['depth']}, ε {row['epsilon']:g}, "

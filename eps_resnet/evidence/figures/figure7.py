@@ -6,16 +6,16 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
-from eps_resnet.evidence.figures import cells, drawing, results
+from eps_resnet.evidence.figures import cells, colours, drawing, results
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.experiments.registry import Registry
 
 TITLE = "size before and after pruning"
 PAPERS_READING = "by share of blocks"
 SIZES: dict[str, dict[str, Any]] = {
-    "size_mib_before": {"label": "all blocks", "color": "#666666", "marker": "s"},
-    "size_mib_by_block_ratio": {"label": PAPERS_READING, "color": "#E69F00", "marker": "^", "linestyle": "--"},
-    "size_mib": {"label": "true count", "color": drawing.STYLES["epsilon_side"]["color"], "marker": "o"},
+    "size_mib_before": {"label": "all blocks", "color": colours.WHOLE, "marker": "s"},
+    "size_mib_by_block_ratio": {"label": PAPERS_READING, "color": colours.BY_BLOCKS, "marker": "^", "linestyle": "--"},
+    "size_mib": {"label": "true count", "color": colours.EPSILON, "marker": "o"},
 }
 PUBLISHED = {"standard": "all blocks", "epsilon_side": PAPERS_READING}  # what the paper's bars are
 

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
 from eps_resnet.evidence import published
-from eps_resnet.evidence.figures import cells, drawing, results
+from eps_resnet.evidence.figures import cells, colours, drawing, results
 from eps_resnet.experiments.experiment import Experiment
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.experiments.registry import Registry
@@ -70,11 +70,11 @@ def readable(rows: pd.DataFrame) -> pd.DataFrame:
 def draw(rows: pd.DataFrame, apart: bool = False) -> Drawing:
     """The share against the epoch, for each depth and epsilon its mean over seeds."""
     canvas, (axes,) = drawing.canvas(1, width=3.8)
-    ours = {"color": drawing.STYLES["epsilon_side"]["color"]}
+    ours: dict[str, Any] = {"color": colours.EPSILON}
     paper = rows[rows["published_ratio"].notna()].drop_duplicates(["depth", "epsilon", "epoch"])
     if len(paper):
         share, doubt = 100 * paper["published_ratio"], 100 * paper["published_uncertainty"]
-        look = {**drawing.PAPER, "markersize": 3, "color": drawing.APART if apart else "black", "marker": "o"}
+        look = {**drawing.PAPER, "markersize": 3, "color": colours.APART if apart else colours.INK, "marker": "o"}
         axes.plot(paper["epoch"], share, **look, label="paper (another recipe)" if apart else "paper")
         axes.vlines(paper["epoch"], share - doubt, share + doubt, color=look["color"], linewidth=0.8)
     for name, points in _means(rows, "discarded_ratio", "discarded"):

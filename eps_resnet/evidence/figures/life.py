@@ -10,7 +10,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure as Drawing
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from eps_resnet.evidence.figures import cells, drawing, results
+from eps_resnet.evidence.figures import cells, colours, drawing, results
 from eps_resnet.experiments.experiment import Experiment
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.experiments.registry import Registry
@@ -31,7 +31,6 @@ NOTES = [
 ]
 COLUMNS = ["stages", "reported", "epoch", "rate", "restart", "least_response", "gates"]
 MEANS: dict[str, str] = {}
-COLOUR = drawing.STYLES["epsilon_side"]["color"]
 
 
 def table(registry: Registry, layout: Layout, name: str) -> pd.DataFrame:
@@ -130,7 +129,7 @@ def draw(rows: pd.DataFrame, apart: bool = False) -> Drawing:
         _draw_response(response, epochs)
         for axes in (gates, response):
             axes.set_xlim(0.5, epochs["epoch"].max() + 0.5)
-            axes.axvline(row["reported"], color="black", linewidth=1.2, label="reported epoch")
+            axes.axvline(row["reported"], color=colours.INK, linewidth=1.2, label="reported epoch")
             _mark_restarts(axes, epochs)
             axes.set_xlabel("epoch" if axes in panels[-1] else "")
     return canvas
@@ -145,7 +144,7 @@ def _mark_restarts(axes: Axes, epochs: pd.DataFrame) -> None:
     if restarts:  # an empty line above a panel would take all of its room
         axes.plot(
             restarts, [1.0] * len(restarts), "v", transform=axes.get_xaxis_transform(), clip_on=False, markersize=4,
-            color="black", label="restart of the rate",
+            color=colours.INK, label="restart of the rate",
         )  # fmt: skip
 
 
@@ -155,23 +154,23 @@ def _draw_gates(axes: Axes, epochs: pd.DataFrame) -> None:
     # An epoch that is not recorded looks like the next one that is.
     columns = np.searchsorted(recorded["epoch"].to_numpy(), np.arange(1, last + 1))
     pixels = np.zeros((shares.shape[1], last, 4))  # transparent where open, so that any ground shows
-    pixels[..., :3], pixels[..., 3] = to_rgb(COLOUR), shares[columns].T
+    pixels[..., :3], pixels[..., 3] = to_rgb(colours.EPSILON), shares[columns].T
     blocks = shares.shape[1]
     axes.imshow(pixels, aspect="auto", interpolation="none", extent=(0.5, last + 0.5, blocks + 0.5, 0.5))
     for end in np.cumsum(list(map(int, str(epochs["stages"].iloc[0]).split())))[:-1]:
-        axes.axhline(end + 0.5, color=drawing.QUIET, linewidth=0.6)
+        axes.axhline(end + 0.5, color=colours.QUIET, linewidth=0.6)
     axes.grid(visible=False)
     axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
     axes.set_ylim(blocks + 0.5, 0.5)
     axes.set_ylabel("block")
     for share, label in ((1.0, "closed in all batches"), (0.5, "in half of them")):
-        axes.scatter([], [], marker="s", color=COLOUR, alpha=share, linewidths=0, label=label)
+        axes.scatter([], [], marker="s", color=colours.EPSILON, alpha=share, linewidths=0, label=label)
 
 
 def _draw_response(axes: Axes, epochs: pd.DataFrame) -> None:
     known = epochs[epochs["least_response"].astype(float) > 0]
-    axes.plot(known["epoch"], known["least_response"].astype(float), color=COLOUR, linewidth=1.2)
-    axes.axhline(1, color="black", linestyle="--", linewidth=0.8, label="where a gate closes")
+    axes.plot(known["epoch"], known["least_response"].astype(float), color=colours.EPSILON, linewidth=1.2)
+    axes.axhline(1, color=colours.INK, linestyle="--", linewidth=0.8, label="where a gate closes")
     axes.set_yscale("log")
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

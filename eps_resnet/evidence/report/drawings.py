@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 import pandas as pd
 from markupsafe import Markup
 
-from eps_resnet.evidence.figures import MODULES, current
+from eps_resnet.evidence.figures import MODULES, colours, current
 from eps_resnet.evidence.report.markdown import render_table
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.experiments.models import FIGURES
@@ -26,11 +26,7 @@ DATA_URI = "data:image/svg+xml,"
 SAFE = " !$'()*+,-./:;=?@[]_{|}~"  # beside letters and digits; no quotation mark, so that an attribute can hold it
 FAMILIES = r"'DejaVu Sans'[^;\"]*"  # and ten other families of letters
 MOST_ROWS = 24  # longer tables are linked
-# Colours of drawings on a dark ground. Words have no colour of their own.
-DARK = {
-    "#ffffff": "#1a1e24", "#000000": "#e3e7ec", "#e6e6e6": "#323a45", "#f2f2f2": "#2a313a", "#595959": "#a3acb9",
-    "#666666": "#a3acb9", "#404040": "#b6bfcb", "#0072b2": "#56b4e9", "#009e73": "#4fd1a5", "#d55e00": "#f0883e",
-}  # fmt: skip
+DARK = {light.lower(): dark for light, dark in colours.DARK.items()}  # as drawings write them
 
 
 @dataclass(frozen=True)
@@ -176,15 +172,15 @@ def _themed(svg: str) -> str:
 
     svg = re.sub(r' style="([^"]*)"', named, svg)
     light = "".join(f".{name}{{{re.sub(FAMILIES, 'sans-serif', style)}}}" for style, name in styles.items())
-    dark = "".join(f".{name}{{{colours}}}" for style, name in styles.items() if (colours := _dark(style)))
-    rules = f"{light}@media (prefers-color-scheme:dark){{text{{fill:{DARK['#000000']}}}{dark}}}"
+    dark = "".join(f".{name}{{{its_dark}}}" for style, name in styles.items() if (its_dark := _dark(style)))
+    rules = f"{light}@media (prefers-color-scheme:dark){{text{{fill:{DARK[colours.INK]}}}{dark}}}"
     return re.sub(r"(<svg[^>]*>)", lambda found: f"{found[1]}<style>{rules}</style>", svg, count=1)
 
 
 def _dark(style: str) -> str:
     found = re.findall(r"(fill|stroke): (#[0-9a-f]{6})", style)
-    if ("stroke", "#000000") in found and "fill" not in style:
-        found.append(("fill", "#000000"))  # a black mark, which SVG fills with black where nothing is said
+    if ("stroke", colours.INK) in found and "fill" not in style:
+        found.append(("fill", colours.INK))  # a black mark, which SVG fills with black where nothing is said
     return ";".join(f"{part}:{DARK[colour]}" for part, colour in found if colour in DARK)
 
 

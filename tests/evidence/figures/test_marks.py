@@ -5,7 +5,7 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 
-from eps_resnet.evidence.figures import drawing, figure6, figure7
+from eps_resnet.evidence.figures import colours, drawing, figure6, figure7
 from eps_resnet.evidence.figures.axis import Axis
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.experiments.registry import Registry
@@ -45,8 +45,8 @@ def test_points_of_fewer_than_three_seeds_are_hollow() -> None:
 def test_a_means_interval_has_caps_and_one_seeds_binomial_one_is_thin_and_grey() -> None:
     axes = drawn(rows())
     thin, solid = axes.collections
-    assert to_hex(thin.get_color()[0]) == drawing.APART
-    assert to_hex(solid.get_color()[0]).upper() == drawing.STYLES["standard"]["color"]
+    assert to_hex(thin.get_color()[0]) == colours.APART
+    assert to_hex(solid.get_color()[0]).upper() == colours.STANDARD
     assert [path.vertices[0, 0] for path in thin.get_paths()] == [56]
     assert [path.vertices[0, 0] for path in solid.get_paths()] == [20]
     assert thin.get_linewidth()[0] < solid.get_linewidth()[0]
@@ -85,5 +85,5 @@ def test_numbers_of_the_papers_recipe_are_grey_beside_those_of_another(
     canvas = module.draw(table, apart=True)  # type: ignore[attr-defined]
     papers = [line for axes in canvas.axes for line in axes.lines if str(line.get_label()).startswith("paper")]
     assert papers
-    assert {line.get_color() for line in papers} == {drawing.APART}
+    assert {line.get_color() for line in papers} == {colours.APART}
     assert all("another recipe" in str(line.get_label()) for line in papers)
