@@ -38,7 +38,7 @@ def drawn(table: pd.DataFrame) -> Axes:
 
 
 def test_points_of_fewer_than_three_seeds_are_hollow() -> None:
-    hollow = [line for line in drawn(rows()).lines if line.get_markerfacecolor() == "white"]
+    hollow = [line for line in drawn(rows()).lines if line.get_markerfacecolor() == colours.GROUND]
     assert [list(line.get_xdata()) for line in hollow] == [[56]]
 
 
