@@ -167,17 +167,26 @@ def test_the_answer_comes_first_with_its_counts_its_day_and_its_commit(experimen
     found = Counter(comparison.verdict for comparison in comparisons)
     exact = sum(c.verdict == "reproduced" and c.n_seeds == 0 for c in comparisons)
     text = words_of(report_path(done))
-    judged = [claim.verdict for claim in claims(experiments, done) if claim.verdict != "not run"]
-    if judged:
-        assert f"{judged.count('supported')} of {len(judged)} tests of the paper's claims support them, " in text
+    if names := {claim.dataset for claim in claims(experiments, done) if claim.verdict != "not run"}:
+        for name in names:
+            ways: dict[int, set[str]] = {}
+            for claim in claims(experiments, done):
+                if claim.dataset == name:
+                    ways.setdefault(claim.number, set()).add(claim.verdict)
+            supported = sum(verdicts == {"supported"} for verdicts in ways.values())
+            unrun = sum(verdicts == {"not run"} for verdicts in ways.values())
+            title = experiments.datasets[name].title
+            assert f"Of {len(ways)} claims, runs on {title} support {supported}, contradict " in text
+            assert f" undecided ({unrun} not run)." in text
         ready = [key for key in experiments.runs if state.state(experiments.experiment(key, done)) == "done"]
         day = max(read_json(done.run(key).manifest)["finished"] for key in ready)[:10]
         assert f"As of {day}, by the code of commit" in text
     else:
         assert "Nothing has been trained here yet" in text
     assert (
-        f"Of its {len(comparisons)} numbers {found['reproduced'] - exact} are reproduced by training and {exact} by "
-        f"counting parameters, {found['not run']} wait for their runs, and 22 of 28 checks find contradictions"
+        f"Of {len(comparisons)} published numbers, {found['reproduced'] - exact} are reproduced by training and "
+        f"{exact} by counting parameters (weak evidence), {found['not run']} have not been run, and {found['not comparable']} "
+        "cannot be compared. 22 of 28 checks find that the paper contradicts itself."
     ) in text
 
 
@@ -186,7 +195,7 @@ def test_every_number_is_in_one_of_two_tables(experiments: Registry, report: Pat
     tables = dict(re.findall(r'<table class="sortable filtered" id="([\w-]+)">(.*?)</table>', page, re.DOTALL))
     counts = {name: table.count("<tr data-figure=") for name, table in tables.items()}
     assert sum(counts.values()) == 257
-    assert f"{counts['waiting-table']} numbers whose runs have not finished" in words_of(report)
+    assert f"{counts['waiting-table']} numbers that have not been run" in words_of(report)
     assert "not run" not in tables["verdict-table"]
 
 

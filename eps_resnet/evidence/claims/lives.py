@@ -118,7 +118,7 @@ def _saturation(result: Result) -> tuple[Verdict, str] | None:
     at_full_rate = int((history["rate"][last] >= result.recipe.rate).sum())
     words = (
         f"up to {share.max():.1%}, largest fall {fall:.1%}, change in the last fifth {change:.1%} "
-        f"({at_full_rate} epochs at the full rate; tolerance {tolerance:.1%})"
+        f"({at_full_rate} epochs at the full rate, tolerance {tolerance:.1%})"
     )
     if max(fall, change) > tolerance:
         return "contradicted", words

@@ -61,7 +61,7 @@ def rises(case: Case, along: Literal["depth", "epsilon"]) -> Finding:
 def judge_rows(rows: Sequence[Sequence[float]]) -> tuple[Verdict, str]:
     """Supported if the rows' trend rises clearly (Page, 5 %), contradicted if it falls clearly; and p in words."""
     rising, falling = page(rows)
-    words = f"Page's test over {len(rows)} rows: p {rising:.2g} of a rise, {falling:.2g} of a fall"
+    words = f"Page's test over {len(rows)} rows: p = {rising:.2g} of a rise, p = {falling:.2g} of a fall"
     if len(rows) < LEAST_SEEDS:
         return "undecided", f"{words}; {NOT_ENOUGH}"
     return ("supported" if rising < LEVEL else "contradicted" if falling < LEVEL else "undecided"), words

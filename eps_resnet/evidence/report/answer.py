@@ -56,11 +56,19 @@ def _about_claims(registry: Registry, claims: list[Claim]) -> str:
     judged = [claim for claim in claims if claim.verdict != "not run"]
     if not judged:
         return "Nothing has been trained here yet, so no claim of the paper has been tested."
-    found = Counter(claim.verdict for claim in judged)
-    names = [registry.datasets[name].title for name in dict.fromkeys(claim.dataset for claim in judged)]
+    names = dict.fromkeys(claim.dataset for claim in judged)
+    return "".join(_on(registry.datasets[name].title, [c for c in claims if c.dataset == name]) for name in names)
+
+
+def _on(title: str, claims: list[Claim]) -> str:
+    """A claim that is judged in several ways, such as against two baselines, counts once, if they agree as that."""
+    verdicts: dict[int, set[str]] = {}
+    for claim in claims:
+        verdicts.setdefault(claim.number, set()).add(claim.verdict)
+    found = Counter(ways.pop() if len(ways) == 1 else "undecided" for ways in verdicts.values())
     return (
-        f"On {' and '.join(names)}, {found['supported']} of {len(judged)} tests of the paper's claims support them, "
-        f"{found['contradicted']} contradict them and {found['undecided']} are undecided."
+        f"Of {len(verdicts)} claims, runs on {title} support {found['supported']}, contradict {found['contradicted']} "
+        f"and leave {found['undecided']} undecided ({found['not run']} not run). "
     )
 
 
@@ -69,9 +77,9 @@ def _about_numbers(comparisons: list[Comparison], checks: list[Check]) -> str:
     exact = sum(c.verdict == "reproduced" and c.n_seeds == 0 for c in comparisons)
     wrong = sum(check.verdict == "inconsistent" for check in checks)
     return (
-        f"Of its {len(comparisons)} numbers {found['reproduced'] - exact} are reproduced by training and {exact} by "
-        f"counting parameters, {found['not run']} wait for their runs, and {wrong} of {len(checks)} checks find "
-        f"contradictions."
+        f"Of {len(comparisons)} published numbers, {found['reproduced'] - exact} are reproduced by training and "
+        f"{exact} by counting parameters (weak evidence), {found['not run']} have not been run, and {found['not comparable']} "
+        f"cannot be compared. {wrong} of {len(checks)} checks find that the paper contradicts itself."
     )
 
 

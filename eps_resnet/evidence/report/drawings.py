@@ -78,17 +78,17 @@ def _drawing(registry: Registry, layout: Layout, name: str) -> Drawing:
     figure, folder = registry.figures[name], layout.tables(name)
     runs = tuple(registry.runs_of(name))
     image, text = folder / "figure.svg", folder / "table.md"
-    dataset = registry.datasets[figure.dataset].title
+    data = registry.datasets[figure.dataset]
     table, notes = render_table(
-        text.read_text(encoding="utf-8") if text.exists() else "", runs, f"{figure.title}, {dataset}", most=MOST_ROWS
+        text.read_text(encoding="utf-8") if text.exists() else "", runs, f"{figure.title}, {data.title}", most=MOST_ROWS
     )
     return Drawing(
         name=name,
         number=figure.figure,
         title=MODULES[figure.figure].TITLE,
         heading=figure.title,
-        dataset=dataset,
-        image=_image(image) if image.exists() and _shows_numbers(folder / "table.csv") else None,
+        dataset=data.title,
+        image=_image(image) if image.exists() and _shows_numbers(folder / "table.csv", bool(data.reduced)) else None,
         current=_is_current(registry, layout, name),
         table=table,
         notes=notes,
@@ -184,12 +184,13 @@ def _dark(style: str) -> str:
     return ";".join(f"{part}:{DARK[colour]}" for part, colour in found if colour in DARK)
 
 
-def _shows_numbers(table: Path) -> bool:
-    """Whether a run of the figure is done, or the paper has numbers of it."""
+def _shows_numbers(table: Path, reduced: bool) -> bool:
+    """Whether a run is done, or the paper has numbers of it; beside a smaller version's they alone say nothing."""
     if not table.exists():
         return True
     rows = pd.read_csv(table, low_memory=False)
-    return bool((rows["state"] == "done").any() or rows.filter(like="published").notna().to_numpy().any())
+    has_published = not reduced and rows.filter(like="published").notna().to_numpy().any()
+    return bool((rows["state"] == "done").any() or has_published)
 
 
 def _is_current(registry: Registry, layout: Layout, name: str) -> bool:

@@ -62,10 +62,14 @@ def _parser(runs: Collection[str], pages: Collection[str] = ()) -> MarkdownIt:
     led: list[bool] = []
 
     def link_open(renderer: RendererHTML, tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
-        # Most links of a document lead to files that the report does not carry: their text stays.
-        address = re.fullmatch(r"([\w-]+)\.md(#[\w-]*)?", str(tokens[index].attrGet("href")))
-        led.append(address is not None and address[1] in pages)
-        return f'<a href="{address[1]}.html">' if address and led[-1] else ""
+        # Documents and tables lie beside each other. Other links lead to files that the report does not carry.
+        href = str(tokens[index].attrGet("href"))
+        document, table = re.fullmatch(r"([\w-]+)\.md(#[\w-]*)?", href), re.match(r"\.\./paper_tables/?(.*)", href)
+        is_carried = document is not None and document[1] in pages
+        led.append(is_carried or table is not None)
+        if document and is_carried:
+            return f'<a href="{document[1]}.html">'
+        return f'<a href="../{escapeHtml(table[1])}">' if table else ""
 
     parser.add_render_rule("text", text)
     parser.add_render_rule("link_open", link_open)
