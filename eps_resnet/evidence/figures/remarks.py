@@ -54,7 +54,7 @@ def remarks_of(registry: Registry, layout: Layout, name: str, table: pd.DataFram
     if len(done) and not done["settled"].all():
         unsettled = ", ".join(done.loc[~done["settled"].astype(bool), "run"])
         notes.append(
-            f"Never settled (the rate did not fall to a hundredth), reported at the lowest rate they reached: {unsettled}."
+            f"Never settled (rate above a hundredth), so reported at the lowest rate they reached: {unsettled}."
         )
     if "kept_per_stage" in done and len(empty := done[done["discarded"] == done["blocks"]]):
         notes.append(

@@ -78,8 +78,8 @@ def _about_numbers(comparisons: list[Comparison], checks: list[Check]) -> str:
     wrong = sum(check.verdict == "inconsistent" for check in checks)
     return (
         f"Of {len(comparisons)} published numbers, {found['reproduced'] - exact} are reproduced by training and "
-        f"{exact} by counting parameters (weak evidence), {found['not run']} have not been run, and {found['not comparable']} "
-        f"cannot be compared. {wrong} of {len(checks)} checks find that the paper contradicts itself."
+        f"{exact} by counting parameters (weak evidence), {found['not run']} have not been run, and "
+        f"{found['not comparable']} cannot be compared. {wrong} of {len(checks)} checks find that the paper contradicts itself."
     )
 
 
