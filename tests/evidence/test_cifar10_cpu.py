@@ -33,6 +33,7 @@ def test_the_page_tells_the_flickering_at_decay_0_004_as_its_history_has_it() ->
     history = pd.read_csv(PROJECT / "docs/cifar10-cpu-pilots-g-wd4e3.csv").set_index("epoch")
     for epoch in (75, 120, 150):
         assert f"{100 * history['test_error'][epoch]:.1f} %" in PAGE
-    assert list(history["rate"][[75, 120, 150]]) == [0.001] * 3 and history["rate"][121:150].max() == 0.1
+    assert list(history["rate"][[75, 120, 150]]) == [0.001] * 3
+    assert history["rate"][121:150].max() == 0.1
     assert list(history["discarded"][[120, 150]]) == [15, 18]
     assert list(history["flickered"][[120, 150]]) == [4, 0]
