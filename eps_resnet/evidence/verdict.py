@@ -1,4 +1,4 @@
-"""When a published number counts as reproduced: the rule (docs/verdicts.md explains it). margins.py has the margins."""
+"""When a published number counts as reproduced (docs/verdicts.md). Margins that are constants stand in margins.py."""
 
 import math
 from collections.abc import Sequence

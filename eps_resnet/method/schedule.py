@@ -1,4 +1,7 @@
-"""Learning rate, weight decay and epsilon, epoch by epoch (Sec. 4, "Adaptive learning rate")."""
+"""Learning rate, weight decay and epsilon, epoch by epoch (Sec. 4, "Adaptive learning rate").
+
+The epochs at which the rate falls are the recipes', in config/experiments.yaml.
+"""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
