@@ -18,10 +18,6 @@ class Ratio:
     high: float
     seconds: tuple[float, float]
 
-    def inverse(self) -> "Ratio":
-        """How many times as fast the first was."""
-        return Ratio(1 / self.median, 1 / self.high, 1 / self.low, self.seconds)
-
 
 @dataclass(frozen=True)
 class Line:

@@ -54,8 +54,9 @@ def steps(data: DataSet, results: list[Result]) -> Iterator[Step]:
     gated = [r for r in results if r.is_gated and r.run.variant is None and _has_recipe(r, data, decay)]
     yield Step("+ gates", {r.key: r.metrics.error.gated for r in gated})
     yield Step("- discarded blocks", {r.key: r.metrics.error.pruned for r in gated})
-    anew = {key: row["recalibrated"] for key, row in (read_json(RECALIBRATED) or {}).items()}
-    if recalibrated := {r.key: anew[r.key] for r in gated if r.key in anew}:
+    anew = {row["pruned_sha256"]: row["recalibrated"] for row in (read_json(RECALIBRATED) or {}).values()}
+    recalibrated = {r.key: anew[sha] for r in gated if (sha := r.metrics.pruned_sha256) in anew}
+    if gated and len(recalibrated) == len(gated):
         yield Step("batch-norm statistics taken anew", recalibrated)
 
 

@@ -164,7 +164,7 @@ def _candidate(registry: Registry, layout: Layout, folder: Path) -> _Candidate:
     facts, numbers = checked(Manifest, manifest, key), checked(Metrics, metrics, key)
     experiment = registry.experiment_of(run, layout)
     reasons = [
-        *_differences(facts, fingerprints.training_parts(experiment), "training", state.device_of(manifest)),
+        *_differences(facts, fingerprints.training_parts(experiment), "training", state.trained_on(manifest)),
         *_differences(numbers, fingerprints.evaluation_parts(facts.fingerprint), "evaluation"),
     ]
     if key in registry.runs and state.state(experiment) == "done":

@@ -20,11 +20,11 @@ from eps_resnet.experiments.registry import load
 from eps_resnet.files import tensors
 from eps_resnet.files.errors import UserError
 from eps_resnet.provenance.code import PACKAGE
-from eps_resnet.provenance.fingerprints import differences
+from eps_resnet.provenance.fingerprints import Difference, differences
 
 PROBES = Path("config/probes.yaml")
 COMMITTED = (Path("config/experiments.yaml"), ("digits-20-standard-s0", "digits-20-epsilon_side-2p5-s0"))
-INTERRUPTED, SHARED = "plain-20-epsilon_side-4p5-s1", "slices-14-epsilon_side-4p5-s1"  # by a signal; by two processes
+INTERRUPTED, SHARED = "plain-20-epsilon_side-4p5-s1", "slices-14-epsilon_side-6p0-s1"  # by a signal; by two processes
 JPEG = "jpeg"  # the data set of the probes that is made of digits
 # Of metrics.json, and of what is stored beside weights: which code and which files it is about.
 ABOUT = {"made_from", "fingerprint", "seal", "model_sha256", "pruned_sha256"}
@@ -162,7 +162,7 @@ def _tensors(path: Path) -> dict[str, Any]:
 
 def _first_difference(then: dict[str, Any], now: dict[str, Any]) -> str:
     """Where two contents differ first, in words."""
-    first = differences(then, now)[0]
+    first = next(iter(differences(then, now)), Difference("a value that is null", sorted(then), sorted(now)))
     where, before, after = first.place, first.then, first.now
     if isinstance(before, list) and isinstance(after, list):
         lines = enumerate(zip_longest(before, after, fillvalue="nothing"), start=1)

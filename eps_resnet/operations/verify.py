@@ -157,7 +157,7 @@ def _compare(
     found: Verification, path: Path, document: dict[str, Any], now: dict[str, Any], layer: Layer, remedy: str
 ) -> None:
     made_from: Any = document.get("made_from")
-    if reasons := fingerprints.reasons(made_from, now, layer, state.device_of(document)):
+    if reasons := fingerprints.reasons(made_from, now, layer, state.trained_on(document)):
         found.add(path, "is stale: " + "; ".join(reasons), remedy)
     elif made_from["code"] != now["code"]:
         found.by_lineage.append(str(path))

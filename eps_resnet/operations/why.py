@@ -70,14 +70,14 @@ def _data(registry: Registry, layout: Layout, name: str) -> tuple[str, ...]:
 def _rests_on(experiment: Experiment, path: Path, layer: Layer, reasons: tuple[str, ...]) -> str:
     if reasons:
         return ""
-    code, device = read_json(path)["made_from"]["code"], state.device_of(read_json(experiment.files.manifest))
+    code, device = read_json(path)["made_from"]["code"], state.trained_on(read_json(experiment.files.manifest))
     return in_words(path_between(layer, code, layer_digest(layer), device) or ())
 
 
 def _training(experiment: Experiment) -> tuple[str, ...]:
     path = experiment.files.manifest
     folder = experiment.layout.work(fingerprints.training_fingerprint(experiment))
-    if not path.exists() and (checkpoints := sorted(folder.glob(fingerprints.CHECKPOINTS))):
+    if read_json(path) is None and (checkpoints := sorted(folder.glob(fingerprints.CHECKPOINTS))):
         return (f"it was interrupted; it resumes from {checkpoints[-1].name}",)
     return _reasons(path, fingerprints.training_parts(experiment), "training")
 
@@ -109,4 +109,4 @@ def _reasons(path: Path, now: dict[str, Any], layer: Layer, never: str = "it nev
         return (never,)
     if not is_sealed(document):
         return (f"{path} was altered",)
-    return tuple(fingerprints.reasons(document.get("made_from"), now, layer, state.device_of(document)))
+    return tuple(fingerprints.reasons(document.get("made_from"), now, layer, state.trained_on(document)))

@@ -18,15 +18,20 @@ State = Literal["done", "partial", "stale", "missing"]
 def is_current(document: Any, now: dict[str, Any], layer: Layer) -> bool:
     """Whether a manifest or metrics file is unaltered and was made from what is there now."""
     is_sound = is_sealed(document) and fingerprints.fingerprint_in(document) is not None
-    return is_sound and not fingerprints.staleness(document["made_from"], now, layer, device_of(document))
+    return is_sound and not fingerprints.staleness(document["made_from"], now, layer, trained_on(document))
 
 
-def device_of(manifest: Any) -> str:
-    """What a run was trained on, as its manifest says; the CPU for what is no manifest of a training."""
+def trained_on(manifest: Any) -> str:
+    """What a run was trained on, as its manifest says, and in what if not in float32: `cpu in bfloat16`.
+
+    The CPU for what is no manifest of a training.
+    """
     if not isinstance(manifest, dict) or "machine" not in manifest:
         return "cpu"
-    machine = manifest["machine"]
-    return str(machine.get("device")) if isinstance(machine, dict) else "unknown"
+    machine, recipe = manifest["machine"], (manifest.get("made_from") or {}).get("recipe") or {}
+    device = str(machine.get("device")) if isinstance(machine, dict) else "unknown"
+    precision = recipe.get("precision", "float32")
+    return device if precision == "float32" else f"{device} in {precision}"
 
 
 def is_trained(experiment: Experiment) -> bool:

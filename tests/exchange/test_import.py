@@ -36,6 +36,7 @@ from eps_resnet.files.digests import SEAL, digest, sha256
 from eps_resnet.files.errors import UserError
 from eps_resnet.files.lock import held
 from eps_resnet.provenance import lineage
+from eps_resnet.provenance.code import layer_digest
 from eps_resnet.provenance.fingerprints import training_fingerprint
 from eps_resnet.provenance.lineage import Entry
 from eps_resnet.provenance.records import Manifest, Metrics
@@ -304,7 +305,7 @@ def clone_and_old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path
     shutil.copytree(PROJECT / "results" / OLD, theirs / "results" / OLD)
     manifest, metrics = (theirs / "results" / OLD / name for name in ("manifest.json", "metrics.json"))
     made_from = read_json(manifest)["made_from"]
-    now = made_from["code"]
+    now = layer_digest("training")
     made_from["code"] = {"gate": "1" * 16}  # as before code had layers: a digest for each module
     change(manifest, made_from=made_from, fingerprint=digest(made_from))
     evaluated = {**read_json(metrics)["made_from"], "training": digest(made_from)}

@@ -20,7 +20,7 @@ from eps_resnet.data.fetch import fetch
 from eps_resnet.experiments import registry
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.files.errors import UserError
-from eps_resnet.operations.attest import _made_of_digits
+from eps_resnet.operations.probes import _made_of_digits
 from eps_resnet.runs import checkpoint
 from tests.conftest import OFTEN, PROJECT, Fault, once, small_registry
 from tests.runs.test_checkpoint import MADE_FROM, saved

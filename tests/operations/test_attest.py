@@ -10,8 +10,10 @@ import pytest
 import yaml
 
 from eps_resnet.experiments.layout import Layout
+from eps_resnet.experiments.registry import load
 from eps_resnet.files.atomic import write_json
 from eps_resnet.operations.attest import is_made_anew
+from eps_resnet.operations.probes import INTERRUPTED, SHARED
 from eps_resnet.provenance.code import LAYERS, PACKAGE, Layer, code_digest, layer_digest, layer_files
 from eps_resnet.provenance.lineage import Entry, append, entries
 from tests.conftest import PROJECT
@@ -179,6 +181,10 @@ def test_another_result_and_what_no_probe_executed_are_refused(
 
 
 @pytest.mark.slow
+def test_a_probe_is_interrupted_and_another_is_trained_by_two_processes() -> None:
+    assert {INTERRUPTED, SHARED} <= load(PROJECT / "config/probes.yaml").runs.keys()
+
+
 def test_code_that_is_not_committed_is_not_attested(house: House) -> None:
     house.change("method/gate.py", ("values", "numbers"))
     assert house.attest()[1].startswith("eps_resnet/ has changes that are not committed")

@@ -276,7 +276,6 @@ def test_why_and_verify_tell_by_which_entries_of_the_lineage_a_result_is_current
 ) -> None:
     key = "digits-20-standard-s0"
     experiment = experiments.experiment(key, Layout(PROJECT))
-    assert [step.rests_on for step in why(experiments, Layout(PROJECT), key)][1] == ""  # made by the present code
     code = read_json(experiment.files.manifest)["made_from"]["code"]
     entry = Entry("training", code, "later", ("a" * 40, "b" * 40), "probes", (), probes={"one": "0", "two": "0"})
     monkeypatch.setattr(lineage, "entries", lambda: (entry,))

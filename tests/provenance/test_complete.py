@@ -19,6 +19,8 @@ MADE_ANEW = {
     "evidence/__init__.py": "it sets matplotlib to the defaults that drawings start from; bytes are compared by a test",
     "evidence/compare.py": "numbers are compared by each `eps-resnet compare` and each report",
     "evidence/consistency.py": "the checks of the paper are computed each time",
+    "evidence/margins.py": "margins of verdicts and claims, which are made each time",
+    "evidence/sizes.py": "sizes are counted anew by each `eps-resnet compare` and `eps-resnet consistency`",
     "evidence/reproduction.py": "a demo is compared with the committed results each time",
     "evidence/verdict.py": "verdicts are given each time; no table holds one",
     "evidence/report": "the page is written after each call of Snakemake and by `eps-resnet report`",

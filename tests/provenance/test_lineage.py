@@ -7,12 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from eps_resnet.experiments.registry import load
 from eps_resnet.files.atomic import read_json
 from eps_resnet.files.digests import digest
 from eps_resnet.files.errors import UserError
 from eps_resnet.provenance import lineage
 from eps_resnet.provenance.code import code_digest, layer_digest
 from eps_resnet.provenance.lineage import LINEAGE, Entry, append, entries, path_between
+from eps_resnet.provenance.state import trained_on
+from tests.conftest import PROJECT
 
 
 def shown(commit: str, path: str) -> str:
@@ -103,6 +106,15 @@ def test_an_entry_is_added_behind_the_others_and_read_again(copy: Path) -> None:
     append(entry, copy)
     assert copy.read_bytes().startswith(before)
     assert entries(copy)[-1] == entry.sealed(entries(copy)[-2].seal)
+
+
+def test_a_result_in_bfloat16_is_not_one_that_probes_in_float32_speak_for() -> None:
+    manifest = {"machine": {"device": "cpu"}, "made_from": {"recipe": {"precision": "float32"}}}
+    assert trained_on(manifest) == "cpu"
+    manifest["made_from"]["recipe"]["precision"] = "bfloat16"
+    assert trained_on(manifest) == "cpu in bfloat16"
+    registry = load(PROJECT / "config/probes.yaml")
+    assert all(data.recipe.precision == "float32" for data in registry.datasets.values())
 
 
 def test_probes_on_a_cpu_speak_for_results_of_a_cpu_alone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -112,6 +112,7 @@ def test_a_pruned_network_that_is_asked_for_with_its_metrics_follows_the_evaluat
     targets = [f"results/{result.name}/{name}" for name in ("pruned.safetensors", "metrics.json")]
     printed = run(finished, "snakemake", "--cores", "2", *targets)
     assert jobs(printed) == {"evaluate": 1, "prune": 1, "total": 2}
+    assert "Execute 2 jobs" not in printed  # one after the other, though two cores are free
     assert [(result / name).read_bytes() for name in ("pruned.safetensors", "metrics.json")] == before
 
 

@@ -87,14 +87,16 @@ def _kept_of_the_visible(pattern: str | None) -> str:
 
 def draw(rows: pd.DataFrame, apart: bool = False) -> Drawing:
     """A panel for each stage: a line of cells for each run, from input to output, the paper's line below ours."""
-    stages = [_lines(group) for _, group in rows.groupby("stage")]
+    depths = rows["depth"].unique()
+    stages = [_lines(group, with_depth=len(depths) > 1) for _, group in rows.groupby("stage")]
+    depth = f", depth {depths[0]}" if len(depths) == 1 else ""
     inches = [0.45 + 0.2 * len(lines) for lines in stages]
     canvas, panels = plt.subplots(
         len(stages), 1, figsize=(5.6, sum(inches) + 0.5), squeeze=False, layout="constrained", height_ratios=inches
     )
     for stage, (lines, axes) in enumerate(zip(stages, panels[:, 0], strict=True), start=1):
         _draw_stage(axes, lines)
-        axes.set_title(f"stage {stage}, depth {rows['depth'].iloc[0]}", loc="left", fontsize=9)
+        axes.set_title(f"stage {stage}{depth}", loc="left", fontsize=9)
     panels[-1, 0].set_xlabel("residual block of the stage, from input to output")
     return canvas
 
@@ -114,11 +116,15 @@ def _draw_stage(axes: Axes, lines: list[tuple[str, str, str]]) -> None:
     axes.grid(visible=False)
 
 
-def _lines(stage: pd.DataFrame) -> list[tuple[str, str, str]]:
+def _lines(stage: pd.DataFrame, with_depth: bool) -> list[tuple[str, str, str]]:
     """Label, pattern and colour of a stage's lines; blocks of unknown place are hidden ones at both ends."""
     first = stage.iloc[0]
     lines = [
-        (f"seed {row['seed']}", row["pattern"] or "", COLOURS["ours"])
+        (
+            f"depth {row['depth']}, seed {row['seed']}" if with_depth else f"seed {row['seed']}",
+            row["pattern"] or "",
+            COLOURS["ours"],
+        )
         for row in stage.astype({"pattern": object}).where(stage.notna(), None).to_dict("records")
     ]
     if pd.notna(first["published_pattern"]):

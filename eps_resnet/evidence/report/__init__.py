@@ -196,6 +196,8 @@ def _reduced(registry: Registry, layout: Layout, states: Mapping[str, str]) -> l
     """Each smaller version of a published data set: how it differs and why, and its numbers beside the paper's."""
     comparisons, found = beside(registry, layout), []
     for name, data in registry.datasets.items():
+        if not data.reduced:
+            continue
         runs = {key: run for key, run in registry.runs.items() if run.dataset == name}
         version = {
             "name": name,
@@ -206,5 +208,5 @@ def _reduced(registry: Registry, layout: Layout, states: Mapping[str, str]) -> l
             "figures": {key: figure.title for key, figure in registry.figures.items() if figure.dataset == name},
             "comparisons": [_Number(registry, comparison) for comparison in comparisons if comparison.dataset == name],
         }
-        found += [version] if data.reduced else []
+        found.append(version)
     return found

@@ -111,7 +111,7 @@ def _image(path: Path) -> Image:
     parts = {name: _part(root, groups, [float(n) for n in name.split("_")[1:]]) for name, groups in found.items()}
     panels = tuple(part for name, part in parts.items() if name.startswith("panel"))
     legend = tuple(part for name, part in parts.items() if name.startswith("entry"))
-    if not panels:
+    if not panels or "viewBox" not in root.attrib:  # of a former version, or altered
         return Image((Part(_address(text), *UNKNOWN),), (), UNKNOWN[0])
     return Image(panels, legend, _pixels(float(root.attrib["viewBox"].split()[2])))
 
