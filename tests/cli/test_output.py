@@ -16,7 +16,7 @@ from eps_resnet.cli.compare import Verdicts as NumberVerdicts
 from eps_resnet.cli.look import States
 from eps_resnet.cli.options import targets_beginning
 from eps_resnet.cli.words import percent, seeds_together
-from eps_resnet.evidence.claims.results import Verdict as ClaimVerdict
+from eps_resnet.evidence.claims.rules import Verdict as ClaimVerdict
 from eps_resnet.evidence.verdict import Verdict as NumberVerdict
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.experiments.registry import Registry

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from eps_resnet.evidence.claims import Claim, claims
 from eps_resnet.evidence.claims.errors import depth_of_size
 from eps_resnet.evidence.claims.lives import e_folds_since_loss
-from eps_resnet.evidence.claims.results import Leaning, leaning
+from eps_resnet.evidence.claims.rules import Leaning, leaning
 from eps_resnet.evidence.claims.shares import judge_rows, stage_rises, trend
 from eps_resnet.evidence.finished import Result
 from eps_resnet.evidence.margins import MARGINAL_LOSS

@@ -6,7 +6,7 @@ from functools import partial
 
 from eps_resnet.evidence import published
 from eps_resnet.evidence.claims import errors, lives, shares  # noqa: F401 - each adds its rules
-from eps_resnet.evidence.claims.results import RULES, Case, Leaning, Rule, Verdict
+from eps_resnet.evidence.claims.rules import RULES, Case, Leaning, Rule, Verdict
 from eps_resnet.evidence.finished import Result, finished
 from eps_resnet.evidence.margins import MARGINAL_LOSS
 from eps_resnet.experiments.layout import Layout

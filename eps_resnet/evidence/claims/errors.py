@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from eps_resnet.evidence import published
-from eps_resnet.evidence.claims.results import (
+from eps_resnet.evidence.claims.rules import (
     NOT_ENOUGH,
     Case,
     Finding,

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from eps_resnet.data.manifest import read as read_manifest
-from eps_resnet.evidence.claims.results import Case, Finding, Verdict, claim, gated, leaning, not_run
+from eps_resnet.evidence.claims.rules import Case, Finding, Verdict, claim, gated, leaning, not_run
 from eps_resnet.evidence.finished import Result
 from eps_resnet.evidence.verdict import share_scale
 from eps_resnet.method.history import read_blocks, read_history

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Literal
 
-from eps_resnet.evidence.claims.results import (
+from eps_resnet.evidence.claims.rules import (
     NOT_ENOUGH,
     Case,
     Finding,
