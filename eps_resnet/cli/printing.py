@@ -114,7 +114,7 @@ def print_text(words: str | Text, indent: int = 0) -> None:
     if not str(words):
         print()
         return
-    plain_console().print(Padding(words, (0, 0, 0, indent)))
+    plain_console().print(Padding(words, (0, 0, 0, indent), expand=False))
 
 
 def print_items(items: Iterable[str], indent: int = 0) -> None:
