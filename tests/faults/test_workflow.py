@@ -52,7 +52,7 @@ def trainings(project: Path) -> list[int]:
     return [int(pid) for pid in own if os.path.realpath(f"/proc/{pid}/cwd") == str(project)]
 
 
-MOMENTS = ("Fetching", "Training", "Training", "Evaluating", "Drawing")
+MOMENTS = ("Fetching", "Training", "Training", "Pruning and evaluating", "Writing the table")
 
 
 @pytest.mark.parametrize("whole_group", [False, True], ids=["snakemake alone", "with all its jobs"])
