@@ -7,7 +7,7 @@ from eps_resnet.evidence.margins import OTHER_MACHINE
 from eps_resnet.evidence.statistics import error_interval
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.provenance import records
-from eps_resnet.provenance.records import Metrics
+from eps_resnet.provenance.records import ABOUT, Metrics
 
 Verdict = Literal["identical", "reproduced", "differs", "not comparable"]
 
@@ -31,7 +31,10 @@ def block_tolerance(blocks: int) -> int:
 
 
 def reproduce(keys: list[str], here: Layout, committed: Layout) -> list[Reproduction]:
-    """The verdict for each run: `identical` if metrics.json is the same bytes, `reproduced` within the tolerances."""
+    """The verdict for each run: `identical` if all that was measured is equal, `reproduced` within tolerances.
+
+    Which code measured it, and which files, may differ: code changes without changing a number.
+    """
     return [_compare(key, here, committed) for key in keys]
 
 
@@ -39,7 +42,7 @@ def _compare(key: str, here: Layout, committed: Layout) -> Reproduction:
     ours, theirs = (records.read(Metrics, layout.run(key).metrics) for layout in (here, committed))
     verdict: Verdict = "not comparable"
     if ours and theirs:
-        is_same = here.run(key).metrics.read_bytes() == committed.run(key).metrics.read_bytes()
+        is_same = ours.model_dump(exclude=ABOUT) == theirs.model_dump(exclude=ABOUT)
         verdict = "identical" if is_same else "reproduced" if _agree(ours, theirs) else "differs"
     return Reproduction(
         key=key,

@@ -21,13 +21,12 @@ from eps_resnet.files import tensors
 from eps_resnet.files.errors import UserError
 from eps_resnet.provenance.code import PACKAGE
 from eps_resnet.provenance.fingerprints import Difference, differences
+from eps_resnet.provenance.records import ABOUT
 
 PROBES = Path("config/probes.yaml")
 COMMITTED = (Path("config/experiments.yaml"), ("digits-20-standard-s0", "digits-20-epsilon_side-2p5-s0"))
 INTERRUPTED, SHARED = "plain-20-epsilon_side-4p5-s1", "slices-14-epsilon_side-6p0-s1"  # by a signal; by two processes
 JPEG = "jpeg"  # the data set of the probes that is made of digits
-# Of metrics.json, and of what is stored beside weights: which code and which files it is about.
-ABOUT = {"made_from", "fingerprint", "seal", "model_sha256", "pruned_sha256"}
 
 
 @dataclass(frozen=True)

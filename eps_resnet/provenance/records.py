@@ -14,6 +14,9 @@ Natural = Annotated[int, Field(ge=0, lt=2**31)]
 Seconds = Annotated[float, Field(ge=0, lt=2**31)]
 Machine = dict[str, str | int | float | None]
 
+# Of metrics.json, and of what is stored beside weights: which code and which files it is about.
+ABOUT = {"made_from", "fingerprint", "model_sha256", "pruned_sha256", SEAL}
+
 
 class Record(BaseModel):
     """A frozen part of a JSON document; values of another kind are refused, not converted."""

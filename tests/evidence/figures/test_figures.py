@@ -40,6 +40,19 @@ def test_a_reproduction_is_judged_by_its_errors_and_its_blocks(tmp_path: Path) -
         assert verdict() == expected
 
 
+def test_code_that_changed_no_number_leaves_a_reproduction_identical(tmp_path: Path) -> None:
+    here, committed = Layout(tmp_path / "here"), Layout(tmp_path / "there")
+    found = records.read(Metrics, PROJECT / "results/digits-20-standard-s0/metrics.json")
+    assert found is not None
+    records.write(committed.run("run").metrics, found)
+    records.write(here.run("run").metrics, found.model_copy(update={"fingerprint": "0" * 16, "model_sha256": "0" * 64}))
+    assert reproduce(["run"], here, committed)[0].verdict == "identical"
+    one_more = [found.wrong_per_batch.pruned[0] + 1, *found.wrong_per_batch.pruned[1:]]
+    batches = found.wrong_per_batch.model_copy(update={"pruned": one_more})
+    records.write(here.run("run").metrics, found.model_copy(update={"wrong_per_batch": batches}))
+    assert reproduce(["run"], here, committed)[0].verdict == "reproduced"
+
+
 def test_json_documents_hold_no_infinity_or_nan(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="Out of range"):
         write_json(tmp_path / "x.json", {"error": float("nan")})
