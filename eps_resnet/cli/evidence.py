@@ -189,8 +189,8 @@ def reproduction(
     if others := len(keys) - len(made):
         print_text(f"{plural(others, 'run')} of the registry not made here.")
     print_text(
-        "Discarded blocks and error of the pruned network: here, committed. identical: all that was measured is equal. reproduced: the "
-        "error lies within the 95 % binomial interval of the committed one "
+        "Discarded blocks and error of the pruned network: here, committed. identical: all that was measured is equal. "
+        "reproduced: the error lies within the 95 % binomial interval of the committed one "
         f"and the discarded counts differ by at most {margins.OTHER_MACHINE:.0%} of the blocks (at least 2). Equal "
         "bytes are promised on the same machine, versions and number of threads only."
     )
