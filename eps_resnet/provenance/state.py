@@ -28,10 +28,15 @@ def trained_on(manifest: Any) -> str:
     """
     if not isinstance(manifest, dict) or "machine" not in manifest:
         return "cpu"
-    machine, recipe = manifest["machine"], (manifest.get("made_from") or {}).get("recipe") or {}
-    device = str(machine.get("device")) if isinstance(machine, dict) else "unknown"
-    precision = recipe.get("precision", "float32")
+    device = str(_part(manifest, "machine").get("device", "unknown"))
+    precision = _part(_part(manifest, "made_from"), "recipe").get("precision", "float32")
     return device if precision == "float32" else f"{device} in {precision}"
+
+
+def _part(document: dict[str, Any], name: str) -> dict[str, Any]:
+    """A part of a manifest that anybody may have written: empty where it is no mapping."""
+    part = document.get(name)
+    return part if isinstance(part, dict) else {}
 
 
 def is_trained(experiment: Experiment) -> bool:

@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.experiments.models import IMAGENET_BLOCKS, Recipe
@@ -12,6 +14,7 @@ from eps_resnet.experiments.registry import Registry
 from eps_resnet.provenance import code
 from eps_resnet.provenance.code import git_commit
 from eps_resnet.provenance.fingerprints import training_fingerprint
+from eps_resnet.provenance.state import trained_on
 
 KEYS = {
     "standard": "cifar10-110-standard-s0",
@@ -104,3 +107,30 @@ def test_outside_a_repository_no_commit_is_missed(
     monkeypatch.setattr(code, "PACKAGE", tmp_path / "eps_resnet")
     assert git_commit() is None
     assert capsys.readouterr().err == ""
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["device", "recipe", "other"]), inner),
+    max_leaves=6,
+)
+
+
+@given(ANYTHING, ANYTHING)
+def test_what_a_run_was_trained_on_is_read_from_whatever_its_manifest_holds(machine: Any, made_from: Any) -> None:
+    assert isinstance(trained_on({"machine": machine, "made_from": made_from}), str)
+
+
+@pytest.mark.parametrize(
+    ("manifest", "words"),
+    [
+        ({"machine": {"device": "cpu"}, "made_from": {"recipe": {}}}, "cpu"),
+        ({"machine": {"device": "cpu"}, "made_from": {"recipe": {"precision": "bfloat16"}}}, "cpu in bfloat16"),
+        ({"machine": {"device": "cuda"}, "made_from": ["recipe"]}, "cuda"),
+        ({"machine": ["cpu"], "made_from": None}, "unknown"),
+        ({"errors": {}}, "cpu"),
+        (None, "cpu"),
+    ],
+)
+def test_what_a_run_was_trained_on_tells_its_device_and_a_precision_below_float32(manifest: Any, words: str) -> None:
+    assert trained_on(manifest) == words
