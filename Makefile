@@ -45,7 +45,7 @@ demo: demo-runs
 demo-runs: setup
 	@$(BIN)/snakemake --cores $(CORES) --quiet rules --prioritize $(LONGEST) --config root=$(DEMO) registry=$(ONE_SEED) -- demo
 
-# Measures every goal of speed in under 25 minutes and writes benchmarks/results/ (docs/speed.md).
+# Measures every goal of speed in under 50 minutes and writes benchmarks/results/ (docs/speed.md).
 bench: setup-dev
 	@$(BIN)/python -m benchmarks
 

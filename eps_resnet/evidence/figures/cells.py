@@ -12,10 +12,10 @@ NOTHING = "–"
 ERROR_MEANS = {
     "error_pruned": "error, pruned",
     "published_error": "published",
-    "error_gated": "gated",
+    "error_gated": "gated (median)",
     "discarded_ratio": "discarded",
     "published_ratio": "published share",
-    "agreement": "pruned = gated",
+    "agreement": "pruned = gated (median)",
 }
 FORMATS = dict.fromkeys(("parameters", "multiply_adds"), ("{:,.0f}".format, np.inf))  # of columns that count
 SCATTERED = ("error_gated", "agreement")  # a gate of a needed block closes or does not: two heaps, of no use as a mean
