@@ -76,7 +76,7 @@ def _machine() -> dict[str, object]:
 
     return {
         "processor": processor(),
-        "vectors": torch.backends.cpu.get_cpu_capability(),  # type: ignore[no-untyped-call]
+        "vectors": torch.backends.cpu.get_cpu_capability(),
         "cores": os.cpu_count(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "python": platform.python_version(),

@@ -108,6 +108,10 @@ def test_the_readmes_table_of_claims_is_what_claims_prints(experiments: Registry
     for claim in claims.claims(experiments, Layout()):
         found.setdefault(claim.dataset, {}).setdefault(claim.number, []).append(claim.verdict)
     assert [int(row[0]) for row in rows[1:]] == list(found["digits"])
+    progress = {claim.dataset: claim.progress for claim in claims.claims(experiments, Layout())}
+    for dataset, head in zip(SHOWN, rows[0][2:], strict=True):
+        assert ("runs finished" in head) == bool(progress[dataset])
+        assert (progress[dataset] or "") in head
     for number, _statement, *verdicts in rows[1:]:
         for dataset, cell in zip(SHOWN, verdicts, strict=True):
             assert cell == ", ".join(dict.fromkeys(found[dataset][int(number)])), (number, dataset)

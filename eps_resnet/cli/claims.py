@@ -86,6 +86,8 @@ def _print_matrix(found: "Sequence[Claim]") -> None:
     without = [name for name in dict.fromkeys(claim.dataset for claim in found) if name not in with_runs]
     if without:
         print_text(f"not run: {', '.join(without)}")
+    for name, progress in {claim.dataset: claim.progress for claim in found if claim.progress}.items():
+        print_text(f"{name}: {progress}, so that its verdicts may change")
     if not is_wide:
         print_text(", ".join(f"{mark} {verdict}" for verdict, mark in MARKS.items()))
     if any(claim.leaning for claim in found):

@@ -149,6 +149,17 @@ def test_every_claim_is_made_on_every_data_set_and_nothing_is_claimed_without_ru
     assert not any(claim.runs for claim in found)
 
 
+def test_a_claim_says_how_many_runs_are_finished_while_only_some_are(bench: Bench) -> None:
+    assert bench.claim(8).progress is None
+    others = {key: run for key, run in bench.registry.runs.items() if run.dataset != "cifar10"}
+    bench.registry = bench.registry.model_copy(update={"runs": others})
+    keys = bench.finish_seeds("cifar10", 20, "epsilon_side", epsilon=2.5)
+    assert (bench.claim(8).progress, bench.claim(8, "cifar100").progress) == (None, None)
+    bench.layout.run(keys[0]).metrics.unlink()
+    assert bench.claim(8).progress == "2 of 3 runs finished"
+    assert (bench.claim(8).remark or "").startswith("2 of 3 runs finished: verdicts may change.")
+
+
 SPREAD = (-0.0005, 0.0002, 0.0003)
 
 

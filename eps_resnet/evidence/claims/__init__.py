@@ -25,7 +25,8 @@ class Claim:
 
     `place`: where paper or authors make it. `evidence`: why, in words with numbers. `runs`: the keys of the runs it
     rests on. `remark`: what must be said beside it, such as how a recipe was chosen. `short`: the statement in a few
-    words. `leaning`: which way the evidence points, where it is undecided.
+    words. `leaning`: which way the evidence points, where it is undecided. `progress`: how many of the data set's runs
+    are finished, where only some are.
     """
 
     number: int
@@ -38,6 +39,7 @@ class Claim:
     remark: str | None
     short: str
     leaning: Leaning | None
+    progress: str | None
 
 
 def claims(registry: Registry, layout: Layout) -> list[Claim]:
@@ -58,9 +60,10 @@ def _judged(case: Case, rule: Rule) -> Claim:
         verdict=finding.verdict,
         evidence=finding.evidence,
         runs=keys,
-        remark=_remark(case.data, [result for result in case.results if result.key in keys]),
+        remark=_remark(case, [result for result in case.results if result.key in keys]),
         short=rule.short,
         leaning=finding.leaning if finding.verdict == "undecided" else None,
+        progress=case.progress,
     )
 
 
@@ -91,8 +94,10 @@ def _protocol(data: DataSet, variant: str | None) -> str:
     return f" (by the paper's protocol: {epochs.standard} against {epochs.epsilon} epochs)" if data.variants else ""
 
 
-def _remark(data: DataSet, used: list[Result]) -> str | None:
-    remarks = [data.remark] if data.remark else []
+def _remark(case: Case, used: list[Result]) -> str | None:
+    data = case.data
+    remarks = [f"{case.progress}: verdicts may change."] if case.progress else []
+    remarks += [data.remark] if data.remark else []
     remarks += sorted({f"An altered copy of the data: {d}." for r in used if (d := r.metrics.data_differs)})
     found = [published.recipe_differences(data, result.recipe, result.run) for result in used]
     if differences := sorted({words for keys in found for words in keys.values()}):

@@ -48,6 +48,12 @@ class Case:
         """The data set as the registry describes it."""
         return self.registry.datasets[self.dataset]
 
+    @property
+    def progress(self) -> str | None:
+        """How many of the data set's runs are finished, where only some are: the others may change a verdict."""
+        planned = sum(run.dataset == self.dataset for run in self.registry.runs.values())
+        return f"{len(self.results)} of {planned} runs finished" if 0 < len(self.results) < planned else None
+
 
 class Rule(NamedTuple):
     """A claim on some data set, as said in few words and in full, where it is made, and what judges it."""

@@ -83,6 +83,7 @@ def render(registry: Registry, layout: Layout) -> str:
         answer=answer(registry, layout, states, judged, comparisons, found),
         overview=_overview(registry, states),
         matrix_names=names,
+        progress={claim.dataset: claim.progress for claim in judged},
         matrix=rows,
         claims=judged,
         checks=found,

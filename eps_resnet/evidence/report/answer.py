@@ -66,9 +66,10 @@ def _on(title: str, claims: list[Claim]) -> str:
     for claim in claims:
         verdicts.setdefault(claim.number, set()).add(claim.verdict)
     found = Counter(ways.pop() if len(ways) == 1 else "undecided" for ways in verdicts.values())
+    progress = f" ({claims[0].progress})" if claims[0].progress else ""
     return (
-        f"Of {len(verdicts)} claims, runs on {title} support {found['supported']}, contradict {found['contradicted']} "
-        f"and leave {found['undecided']} undecided ({found['not run']} not run). "
+        f"Of {len(verdicts)} claims, runs on {title}{progress} support {found['supported']}, "
+        f"contradict {found['contradicted']} and leave {found['undecided']} undecided ({found['not run']} not run). "
     )
 
 
