@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -13,6 +14,7 @@ from eps_resnet.cli import app
 from eps_resnet.evidence import claims, published
 from eps_resnet.evidence.consistency import checks
 from eps_resnet.evidence.figures import MODULES
+from eps_resnet.evidence.finished import Result, finished
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.experiments.models import Recipe
 from eps_resnet.experiments.registry import Registry
@@ -141,6 +143,29 @@ def test_the_results_page_says_what_the_digits_tables_say(experiments: Registry)
     assert claim.evidence.split("power if there is none ")[1].startswith("0.07")
     assert "3 % of the error is 0.11 points" in text
     assert "Five seeds have a power of 0.07." in text
+
+
+NETWORKS = {"standard": "standard", "standard_side": "with side head", "epsilon_side": "gated, pruned"}
+
+
+def test_the_results_page_lists_every_finished_run_of_cifar10_on_a_cpu(experiments: Registry) -> None:
+    arms: dict[tuple[Any, ...], list[Result]] = {}
+    for result in finished(experiments, Layout()):
+        if result.run.dataset == "cifar10-cpu":
+            steps = result.experiment.epochs * (10_000 // result.recipe.batch)
+            way = result.variant if result.is_gated else ""  # of the others, the number of steps tells it
+            network = ", ".join(filter(None, (NETWORKS[result.run.method], way)))
+            arms.setdefault((result.depth, network, result.epsilon, result.decay, steps), []).append(result)
+    text = (PROJECT / "docs/results.md").read_text()
+    for (depth, network, epsilon, decay, steps), results in arms.items():
+        seeds = sorted(results, key=lambda result: result.run.seed)
+        listed = [", ".join(f"{100 * result.error:.1f}" for result in seeds) + " %"]
+        if seeds[0].is_gated:
+            listed.append(", ".join(str(result.metrics.discarded) for result in seeds) + f" of {seeds[0].blocks}")
+            left = [1 - result.metrics.compression.parameters_removed for result in seeds]
+            listed.append(", ".join(f"{100 * share:.1f}" for share in left) + " %")
+        first = [str(depth), network + (f", ε {epsilon:g}" if epsilon else ""), f"{decay:g}", f"{steps:,}"]
+        assert f"| {' | '.join([*first, *listed])} |" in text
 
 
 def fidelity_rows() -> list[list[str]]:

@@ -49,11 +49,9 @@ def is_evaluated(experiment: Experiment) -> bool:
 
     The checkpoint may be absent: its digest in the manifest tells which one the metrics are of.
     """
-    return is_trained(experiment) and _are_metrics_current(experiment)
-
-
-def _are_metrics_current(trained: Experiment) -> bool:
-    manifest, metrics = read_json(trained.files.manifest), read_json(trained.files.metrics)
+    if not is_trained(experiment):
+        return False
+    manifest, metrics = read_json(experiment.files.manifest), read_json(experiment.files.metrics)
     return (
         is_current(metrics, fingerprints.evaluation_parts(manifest["fingerprint"]), "evaluation")
         and metrics.get("model_sha256") == manifest.get("model_sha256")
@@ -69,9 +67,9 @@ def is_fetched(layout: Layout, dataset: str, data: DataSet) -> bool:
 def state(experiment: Experiment) -> State:
     """`done`, `partial` (a checkpoint, or no metrics yet), `stale` (made from something else) or `missing`."""
     files = experiment.files
+    if is_evaluated(experiment):
+        return "done"
     if is_trained(experiment):
-        if _are_metrics_current(experiment):
-            return "done"
         return "stale" if files.metrics.exists() else "partial"
     if any(experiment.layout.work(fingerprints.training_fingerprint(experiment)).glob(fingerprints.CHECKPOINTS)):
         return "partial"
