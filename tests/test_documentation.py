@@ -145,18 +145,22 @@ def test_the_results_page_says_what_the_digits_tables_say(experiments: Registry)
     assert "Five seeds have a power of 0.07." in text
 
 
+CPU = "cifar10-cpu"
 NETWORKS = {"standard": "standard", "standard_side": "with side head", "epsilon_side": "gated, pruned"}
 
 
 def test_the_results_page_lists_every_finished_run_of_cifar10_on_a_cpu(experiments: Registry) -> None:
     arms: dict[tuple[Any, ...], list[Result]] = {}
     for result in finished(experiments, Layout()):
-        if result.run.dataset == "cifar10-cpu":
+        if result.run.dataset == CPU:
             steps = result.experiment.epochs * (10_000 // result.recipe.batch)
             way = result.variant if result.is_gated else ""  # of the others, the number of steps tells it
             network = ", ".join(filter(None, (NETWORKS[result.run.method], way)))
             arms.setdefault((result.depth, network, result.epsilon, result.decay, steps), []).append(result)
     text = (PROJECT / "docs/results.md").read_text()
+    means: set[str] = set()
+    planned = sum(run.dataset == CPU for run in experiments.runs.values())
+    assert f"**{sum(map(len, arms.values()))} of {planned} runs finished**" in text
     for (depth, network, epsilon, decay, steps), results in arms.items():
         seeds = sorted(results, key=lambda result: result.run.seed)
         listed = [", ".join(f"{100 * result.error:.1f}" for result in seeds) + " %"]
@@ -166,6 +170,9 @@ def test_the_results_page_lists_every_finished_run_of_cifar10_on_a_cpu(experimen
             listed.append(", ".join(f"{100 * share:.1f}" for share in left) + " %")
         first = [str(depth), network + (f", ε {epsilon:g}" if epsilon else ""), f"{decay:g}", f"{steps:,}"]
         assert f"| {' | '.join([*first, *listed])} |" in text
+        means.add(f"{100 * sum(result.error for result in seeds) / len(seeds):.1f} %")
+    said = (PROJECT / "README.md").read_text().split("- **CIFAR-10 on a CPU**")[1].split("A [first experiment]")[0]
+    assert set(re.findall(r"[\d.]+ %", said)) <= means
 
 
 def fidelity_rows() -> list[list[str]]:
