@@ -8,47 +8,25 @@ the statistics have been taken anew on one epoch of training images: no weight c
 This is not the paper's method and enters no table (docs/cifar10-cpu.md).
 """
 
-import json
-from pathlib import Path
-
 import torch
 from torch.nn import BatchNorm2d
 
-from benchmarks.trainings import CPU, REGISTRY, experiment_of
-from eps_resnet.files.atomic import read_json, write_text
+from eps_resnet.experiments.experiment import Experiment
 from eps_resnet.method.inputs.batches import Batches
-from eps_resnet.method.inputs.open import open_batches
 from eps_resnet.method.networks.resnet import ResNet
 from eps_resnet.method.predict import predict
-from eps_resnet.provenance import records
-from eps_resnet.provenance.records import Metrics
 from eps_resnet.runs.networks import load_pruned
+from studies import networks
 
-DATASET = "cifar10-cpu"
-RESULTS = Path(__file__).parent / "results" / "recalibration.json"
+RESULTS = networks.RESULTS / "recalibration.json"
 
 
-def main() -> None:
-    """Measures every run whose pruned network is here and new, and keeps what was measured of the others."""
-    torch.set_num_threads(1)
-    found = read_json(RESULTS) or {}
-    for key, run in REGISTRY.runs.items():
-        experiment = experiment_of(run)
-        metrics = records.read(Metrics, experiment.files.metrics)
-        if run.dataset == DATASET and metrics and experiment.files.pruned.exists():
-            if found.get(key, {}).get("pruned_sha256") == metrics.pruned_sha256:
-                continue
-            batches = open_batches(experiment, CPU)
-            network = load_pruned(experiment)
-            before = predict(network, batches).error
-            recalibrate(network, batches)
-            found[key] = {
-                "pruned_sha256": metrics.pruned_sha256,
-                "pruned": before,
-                "recalibrated": predict(network, batches).error,
-            }
-            print(f"{key}: test error {before:.2%}, with new statistics {found[key]['recalibrated']:.2%}", flush=True)
-            write_text(RESULTS, json.dumps(found, indent=2, sort_keys=True) + "\n")
+def measure(experiment: Experiment, batches: Batches) -> dict[str, float]:
+    """The pruned network's test error as it is, and with new statistics."""
+    network = load_pruned(experiment)
+    before = predict(network, batches).error
+    recalibrate(network, batches)
+    return {"pruned": before, "recalibrated": predict(network, batches).error}
 
 
 @torch.no_grad()
@@ -64,4 +42,4 @@ def recalibrate(network: ResNet, batches: Batches) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    networks.measure_all(RESULTS, measure, only_gated=False)

@@ -1,16 +1,19 @@
 """The studies' own arithmetic. What they found is held by tests of the results that they are about."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from benchmarks.trainings import REGISTRY
+from benchmarks.trainings import REGISTRY, experiment_of
 from eps_resnet.evidence.finished import finished
 from eps_resnet.experiments.layout import Layout
+from eps_resnet.method.networks.architecture import architecture_of
+from eps_resnet.method.networks.resnet import ResNet, initialise
 from eps_resnet.method.streams import stream
-from studies import decomposition, recalibration
+from studies import decomposition, frozen, recalibration
 from studies.decomposition import Step
 
 
@@ -29,6 +32,31 @@ def test_new_statistics_are_the_plain_means_over_an_epochs_batches_and_no_weight
     means = torch.stack([batch.mean((0, 2, 3)) for batch in batches]).mean(0)
     assert torch.allclose(norm.running_mean, means, atol=1e-6)
     assert all(torch.equal(a, b) for a, b in zip(before, network.parameters(), strict=True))
+
+
+def test_with_gates_frozen_a_pruned_network_is_trained_by_plain_sgd_at_one_rate() -> None:
+    experiment = experiment_of(REGISTRY.run("digits-20-epsilon_side-2p5-s0"))
+    recipe, plain = experiment.recipe, replace(architecture_of(experiment).plain(), kept=((0, 2), (1,), ()))
+    draw = stream(0, "images")
+    batches = [(torch.randn(4, 1, 8, 8, generator=draw), torch.randint(10, (4,), generator=draw)) for _ in range(3)]
+
+    class Drawn:
+        def training(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+            return iter(batches)
+
+    network, other = ResNet(plain), ResNet(plain)
+    initialise(network, recipe.initialisation, stream(0, "weights"))
+    other.load_state_dict(network.state_dict())
+    frozen.train_frozen(experiment, network, Drawn(), range(5, 7), 0.01)
+    weights, others = [[p for p in other.parameters() if (p.dim() > 1) == decays] for decays in (True, False)]
+    groups = [{"params": weights, "weight_decay": recipe.weight_decay}, {"params": others}]
+    sgd = torch.optim.SGD(groups, lr=0.01, momentum=recipe.momentum, nesterov=recipe.nesterov)
+    for inputs, labels in batches * 2:
+        sgd.zero_grad()
+        torch.nn.functional.cross_entropy(other(inputs)[0], labels).backward()
+        sgd.step()
+    trained, expected = network.state_dict(), other.state_dict()
+    assert all(torch.allclose(trained[name], expected[name], atol=1e-5) for name in expected)
 
 
 def test_a_change_within_the_same_networks_has_the_interval_of_their_own_differences() -> None:
