@@ -9,10 +9,10 @@ This is not the paper's method and enters no table (docs/cifar10-cpu.md).
 """
 
 import torch
-from torch.nn import BatchNorm2d
 
 from eps_resnet.experiments.experiment import Experiment
 from eps_resnet.method.inputs.batches import Batches
+from eps_resnet.method.networks.layers import BatchNorm
 from eps_resnet.method.networks.resnet import ResNet
 from eps_resnet.method.predict import predict
 from eps_resnet.runs.networks import load_pruned
@@ -32,12 +32,11 @@ def measure(experiment: Experiment, batches: Batches) -> dict[str, float]:
 @torch.no_grad()
 def recalibrate(network: ResNet, batches: Batches) -> None:
     """Takes all batch-norm statistics anew: the plain mean over the batches of one epoch of training images."""
-    for norm in network.modules():
-        if isinstance(norm, BatchNorm2d):
-            norm.reset_running_stats()
-            norm.momentum = None  # PyTorch's word for a plain mean
+    norms = [module for module in network.modules() if isinstance(module, BatchNorm)]
     network.train()
-    for inputs, _ in batches.training(1):
+    for seen, (inputs, _) in enumerate(batches.training(1)):
+        for norm in norms:
+            norm.momentum = 1 / (seen + 1)  # the first batch replaces what was there
         network(inputs.contiguous(memory_format=torch.channels_last))
 
 

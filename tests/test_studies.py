@@ -11,6 +11,7 @@ from benchmarks.trainings import REGISTRY, experiment_of
 from eps_resnet.evidence.finished import finished
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.method.networks.architecture import architecture_of
+from eps_resnet.method.networks.layers import BatchNorm
 from eps_resnet.method.networks.resnet import ResNet, initialise
 from eps_resnet.method.streams import stream
 from studies import decomposition, frozen, recalibration
@@ -18,18 +19,20 @@ from studies.decomposition import Step
 
 
 def test_new_statistics_are_the_plain_means_over_an_epochs_batches_and_no_weight_changes() -> None:
-    batches = [torch.randn(4, 3, 8, 8, generator=stream(0, "batches", epoch)) for epoch in range(3)]
+    batches = [torch.randn(4, 1, 8, 8, generator=stream(0, "batches", epoch)) for epoch in range(3)]
 
     class Drawn:
         def training(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
             return ((batch, torch.zeros(4)) for batch in batches)
 
-    norm = torch.nn.BatchNorm2d(3)
-    network = torch.nn.Sequential(norm)
+    network = ResNet(architecture_of(experiment_of(REGISTRY.run("digits-20-standard-s0"))))
+    norm = next(module for module in network.modules() if isinstance(module, BatchNorm))
     before = [parameter.clone() for parameter in network.parameters()]
     norm.running_mean.fill_(9.0)
+    inputs: list[Tensor] = []
+    norm.register_forward_pre_hook(lambda _, given: inputs.append(given[0]))
     recalibration.recalibrate(network, Drawn())
-    means = torch.stack([batch.mean((0, 2, 3)) for batch in batches]).mean(0)
+    means = torch.stack([seen.mean((0, 2, 3)) for seen in inputs]).mean(0)
     assert torch.allclose(norm.running_mean, means, atol=1e-6)
     assert all(torch.equal(a, b) for a, b in zip(before, network.parameters(), strict=True))
 
