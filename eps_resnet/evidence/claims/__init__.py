@@ -69,22 +69,38 @@ def _judged(case: Case, rule: Rule) -> Claim:
 
 def rules(case: Case) -> list[Rule]:
     """The claims, the paper's first, and what judges each from a data set's finished runs."""
-    return [*_claim_1(case), *sorted(RULES, key=lambda rule: rule.number)]
+    found = [*_claim_1(case), *RULES, *_claim_7(case)]
+    return sorted(found, key=lambda rule: rule.number)
 
 
 def _claim_1(case: Case) -> Iterator[Rule]:
     """One rule for each kind of baseline and each way to train it: against longer trainings the answer may differ."""
-    data, runs = case.data, case.registry.runs.values()
     place = "abstract: marginal or no loss; ImageNet: marginal loss, 2.1 % and 2.9 % of the error"
     for method, name in BASELINES.items():
-        ways = dict.fromkeys(run.variant for run in runs if (run.dataset, run.method) == (case.dataset, method))
-        for way in ways or [None]:
+        for way in _ways(case, method):
             statement = (
-                f"ε-ResNet's error is at most {100 * MARGINAL_LOSS:g} % above that of {name}{_protocol(data, way)}"
+                f"ε-ResNet's error is at most {100 * MARGINAL_LOSS:g} % above that of {name}{_protocol(case.data, way)}"
             )
-            longer = "" if way is None else f", {data.variants[way].title}"
-            short = f"no worse than {method}{longer}"
+            short = f"no worse than {method}{_longer(case.data, way)}"
             yield Rule(1, short, statement, place, partial(errors.errs_no_more, method=method, variant=way))
+
+
+def _claim_7(case: Case) -> Iterator[Rule]:
+    """One rule for each way to train the standard network."""
+    for way in _ways(case, "standard"):
+        statement = (
+            f"about 80 % fewer parameters in at least one case, with no loss of accuracy{_protocol(case.data, way)}"
+        )
+        short = f"80 % fewer parameters, no loss{_longer(case.data, way)}"
+        yield Rule(7, short, statement, "abstract", partial(errors.shrinks, variant=way))
+
+
+def _ways(case: Case, method: Method) -> list[str | None]:
+    return list(dict.fromkeys(run.variant for run in case.planned if run.method == method)) or [None]
+
+
+def _longer(data: DataSet, variant: str | None) -> str:
+    return "" if variant is None else f", {data.variants[variant].title}"
 
 
 def _protocol(data: DataSet, variant: str | None) -> str:

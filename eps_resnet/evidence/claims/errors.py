@@ -22,7 +22,7 @@ from eps_resnet.evidence.inference import LEVEL, Arm, Contrast, contrast, holm, 
 from eps_resnet.evidence.margins import MARGINAL_LOSS
 from eps_resnet.evidence.sizes import whole_size
 from eps_resnet.evidence.statistics import LEAST_SEEDS
-from eps_resnet.experiments.models import DataSet, Method
+from eps_resnet.experiments.models import DataSet, Method, Run
 
 ABOUT_80_PERCENT = 0.75  # of the parameters; rounds to 80 %
 SHALLOWEST = 8  # layers of a CIFAR-style network with one block in each stage; six more with each block more
@@ -92,32 +92,64 @@ def lower_errors(pairings: Sequence[Pairing], margin: float = MARGINAL_LOSS) -> 
     return leaning(sum(less), less, "places" if len(pairings) > 1 else "place")
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """The recipe's gated networks beside baselines of the decay chosen beforehand, trained in one way; by depth."""
+
+    case: Case
+    method: Method
+    variant: str | None
+
+    def pairings(self) -> list[Pairing]:
+        """At each depth where both have finished runs."""
+        results = self.case.results
+        ours = grouped([r for r in results if self._is_gated(r.run)], "depth", "epsilon")
+        others = grouped([r for r in results if self._is_baseline(r.run)], "depth")
+        return [
+            Pairing(f"depth {depth}, ε {epsilon:g}", group, others[depth,])
+            for (depth, epsilon), group in ours.items()
+            if (depth,) in others
+        ]
+
+    def unfinished(self) -> list[str]:
+        """The depths at which the registry has both and one of them has no finished run: the estimate lacks them."""
+        depths = {run.depth for run in self.case.planned if self._is_gated(run)}
+        depths &= {run.depth for run in self.case.planned if self._is_baseline(run)}
+        depths -= {pairing.gated[0].depth for pairing in self.pairings()}
+        return [f"depth {depth}" for depth in sorted(depths)]
+
+    def _is_gated(self, run: Run) -> bool:
+        recipe, decay = self.case.data.recipe, self.case.decay(run)
+        is_recipes = run.variant is None and decay == recipe.weight_decay and run.epsilon in recipe.epsilons
+        return run.method == "epsilon_side" and is_recipes
+
+    def _is_baseline(self, run: Run) -> bool:
+        data = self.case.data
+        wanted = data.baseline_decay if data.baseline_decay is not None else data.recipe.weight_decay
+        return (run.method, run.variant, self.case.decay(run)) == (self.method, self.variant, wanted)
+
+
 def errs_no_more(case: Case, method: Method, variant: str | None) -> Finding:
-    """Claim 1: one estimate over all depths, against baselines of the decay chosen beforehand. Single depths: Holm."""
-    pairings = _by_depth(case, method, variant)
+    """Claim 1: one estimate over all depths of the registry. Single depths: Holm, those without runs counted."""
+    comparison = Comparison(case, method, variant)
+    pairings, unfinished = comparison.pairings(), comparison.unfinished()
     if not pairings:
         return not_run(f"no finished epsilon_side and {method} of the same depth")
     used, points = _used(pairings), lower_errors(pairings)
     if not _are_complete(pairings):
         return Finding("undecided", f"{_listed(pairings)}. {NOT_ENOUGH}", used, points)
-    ps = holm([excess([pairing]).p_below() for pairing in pairings])
-    singles = "; ".join(f"{pairing}, p {p:.2g}" for pairing, p in zip(pairings, ps, strict=True))
+    ps = holm([*(excess([pairing]).p_below() for pairing in pairings), *(1.0 for _ in unfinished)])
+    singles = "; ".join(f"{pairing}, p {p:.2g}" for pairing, p in zip(pairings, ps, strict=False))
     whole = excess(pairings)
     words = f"{_against_the_margin(pairings, whole)}. Single depths (p by Holm): {singles}"
-    return Finding(judge_excess(whole), words, used, points)
+    return _unless(unfinished, Finding(judge_excess(whole), words, used, points))
 
 
-def _by_depth(case: Case, method: Method, variant: str | None) -> list[Pairing]:
-    data, results = case.data, case.results
-    wanted = data.baseline_decay if data.baseline_decay is not None else data.recipe.weight_decay
-    ours = [r for r in gated(results) if r.decay == data.recipe.weight_decay and r.run.epsilon in data.recipe.epsilons]
-    plain = [r for r in results if (r.run.method, r.run.variant, r.decay) == (method, variant, wanted)]
-    others = grouped(plain, "depth")
-    return [
-        Pairing(f"depth {depth}, ε {epsilon:g}", group, others[depth,])
-        for (depth, epsilon), group in grouped(ours, "depth", "epsilon").items()
-        if (depth,) in others
-    ]
+def _unless(unfinished: list[str], found: Finding) -> Finding:
+    """A finding about all places together decides nothing while some of them have no runs: nobody stops early."""
+    if not unfinished or found.verdict == "not run":
+        return found
+    return found._replace(verdict="undecided", evidence=f"{found.evidence}; not run: {'; '.join(unfinished)}")
 
 
 def _difference(found: Contrast) -> str:
@@ -136,24 +168,20 @@ def _against_the_margin(pairings: Sequence[Pairing], whole: Contrast) -> str:
     )
 
 
-@claim(
-    7,
-    "80 % fewer parameters, no loss",
-    "about 80 % fewer parameters in at least one case, with no loss of accuracy",
-    "abstract",
-)
-def shrinks(case: Case) -> Finding:
+def shrinks(case: Case, variant: str | None) -> Finding:
     """Claim 7: an arm that lost 75 % of its parameters or more and errs no more than its baseline, by claim 1's test.
 
-    Only contradicted where the paper has such an instance and all runs are finished.
+    Holm over these arms and the depths without runs. Only contradicted where the paper has such an instance and all
+    runs are finished.
     """
-    ways = dict.fromkeys(result.run.variant for result in case.results if result.run.method == "standard")
-    pairings = [pairing for way in ways for pairing in _by_depth(case, "standard", way)]
+    comparison = Comparison(case, "standard", variant)
+    pairings = comparison.pairings()
     if not pairings:
         return not_run("no finished epsilon_side and standard of the same depth")
     small = [pairing for pairing in pairings if pairing.removed >= ABOUT_80_PERCENT and pairing.is_complete]
-    ps = holm([excess([pairing]).p_below() for pairing in small])
-    evidence = _about_small(case.data, pairings, small, ps)
+    ps = holm([*(excess([pairing]).p_below() for pairing in small), *(1.0 for _ in comparison.unfinished())])
+    ps = ps[: len(small)]
+    evidence = _about_small(pairings, small, ps)
     if any(p < LEVEL for p in ps):
         return Finding("supported", evidence, _used(pairings))
     why = NOT_ENOUGH if not _are_complete(pairings) else _not_to_be_refuted(case)
@@ -166,27 +194,19 @@ def shrinks(case: Case) -> Finding:
     )
 
 
-def _about_small(data: DataSet, pairings: list[Pairing], small: list[Pairing], ps: list[float]) -> str:
+def _about_small(pairings: list[Pairing], small: list[Pairing], ps: list[float]) -> str:
     if not small:
         most = max(pairings, key=lambda pairing: pairing.removed)
         return f"at most {most.removed:.1%} of the parameters ({most.where})"
     return "; ".join(
-        f"{pairing.where}{_way(data, pairing)}: {pairing.removed:.1%} of the parameters, p of a loss beyond the "
-        f"margin {p:.2g}"
+        f"{pairing}, {pairing.removed:.1%} of the parameters, p of a loss beyond the margin {p:.2g}"
         for pairing, p in zip(small, ps, strict=True)
     )
 
 
-def _way(data: DataSet, pairing: Pairing) -> str:
-    title = data.variant_title(pairing.baseline[0].run)
-    return f" against a baseline with {title}" if title else ""
-
-
 def _not_to_be_refuted(case: Case) -> str | None:
     """Why runs without such an instance do not contradict claim 7; None if they do."""
-    runs = case.registry.runs.values()
-    planned = [run for run in runs if (run.dataset, run.method) == (case.dataset, "epsilon_side")]
-    if sum(result.is_gated for result in case.results) != len(planned):
+    if sum(result.is_gated for result in case.results) != sum(run.method == "epsilon_side" for run in case.planned):
         return "not all runs are finished"
     shares = published.matching(published.of_data(case.data), metric="discarded_ratio")
     has_one = any(number.value >= ABOUT_80_PERCENT for number in shares)
@@ -240,7 +260,8 @@ def errs_no_more_than_shallow(case: Case) -> Finding:
     if case.data.recipe.network != "cifar":
         return not_run("shallower networks of that family are not trained")
     pairings, missing = [], []
-    for at, group in grouped(gated(case.results), "depth", "epsilon", "decay").items():
+    ours = grouped(gated(case.results), "depth", "epsilon", "decay")
+    for at, group in ours.items():
         sizes = [result.metrics.after.parameters for result in group]
         shallow, parameters = depth_of_size(case.data, max(sizes))
         if shallow >= group[0].depth:
@@ -253,11 +274,10 @@ def errs_no_more_than_shallow(case: Case) -> Finding:
             missing.append(where)
     if missing and not pairings:
         return not_run(f"the shallower one is not trained: {'; '.join(missing)}")
-    found = _compared(pairings, "no pruned network is as small as a shallower one")
-    if not missing:
-        return found
-    judged: Verdict = "undecided" if found.verdict == "supported" else found.verdict
-    return found._replace(verdict=judged, evidence=f"{found.evidence}; not run: {'; '.join(missing)}")
+    planned = [run for run in case.planned if run.epsilon is not None and run.variant is None]
+    places = dict.fromkeys((run.depth, run.epsilon or 0.0, case.decay(run)) for run in planned)
+    missing += [place(*at) for at in sorted(places) if at not in ours]
+    return _unless(missing, _compared(pairings, "no pruned network is as small as a shallower one"))
 
 
 def _baselines(case: Case, depth: int, epochs: int) -> list[Result]:
@@ -306,12 +326,20 @@ def side_head_helps(case: Case) -> Finding:
         grouped([r for r in case.results if r.run.method == method], "depth", "decay", "variant")
         for method in ("standard", "standard_side")
     )
-    pairings = [
-        Pairing(f"depth {at[0]}, decay {at[1]:g}{f', {at[2]}' if at[2] else ''}", group, plain[at])
-        for at, group in with_side.items()
-        if at in plain
-    ]
-    return _compared(pairings, "no finished standard and standard_side of the same depth and decay")
+    planned, planned_with_side = (
+        {(run.depth, case.decay(run), run.variant or "") for run in case.planned if run.method == method}
+        for method in ("standard", "standard_side")
+    )
+    both = plain.keys() & with_side.keys()
+    pairings = [Pairing(_protocol(*at), group, plain[at]) for at, group in with_side.items() if at in both]
+    unfinished = [_protocol(*at) for at in sorted((planned & planned_with_side) - both)]
+    return _unless(
+        unfinished, _compared(pairings, "no finished standard and standard_side of the same depth and decay")
+    )
+
+
+def _protocol(depth: int, decay: float, variant: str) -> str:
+    return f"depth {depth}, decay {decay:g}{f', {variant}' if variant else ''}"
 
 
 def _compared(pairings: list[Pairing], why_not: str) -> Finding:

@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 
 from eps_resnet.evidence.finished import Result
 from eps_resnet.evidence.statistics import LEAST_SEEDS
-from eps_resnet.experiments.models import DataSet
+from eps_resnet.experiments.models import DataSet, Run
 from eps_resnet.experiments.registry import Registry
 
 Verdict = Literal["supported", "contradicted", "undecided", "not run"]
@@ -49,9 +49,18 @@ class Case:
         return self.registry.datasets[self.dataset]
 
     @property
+    def planned(self) -> list[Run]:
+        """The data set's runs in the registry, finished or not."""
+        return [run for run in self.registry.runs.values() if run.dataset == self.dataset]
+
+    def decay(self, run: Run) -> float:
+        """The weight decay of one of its runs."""
+        return self.data.recipe_of(run).weight_decay
+
+    @property
     def progress(self) -> str | None:
         """How many of the data set's runs are finished, where only some are: the others may change a verdict."""
-        planned = sum(run.dataset == self.dataset for run in self.registry.runs.values())
+        planned = len(self.planned)
         return f"{len(self.results)} of {planned} runs finished" if 0 < len(self.results) < planned else None
 
 

@@ -23,7 +23,8 @@ CAPTION = [
     "epoch's last batches (the window) in which the gate was closed. Thin lines separate the stages. Triangles: the "
     "rate went up again. Solid line: the epoch whose network is pruned and reported.",
     "Right: of the kept blocks, the smallest response of the window, max |F| over ε. At 1 a gate closes.",
-    "Of each depth the first run that is done is drawn; table.csv has its epochs alone.",
+    "Of each depth the first run that is done is drawn, and table.csv has its epochs alone. The report has every run's "
+    "gates.",
 ]
 NOTES = [
     "gates in table.csv: one letter a block, from input to output; . open in every batch of the window, # closed in "
