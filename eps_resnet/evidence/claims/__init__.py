@@ -96,7 +96,9 @@ def _claim_7(case: Case) -> Iterator[Rule]:
 
 
 def _ways(case: Case, method: Method) -> list[str | None]:
-    return list(dict.fromkeys(run.variant for run in case.planned if run.method == method)) or [None]
+    """The ways to train a method's networks, the recipe's own first."""
+    ways = dict.fromkeys(run.variant for run in case.planned if run.method == method)
+    return sorted(ways, key=lambda way: way is not None) or [None]
 
 
 def _longer(data: DataSet, variant: str | None) -> str:
