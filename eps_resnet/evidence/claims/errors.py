@@ -149,7 +149,7 @@ def _unless(unfinished: list[str], found: Finding) -> Finding:
     """A finding about all places together decides nothing while some of them have no runs: nobody stops early."""
     if not unfinished or found.verdict == "not run":
         return found
-    return found._replace(verdict="undecided", evidence=f"{found.evidence}; not run: {'; '.join(unfinished)}")
+    return found._replace(verdict="undecided", evidence=f"{found.evidence}; not run: {' and '.join(unfinished)}")
 
 
 def _difference(found: Contrast) -> str:
