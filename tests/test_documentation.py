@@ -175,6 +175,19 @@ def test_the_results_page_lists_every_finished_run_of_cifar10_on_a_cpu(experimen
     assert set(re.findall(r"[\d.]+ %", said)) <= means
 
 
+def test_the_results_page_has_the_differences_that_claim_1_finds_on_cifar10_on_a_cpu(experiments: Registry) -> None:
+    text = " ".join((PROJECT / "docs/results.md").read_text().split())
+    found = [c for c in claims.claims(experiments, Layout()) if (c.dataset, c.number) == (CPU, 1) and c.runs]
+    assert found
+    for claim in found:
+        numbers = re.search(r"errors ([+-][\d.]+) points \(([+-][\d.]+) to ([+-][\d.]+)", claim.evidence)
+        assert numbers is not None
+        value, *bounds = map(float, numbers.groups())
+        low, high = sorted(map(abs, bounds))
+        way = "lower" if value < 0 else "higher"
+        assert re.search(rf"{abs(value):.2f} points \*{way}\* \((95 % bounds )?{low:.2f} and {high:.2f}\)", text)
+
+
 def fidelity_rows() -> list[list[str]]:
     """The cells of each row of docs/fidelity.md: point, paper, reference code, here, key, test."""
     lines = [line for line in Path("docs/fidelity.md").read_text().splitlines() if line.startswith("| ")]

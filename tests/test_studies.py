@@ -10,6 +10,7 @@ from torch import Tensor
 from benchmarks.trainings import REGISTRY, experiment_of
 from eps_resnet.evidence.finished import finished
 from eps_resnet.experiments.layout import Layout
+from eps_resnet.files.atomic import read_json
 from eps_resnet.method.networks.architecture import architecture_of
 from eps_resnet.method.networks.layers import BatchNorm
 from eps_resnet.method.networks.resnet import ResNet, initialise
@@ -85,3 +86,32 @@ def test_the_decomposition_of_digits_in_the_docs_is_that_of_the_committed_result
     results = [r for r in finished(REGISTRY, Layout()) if (r.run.dataset, r.run.depth) == ("digits", 56)]
     table = decomposition.table(list(decomposition.steps(REGISTRY.datasets["digits"], results)))
     assert table in Path("docs/digits-recipe.md").read_text(encoding="utf-8")
+
+
+def test_what_the_side_studies_found_at_56_layers_stands_in_the_docs() -> None:
+    text = " ".join(Path("docs/cifar10-cpu.md").read_text(encoding="utf-8").split())
+    recalibrated, gates_frozen = read_json(recalibration.RESULTS), read_json(frozen.RESULTS)
+    assert recalibrated is not None
+    assert gates_frozen is not None
+    gated = [f"cifar10-cpu-56-epsilon_side-2p5-s{seed}" for seed in range(3)]
+    before, after = (
+        ", ".join(f"{100 * recalibrated[key][name]:.1f}" for key in gated) for name in ("pruned", "recalibrated")
+    )
+    assert f"Gated networks: {before} before, {after} after." in text
+    changes = [row["recalibrated"] - row["pruned"] for key, row in recalibrated.items() if "-standard-" in key]
+    assert f"by {100 * min(changes):+.1f} to {100 * max(changes):+.1f} points in six runs" in text
+    assert len(changes) == 6
+    first = gates_frozen[gated[0]]
+    said = f"was {100 * first['pruned']:.1f} before and {100 * first['frozen']:.1f} after {first['epochs']} more epochs"
+    assert said in text
+
+
+def test_the_decomposition_at_56_layers_in_the_docs_is_that_of_the_committed_results() -> None:
+    results = [r for r in finished(REGISTRY, Layout()) if (r.run.dataset, r.run.depth) == ("cifar10-cpu", 56)]
+    found = list(decomposition.steps(REGISTRY.datasets["cifar10-cpu"], results))
+    changes = [line.split(" | ")[-1].strip(" |") for line in decomposition.table(found).splitlines()]
+    text = " ".join(Path("docs/cifar10-cpu.md").read_text(encoding="utf-8").split())
+    for change, words in zip(changes[-2:], ("by removing the discarded blocks", "by new statistics"), strict=True):
+        points, interval = change.split(" ", 1)
+        assert points in text
+        assert f"{words} {interval}" in text

@@ -138,11 +138,17 @@ def errs_no_more(case: Case, method: Method, variant: str | None) -> Finding:
     used, points = _used(pairings), lower_errors(pairings)
     if not _are_complete(pairings):
         return Finding("undecided", f"{_listed(pairings)}. {NOT_ENOUGH}", used, points)
-    ps = holm([*(excess([pairing]).p_below() for pairing in pairings), *(1.0 for _ in unfinished)])
-    singles = "; ".join(f"{pairing}, p {p:.2g}" for pairing, p in zip(pairings, ps, strict=False))
+    ps = _single_ps(pairings, unfinished)
+    singles = "; ".join(f"{pairing}, p {p:.2g}" for pairing, p in zip(pairings, ps, strict=True))
     whole = excess(pairings)
     words = f"{_against_the_margin(pairings, whole)}. Single depths (p by Holm): {singles}"
     return _unless(unfinished, Finding(judge_excess(whole), words, used, points))
+
+
+def _single_ps(pairings: Sequence[Pairing], unfinished: list[str]) -> list[float]:
+    """p of a loss beyond the margin at each place alone, by Holm over these and the ones without runs."""
+    found = [excess([pairing]).p_below() for pairing in pairings]
+    return holm([*found, *(1.0 for _ in unfinished)])[: len(found)]
 
 
 def _unless(unfinished: list[str], found: Finding) -> Finding:
@@ -179,8 +185,7 @@ def shrinks(case: Case, variant: str | None) -> Finding:
     if not pairings:
         return not_run("no finished epsilon_side and standard of the same depth")
     small = [pairing for pairing in pairings if pairing.removed >= ABOUT_80_PERCENT and pairing.is_complete]
-    ps = holm([*(excess([pairing]).p_below() for pairing in small), *(1.0 for _ in comparison.unfinished())])
-    ps = ps[: len(small)]
+    ps = _single_ps(small, comparison.unfinished())
     evidence = _about_small(pairings, small, ps)
     if any(p < LEVEL for p in ps):
         return Finding("supported", evidence, _used(pairings))
