@@ -242,13 +242,14 @@ def in_a_host_without_a_name(*command: str) -> subprocess.CompletedProcess[str]:
 def test_processes_of_one_machine_find_each_other_though_its_name_does_not_resolve(
     tmp_path: Path, how: tuple[str, ...]
 ) -> None:
+    # a file for each process: what two of them print at once can be mixed within a line
     (tmp_path / "meet.py").write_text(
-        "import torch.distributed as d; d.init_process_group('gloo'); d.barrier(); "
-        "print(d.get_rank()); d.destroy_process_group()"
+        "import pathlib, sys, torch.distributed as d; d.init_process_group('gloo'); d.barrier(); "
+        "pathlib.Path(sys.argv[1], f'rank-{d.get_rank()}').touch(); d.destroy_process_group()"
     )
-    process = in_a_host_without_a_name(*how, "--nproc-per-node", "2", str(tmp_path / "meet.py"))
+    process = in_a_host_without_a_name(*how, "--nproc-per-node", "2", str(tmp_path / "meet.py"), str(tmp_path))
     assert process.returncode == 0, process.stderr
-    assert sorted(process.stdout.split()) == ["0", "1"]
+    assert sorted(path.name for path in tmp_path.glob("rank-*")) == ["rank-0", "rank-1"]
 
 
 @pytest.mark.slow
