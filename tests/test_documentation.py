@@ -181,7 +181,9 @@ def test_the_results_page_has_the_differences_that_claim_1_finds_on_cifar10_on_a
     assert found
     for claim in found:
         numbers = re.search(r"errors ([+-][\d.]+) points \(([+-][\d.]+) to ([+-][\d.]+)", claim.evidence)
-        assert numbers is not None
+        if numbers is None:
+            assert "a verdict needs 3 seeds" in claim.evidence
+            continue
         value, *bounds = map(float, numbers.groups())
         low, high = sorted(map(abs, bounds))
         way = "lower" if value < 0 else "higher"

@@ -88,7 +88,7 @@ def test_the_decomposition_of_digits_in_the_docs_is_that_of_the_committed_result
     assert table in Path("docs/digits-recipe.md").read_text(encoding="utf-8")
 
 
-def test_what_the_side_studies_found_at_56_layers_stands_in_the_docs() -> None:
+def test_what_the_side_studies_found_stands_in_the_docs() -> None:
     text = " ".join(Path("docs/cifar10-cpu.md").read_text(encoding="utf-8").split())
     recalibrated, gates_frozen = read_json(recalibration.RESULTS), read_json(frozen.RESULTS)
     assert recalibrated is not None
@@ -98,12 +98,18 @@ def test_what_the_side_studies_found_at_56_layers_stands_in_the_docs() -> None:
         ", ".join(f"{100 * recalibrated[key][name]:.1f}" for key in gated) for name in ("pruned", "recalibrated")
     )
     assert f"Gated networks: {before} before, {after} after." in text
-    changes = [row["recalibrated"] - row["pruned"] for key, row in recalibrated.items() if "-standard-" in key]
+    changes = [row["recalibrated"] - row["pruned"] for key, row in recalibrated.items() if "-56-standard-" in key]
     assert f"by {100 * min(changes):+.1f} to {100 * max(changes):+.1f} points in six runs" in text
     assert len(changes) == 6
     first = gates_frozen[gated[0]]
     said = f"was {100 * first['pruned']:.1f} before and {100 * first['frozen']:.1f} after {first['epochs']} more epochs"
     assert said in text
+    deep = "cifar10-cpu-110-epsilon_side-2p5-s0"
+    assert (
+        f"has {100 * recalibrated[deep]['pruned']:.1f} before, {100 * recalibrated[deep]['recalibrated']:.1f}" in text
+    )
+    last = gates_frozen[deep]
+    assert f"had {100 * last['pruned']:.1f} and, {last['epochs']} epochs later, {100 * last['frozen']:.1f}" in text
 
 
 def test_the_decomposition_at_56_layers_in_the_docs_is_that_of_the_committed_results() -> None:

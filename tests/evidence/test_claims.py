@@ -199,7 +199,7 @@ def test_an_undecided_claim_1_says_which_way_its_mean_points_and_at_how_many_dep
     for depth, error in zip((110, 200), gated, strict=True):
         bench.finish_seeds("cifar10", depth, "epsilon_side", None, 2.5, errors=around(error))
         bench.finish_seeds("cifar10", depth, "standard", errors=around(0.06))
-    assert (bench.claim(1).verdict, bench.claim(1).leaning) == ("undecided", Leaning(way, count, 2, "places"))
+    assert (bench.claim(1).verdict, bench.claim(1).leaning) == ("undecided", Leaning(way, count, 2, "place"))
 
 
 def test_a_claim_that_is_decided_leans_nowhere(bench: Bench) -> None:
@@ -210,10 +210,11 @@ def test_a_claim_that_is_decided_leans_nowhere(bench: Bench) -> None:
 
 
 def test_runs_that_differ_and_rows_that_rise_or_fall_say_which_way_they_point() -> None:
-    assert str(leaning(0.2, [0.3, -0.1], "runs")) == "1 of 2 runs for"
-    assert leaning(0, [1, -1], "runs") is None
-    assert trend([[0.1, 0.2], [0.2, 0.1], [0.3, 0.4]], "seeds") == Leaning("for", 2, 3, "seeds")
-    assert trend([[0.1, 0.2], [0.2, 0.1], [0.4, 0.3]], "seeds") == Leaning("against", 2, 3, "seeds")
+    assert str(leaning(0.2, [0.3, -0.1], "run")) == "1 of 2 runs for"
+    assert str(leaning(0.2, [0.3], "run")) == "1 of 1 run for"
+    assert leaning(0, [1, -1], "run") is None
+    assert trend([[0.1, 0.2], [0.2, 0.1], [0.3, 0.4]], "seed") == Leaning("for", 2, 3, "seed")
+    assert trend([[0.1, 0.2], [0.2, 0.1], [0.4, 0.3]], "seed") == Leaning("against", 2, 3, "seed")
 
 
 def test_claim_1_is_one_estimate_over_all_depths(bench: Bench) -> None:

@@ -89,7 +89,7 @@ def judge_excess(found: Contrast) -> Verdict:
 def lower_errors(pairings: Sequence[Pairing], margin: float = MARGINAL_LOSS) -> Leaning | None:
     """Whether gated networks err less than baselines and the margin on average over the places, and at how many."""
     less = [(1 + margin) * pairing.others.mean - pairing.ours.mean for pairing in pairings]
-    return leaning(sum(less), less, "places" if len(pairings) > 1 else "place")
+    return leaning(sum(less), less, "place")
 
 
 @dataclass(frozen=True)
@@ -243,7 +243,7 @@ def pruned_errs_no_more(case: Case) -> Finding:
     if not lines:
         return Finding("supported", evidence, ours)
     less = [-sum(differences) for differences in more]
-    return Finding("contradicted" if min(ps) < LEVEL else "undecided", evidence, ours, leaning(sum(less), less, "runs"))
+    return Finding("contradicted" if min(ps) < LEVEL else "undecided", evidence, ours, leaning(sum(less), less, "run"))
 
 
 def _more_wrong(result: Result) -> list[int]:

@@ -37,7 +37,7 @@ def _run_by_run(
         verdicts[0] if len(set(verdicts)) == 1 else "undecided",
         f"so in {verdicts.count('supported')} of {len(verdicts)} runs; {heading}{evidence}",
         list(judged),
-        leaning(sum(signs), signs, "runs"),
+        leaning(sum(signs), signs, "run"),
     )
 
 

@@ -20,10 +20,11 @@ class Leaning:
     way: Literal["for", "against"]
     count: int
     of: int
-    what: str
+    what: str  # what is compared, in the singular
 
     def __str__(self) -> str:
-        return f"{self.count} of {self.of} {self.what} {self.way}"
+        plural = "" if self.of == 1 else "s"
+        return f"{self.count} of {self.of} {self.what}{plural} {self.way}"
 
 
 class Finding(NamedTuple):

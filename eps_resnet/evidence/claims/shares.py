@@ -55,13 +55,14 @@ def rises(case: Case, along: Literal["depth", "epsilon"]) -> Finding:
     if not rows:
         return not_run(f"no two finished runs that differ in {along} alone")
     judged, p = judge_rows(rows)
-    return Finding(judged, f"{'; '.join(words)}; {p}", used, trend(rows, "seeds"))
+    return Finding(judged, f"{'; '.join(words)}; {p}", used, trend(rows, "seed"))
 
 
 def judge_rows(rows: Sequence[Sequence[float]]) -> tuple[Verdict, str]:
     """Supported if the rows' trend rises clearly (Page, 5 %), contradicted if it falls clearly; and p in words."""
     rising, falling = page(rows)
-    words = f"Page's test over {len(rows)} rows: p = {rising:.2g} of a rise, p = {falling:.2g} of a fall"
+    plural = "" if len(rows) == 1 else "s"
+    words = f"Page's test over {len(rows)} row{plural}: p = {rising:.2g} of a rise, p = {falling:.2g} of a fall"
     if len(rows) < LEAST_SEEDS:
         return "undecided", f"{words}; {NOT_ENOUGH}"
     return ("supported" if rising < LEVEL else "contradicted" if falling < LEVEL else "undecided"), words
@@ -102,7 +103,7 @@ def rises_along_stages(case: Case) -> Finding:
         f"{place(*at)}: {' '.join(f'{share:.0%}' for share in _mean_shares(group))}"
         for at, group in grouped(used, "depth", "epsilon", "decay").items()
     ]
-    return Finding(judged, f"mean share by stage: {'; '.join(means)}; {p}", used, trend(rows, "runs"))
+    return Finding(judged, f"mean share by stage: {'; '.join(means)}; {p}", used, trend(rows, "run"))
 
 
 def _mean_shares(group: list[Result]) -> list[float]:
