@@ -190,6 +190,14 @@ def test_the_results_page_has_the_differences_that_claim_1_finds_on_cifar10_on_a
         assert re.search(rf"{abs(value):.2f} points \*{way}\* \((95 % bounds )?{low:.2f} and {high:.2f}\)", text)
 
 
+def test_the_results_page_says_how_often_the_flickering_gates_of_110_layers_were_closed() -> None:
+    blocks = pd.read_parquet(PROJECT / "results/cifar10-cpu-110-epsilon_side-2p5-s0/blocks.parquet")
+    closed = blocks.pivot(index="epoch", columns="block", values="closed")[[24, 43]]
+    (a, b), (c, d) = closed.loc[90], closed.loc[143]
+    text = " ".join((PROJECT / "docs/results.md").read_text().split())
+    assert f"closed in {a} and {b} of 78 mini-batches of epoch 90, but in {c} and {d} of epoch 143" in text
+
+
 def fidelity_rows() -> list[list[str]]:
     """The cells of each row of docs/fidelity.md: point, paper, reference code, here, key, test."""
     lines = [line for line in Path("docs/fidelity.md").read_text().splitlines() if line.startswith("| ")]
