@@ -1,6 +1,7 @@
 """The whole state of the reproduction: every published number, ours beside it, and a verdict with its reason."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from statistics import fmean
@@ -266,32 +267,34 @@ def _judged(point: _Point, values: dict[Result, float], done: list[Result]) -> t
     """The verdict on a number that has comparable values of ours, and its reason in words."""
     number, first = point.number, next(iter(values))
     is_final = number.metric in ERRORS or number.epoch is not None
+    settled = all(result.metrics.settled for result in values)
     judge = partial(
-        verdict.judge,
-        published=number.value,
-        uncertainty=number.uncertainty,
-        scale=_scale(point, first.metrics),
-        settled=is_final or all(result.metrics.settled for result in values),
+        verdict.judge, published=number.value, uncertainty=number.uncertainty, scale=_scale(point, first.metrics)
     )
-    judged, why = judge(list(values.values()), spread=_spread(point, done))
+    judged, why = judge(list(values.values()), settled=is_final or settled, spread=_spread(point, done, _value))
     reasons = [why, *_reservations(first)]
-    others = _other_readings(point, values)
-    if point.is_size:
-        reasons.append(f"true size {_reading(fmean(others), number.value, judge(others)[0])}")
-    if point.is_of_gates:
-        by_other = f"{fmean(others):.2%}: {judge(others)[0]} by that reading"
-        reasons.append(f"pruned, in the reported epoch, {by_other}; {_stands_for(point)}")
+    if point.is_size or point.is_of_gates:
+        others = _other_readings(point, values)
+        other = judge(others, settled=settled, spread=_spread(point, done, _other_reading))[0]
+        true_size = f"true size {_reading(fmean(others), number.value, other)}"
+        pruned = f"pruned, in the reported epoch, {fmean(others):.2%}: {other} by that reading; {_stands_for(point)}"
+        reasons.append(true_size if point.is_size else pruned)
     return judged, "; ".join(reasons)
 
 
 def _other_readings(point: _Point, values: dict[Result, float]) -> list[float]:
-    """By the other reading: the true sizes, or the errors of the pruned networks; nothing where there is none."""
+    """By the other reading, of each run; nothing where there is none."""
+    return [other for result in values if (other := _other_reading(point, result)) is not None]
+
+
+def _other_reading(point: _Point, result: Result) -> float | None:
+    """The true size instead of the drawn one, or the pruned network's error; None where there is no other reading."""
     if point.is_size:
-        return [result.metrics.after.size_mib for result in values]
+        return result.metrics.after.size_mib
     if not point.is_final_error:
-        return []
-    errors = [result.metrics.error for result in values]
-    return [error.pruned_top5 if point.number.metric == "top5_error" else error.pruned for error in errors]
+        return None
+    error = result.metrics.error
+    return error.pruned_top5 if point.number.metric == "top5_error" else error.pruned
 
 
 def _stands_for(point: _Point) -> str:
@@ -300,15 +303,15 @@ def _stands_for(point: _Point) -> str:
     return GATED if is_never_pruned else f"{GATED} or the pruned one's"
 
 
-def _spread(point: _Point, done: list[Result]) -> Spread | None:
-    """The spread over seeds of that metric, pooled over all networks of the data set and method; not of sizes."""
+def _spread(point: _Point, done: list[Result], read: Callable[[_Point, Result], float | None]) -> Spread | None:
+    """The spread over seeds of what is read, pooled over all networks of the data set and method; not of sizes."""
     if point.is_size:
         return None
     arms: dict[tuple[object, ...], list[float]] = {}
     for result in done:
         run = result.run
         if (run.dataset, run.method, run.variant) == (point.run.dataset, point.run.method, None):
-            value = _value(point, result)
+            value = read(point, result)
             if value is not None:
                 arms.setdefault((run.depth, run.epsilon, run.weight_decay), []).append(value)
     return Spread.of(arms.values())

@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eps_resnet.evidence.claims import Claim, claims
-from eps_resnet.evidence.claims.errors import depth_of_size
+from eps_resnet.evidence.claims.errors import Pairing, depth_of_size, excess
 from eps_resnet.evidence.claims.lives import e_folds_since_loss
 from eps_resnet.evidence.claims.rules import Leaning, leaning
 from eps_resnet.evidence.claims.shares import judge_rows, stage_rises, trend
-from eps_resnet.evidence.finished import Result
+from eps_resnet.evidence.finished import Result, finished
 from eps_resnet.evidence.margins import MARGINAL_LOSS
 from eps_resnet.evidence.statistics import LEAST_SEEDS
 from eps_resnet.experiments import registry
@@ -234,7 +234,7 @@ def test_claim_1_is_undecided_until_every_depth_has_enough_seeds_of_both(bench: 
         bench.finish_seeds("cifar10", depth, "standard", errors=around(0.09))
     claim = bench.claim(1)
     assert claim.verdict == "undecided"
-    assert claim.evidence.endswith("a verdict needs 3 seeds of each network")
+    assert "a verdict needs 3 seeds of each network; not run: depth 500, ε 2.5" in claim.evidence
 
 
 def test_claim_1_is_undecided_while_a_depth_of_the_registry_has_no_runs_and_holm_counts_it(bench: Bench) -> None:
@@ -247,7 +247,7 @@ def test_claim_1_is_undecided_while_a_depth_of_the_registry_has_no_runs_and_holm
         bench.layout.run(key).metrics.unlink()
     claim = bench.claim(1)
     assert (whole.verdict, claim.verdict, str(claim.leaning)) == ("supported", "undecided", "1 of 1 place for")
-    assert claim.evidence.endswith("; not run: depth 200")
+    assert claim.evidence.endswith("; not run: depth 200, ε 2.5")
     p = re.search(r"depth 110, .*?, p [\d.e-]+", whole.evidence)
     assert p is not None
     assert p[0] in claim.evidence
@@ -341,6 +341,14 @@ def test_claim_4_asks_for_a_trend_over_stages(bench: Bench, kept: list[int] | No
     assert bench.claim(4).verdict == "not run"
     bench.finish_seeds("cifar10", 110, "epsilon_side", kept, 2.5)
     assert bench.claim(4).verdict == verdict
+
+
+def test_claim_4_is_undecided_where_one_stage_alone_makes_the_trend(bench: Bench) -> None:
+    bench.finish_seeds("cifar10", 110, "epsilon_side", [14, 16, 0], 2.5, errors=(0.05,) * 12)
+    claim = bench.claim(4)
+    assert judge_rows([[0.22, 0.11, 1.0]] * 12)[0] == "supported"
+    assert claim.verdict == "undecided"
+    assert claim.evidence.endswith("of a fall; but stage 2 discards less than stage 1 (p = 0.00049)")  # 2 / 2^12
 
 
 def test_rows_of_equal_values_decide_nothing_and_two_rows_neither() -> None:
@@ -442,6 +450,61 @@ def test_claim_7_is_judged_against_each_way_to_train_the_standard_network(bench:
     found = [claim for claim in claims(bench.registry, bench.layout) if (claim.number, claim.dataset) == (7, "cifar10")]
     assert [claim.verdict for claim in found] == ["supported", "undecided"]
     assert found[1].statement.endswith("(as many steps)")
+
+
+def test_claim_7_counts_every_depth_and_way_of_the_registry_as_a_test_finished_or_not(bench: Bench) -> None:
+    def p_of_a_loss(errors: tuple[float, ...]) -> float:
+        bench.finish_seeds("cifar10", 752, "epsilon_side", [36, 22, 6], 2.5, errors=errors, removed=0.9)
+        bench.finish_seeds("cifar10", 752, "standard", errors=around(0.05))
+        found = re.search(r"depth 752.*p of a loss beyond the margin ([\d.e-]+)", bench.claim(7).evidence)
+        assert found is not None
+        return float(found[1])
+
+    bench.plan_only_what_finishes()
+    changed_data(bench, variants={"long": Variant(title="as many steps", recipe={})})
+    alone = p_of_a_loss(around(0.05))
+    for way in (None, "long"):
+        bench.finish("cifar10", 110, "standard", variant=way)
+    bench.finish("cifar10", 110, "epsilon_side", None, 2.5)
+    assert p_of_a_loss(around(0.05)) == pytest.approx(3 * alone, rel=0.05)  # 752, 110 and, in the other way, 110
+
+
+def test_claim_7_is_not_contradicted_while_a_baseline_is_not_run(bench: Bench) -> None:
+    bench.plan_only_what_finishes()
+    for depth in (110, 752):
+        bench.finish_seeds("cifar10", depth, "epsilon_side", [16, 16, 6], 2.5, errors=around(0.09), removed=0.9)
+        keys = bench.finish_seeds("cifar10", depth, "standard", errors=around(0.05))
+    assert bench.claim(7).verdict == "contradicted"
+    for key in keys:
+        bench.layout.run(key).metrics.unlink()
+    assert bench.claim(7).verdict == "undecided"
+    assert bench.claim(7).evidence.endswith("; not all runs are finished")
+
+
+def test_a_baseline_that_stands_at_two_places_counts_its_seeds_once(bench: Bench) -> None:
+    bench.plan_only_what_finishes()
+    bench.finish_seeds("cifar10", 110, "epsilon_side", None, 2.5, errors=around(0.05))
+    bench.finish_seeds("cifar10", 110, "epsilon_side", None, 2.0, errors=around(0.05))
+    bench.finish_seeds("cifar10", 110, "standard", errors=around(0.06))
+    results = finished(bench.registry, bench.layout)
+    small, large, baseline = (
+        [result for result in results if result.run.epsilon == epsilon] for epsilon in (2.0, 2.5, None)
+    )
+    shared = excess([Pairing("2.0", small, baseline), Pairing("2.5", large, baseline)], margin=0.0)
+    variance = float(np.var(SPREAD, ddof=1))  # of every arm
+    assert shared.error == pytest.approx(math.sqrt(variance / LEAST_SEEDS * (0.5**2 + 0.5**2 + 1)))
+
+
+def test_claims_5_and_8_leave_out_other_ways_to_train(bench: Bench) -> None:
+    changed_data(bench, variants={"fixed": Variant(title="no restarts", recipe={"adaptive_steps": None})})
+    bench.finish("cifar10", 110, "epsilon_side", [18, 16, 8], 2.5)
+    bad = bench.finish("cifar10", 110, "epsilon_side", [18, 16, 8], 2.5, variant="fixed", more_wrong=(1,) * 9)
+    gone = [index < whole - some for some, whole in ((18, 18), (16, 18), (8, 18)) for index in range(whole)]
+    bench.write_weights(bad, gone, [1.0] * sum(gone))
+    for number in (5, 8):
+        claim = bench.claim(number)
+        assert claim.verdict == "supported"
+        assert bad not in claim.runs
 
 
 def test_claim_7_is_contradicted_by_all_runs_where_the_paper_has_an_instance(bench: Bench) -> None:

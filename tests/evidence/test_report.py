@@ -186,7 +186,8 @@ def test_the_answer_comes_first_with_its_counts_its_day_and_its_commit(experimen
     assert (
         f"Of {len(comparisons)} published numbers, {found['reproduced'] - exact} are reproduced by training and "
         f"{exact} by counting parameters (weak evidence), {found['not run']} have not been run, and "
-        f"{found['not comparable']} cannot be compared. 22 of 28 checks find that the paper contradicts itself."
+        f"{found['not comparable']} cannot be compared. 22 of 28 checks find that the paper's numbers disagree, with "
+        "one another or with the authors' code."
     ) in text
 
 

@@ -87,12 +87,13 @@ def _claim_1(case: Case) -> Iterator[Rule]:
 
 def _claim_7(case: Case) -> Iterator[Rule]:
     """One rule for each way to train the standard network."""
-    for way in _ways(case, "standard"):
+    ways = _ways(case, "standard")
+    for way in ways:
         statement = (
             f"about 80 % fewer parameters in at least one case, with no loss of accuracy{_protocol(case.data, way)}"
         )
         short = f"80 % fewer parameters, no loss{_longer(case.data, way)}"
-        yield Rule(7, short, statement, "abstract", partial(errors.shrinks, variant=way))
+        yield Rule(7, short, statement, "abstract", partial(errors.shrinks, variant=way, ways=ways))
 
 
 def _ways(case: Case, method: Method) -> list[str | None]:

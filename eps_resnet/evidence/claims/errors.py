@@ -1,5 +1,6 @@
 """Claims about errors: 1, 7, 8, 9, 10 and 11. They compare arms, not pairs: seeds of two methods do not correlate."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -74,10 +75,15 @@ def _listed(pairings: Sequence[Pairing]) -> str:
 
 
 def excess(pairings: Sequence[Pairing], margin: float = MARGINAL_LOSS) -> Contrast:
-    """By how much gated networks err more than baselines and the margin, on average over the places (stratified)."""
+    """By how much gated networks err more than baselines and the margin, on average over the places (stratified).
+
+    A baseline that stands at several places is one arm, with the weight of them all: its seeds are independent once.
+    """
     share = 1 / len(pairings)
     ours = [(share, pairing.ours) for pairing in pairings]
-    return contrast([*ours, *((-share * (1 + margin), pairing.others) for pairing in pairings)])
+    baselines = {tuple(result.key for result in pairing.baseline): pairing.others for pairing in pairings}
+    uses = Counter(tuple(result.key for result in pairing.baseline) for pairing in pairings)
+    return contrast([*ours, *((-share * (1 + margin) * uses[keys], arm) for keys, arm in baselines.items())])
 
 
 def judge_excess(found: Contrast) -> Verdict:
@@ -101,22 +107,31 @@ class Comparison:
     variant: str | None
 
     def pairings(self) -> list[Pairing]:
-        """At each depth where both have finished runs."""
+        """At each depth and epsilon where both have finished runs."""
         results = self.case.results
         ours = grouped([r for r in results if self._is_gated(r.run)], "depth", "epsilon")
         others = grouped([r for r in results if self._is_baseline(r.run)], "depth")
         return [
-            Pairing(f"depth {depth}, ε {epsilon:g}", group, others[depth,])
+            Pairing(_at(depth, epsilon), group, others[depth,])
             for (depth, epsilon), group in ours.items()
             if (depth,) in others
         ]
 
+    def places(self) -> list[str]:
+        """The depths and epsilons at which the registry has both, finished or not."""
+        depths = {run.depth for run in self.case.planned if self._is_baseline(run)}
+        ours = {(run.depth, run.epsilon or 0.0) for run in self.case.planned if self._is_gated(run)}
+        return [_at(*at) for at in sorted(ours) if at[0] in depths]
+
     def unfinished(self) -> list[str]:
-        """The depths at which the registry has both and one of them has no finished run: the estimate lacks them."""
-        depths = {run.depth for run in self.case.planned if self._is_gated(run)}
-        depths &= {run.depth for run in self.case.planned if self._is_baseline(run)}
-        depths -= {pairing.gated[0].depth for pairing in self.pairings()}
-        return [f"depth {depth}" for depth in sorted(depths)]
+        """The places at which one of both has no finished run: an estimate over all places lacks them."""
+        found = {pairing.where for pairing in self.pairings()}
+        return [where for where in self.places() if where not in found]
+
+    def is_finished(self) -> bool:
+        """Whether all of its runs in the registry are."""
+        done = {result.key for result in self.case.results}
+        return all(run.key in done for run in self.case.planned if self._is_gated(run) or self._is_baseline(run))
 
     def _is_gated(self, run: Run) -> bool:
         recipe, decay = self.case.data.recipe, self.case.decay(run)
@@ -129,6 +144,10 @@ class Comparison:
         return (run.method, run.variant, self.case.decay(run)) == (self.method, self.variant, wanted)
 
 
+def _at(depth: int, epsilon: float) -> str:
+    return f"depth {depth}, ε {epsilon:g}"
+
+
 def errs_no_more(case: Case, method: Method, variant: str | None) -> Finding:
     """Claim 1: one estimate over all depths of the registry. Single depths: Holm, those without runs counted."""
     comparison = Comparison(case, method, variant)
@@ -137,18 +156,18 @@ def errs_no_more(case: Case, method: Method, variant: str | None) -> Finding:
         return not_run(f"no finished epsilon_side and {method} of the same depth")
     used, points = _used(pairings), lower_errors(pairings)
     if not _are_complete(pairings):
-        return Finding("undecided", f"{_listed(pairings)}. {NOT_ENOUGH}", used, points)
-    ps = _single_ps(pairings, unfinished)
+        return _unless(unfinished, Finding("undecided", f"{_listed(pairings)}. {NOT_ENOUGH}", used, points))
+    ps = _single_ps(pairings, len(comparison.places()))
     singles = "; ".join(f"{pairing}, p {p:.2g}" for pairing, p in zip(pairings, ps, strict=True))
     whole = excess(pairings)
     words = f"{_against_the_margin(pairings, whole)}. Single depths (p by Holm): {singles}"
     return _unless(unfinished, Finding(judge_excess(whole), words, used, points))
 
 
-def _single_ps(pairings: Sequence[Pairing], unfinished: list[str]) -> list[float]:
-    """p of a loss beyond the margin at each place alone, by Holm over these and the ones without runs."""
+def _single_ps(pairings: Sequence[Pairing], tests: int) -> list[float]:
+    """p of a loss beyond the margin at each place alone, by Holm over so many tests: what is not known counts as 1."""
     found = [excess([pairing]).p_below() for pairing in pairings]
-    return holm([*found, *(1.0 for _ in unfinished)])[: len(found)]
+    return holm([*found, *[1.0] * (tests - len(found))])[: len(found)]
 
 
 def _unless(unfinished: list[str], found: Finding) -> Finding:
@@ -174,22 +193,22 @@ def _against_the_margin(pairings: Sequence[Pairing], whole: Contrast) -> str:
     )
 
 
-def shrinks(case: Case, variant: str | None) -> Finding:
+def shrinks(case: Case, variant: str | None, ways: Sequence[str | None]) -> Finding:
     """Claim 7: an arm that lost 75 % of its parameters or more and errs no more than its baseline, by claim 1's test.
 
-    Holm over these arms and the depths without runs. Only contradicted where the paper has such an instance and all
-    runs are finished.
+    Holm over all places of the registry in all `ways` to train the baseline, as one success is enough. Only
+    contradicted where the paper has such an instance, all runs are finished, and each such arm is clearly worse.
     """
     comparison = Comparison(case, "standard", variant)
     pairings = comparison.pairings()
     if not pairings:
         return not_run("no finished epsilon_side and standard of the same depth")
     small = [pairing for pairing in pairings if pairing.removed >= ABOUT_80_PERCENT and pairing.is_complete]
-    ps = _single_ps(small, comparison.unfinished())
+    ps = _single_ps(small, sum(len(Comparison(case, "standard", way).places()) for way in ways))
     evidence = _about_small(pairings, small, ps)
     if any(p < LEVEL for p in ps):
         return Finding("supported", evidence, _used(pairings))
-    why = NOT_ENOUGH if not _are_complete(pairings) else _not_to_be_refuted(case)
+    why = NOT_ENOUGH if not _are_complete(pairings) else _not_to_be_refuted(comparison)
     is_lost = why is None and all(judge_excess(excess([pairing])) == "contradicted" for pairing in small)
     return Finding(
         "contradicted" if is_lost else "undecided",
@@ -209,11 +228,11 @@ def _about_small(pairings: list[Pairing], small: list[Pairing], ps: list[float])
     )
 
 
-def _not_to_be_refuted(case: Case) -> str | None:
+def _not_to_be_refuted(comparison: Comparison) -> str | None:
     """Why runs without such an instance do not contradict claim 7; None if they do."""
-    if sum(result.is_gated for result in case.results) != sum(run.method == "epsilon_side" for run in case.planned):
+    if not comparison.is_finished():
         return "not all runs are finished"
-    shares = published.matching(published.of_data(case.data), metric="discarded_ratio")
+    shares = published.matching(published.of_data(comparison.case.data), metric="discarded_ratio")
     has_one = any(number.value >= ABOUT_80_PERCENT for number in shares)
     return None if has_one else "the paper shows no such instance here"
 
@@ -226,7 +245,7 @@ def _not_to_be_refuted(case: Case) -> str | None:
 )
 def pruned_errs_no_more(case: Case) -> Finding:
     """Claim 8: wrong images batch by batch, as one gate decides for a batch; a sign-flip test for each run, by Holm."""
-    ours = [result for result in case.results if result.is_gated]
+    ours = gated(case.results)
     if not ours:
         return not_run("no finished run of epsilon_side")
     more = [_more_wrong(result) for result in ours]

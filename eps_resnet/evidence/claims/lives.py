@@ -45,7 +45,7 @@ def _run_by_run(
 def weights_collapse(case: Case) -> Finding:
     """Claim 5: of the blocks whose weights had the time to decay since their gate closed for good."""
     return _run_by_run(
-        [result for result in case.results if result.is_gated and result.share > 0],
+        [result for result in gated(case.results) if result.share > 0],
         _collapse,
         "no finished run discards a block long enough before its end",
         f"largest weight below {COLLAPSED:.0%} of the first epoch's, of the blocks with {E_FOLDS:.1f} e-foldings: ",

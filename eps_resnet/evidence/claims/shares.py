@@ -18,7 +18,7 @@ from eps_resnet.evidence.claims.rules import (
     place,
 )
 from eps_resnet.evidence.finished import Result
-from eps_resnet.evidence.inference import LEVEL, page
+from eps_resnet.evidence.inference import LEVEL, holm, page
 from eps_resnet.evidence.statistics import LEAST_SEEDS
 
 FIXED = {"depth": "epsilon", "epsilon": "depth"}  # beside the decay, while the other grows
@@ -93,17 +93,33 @@ def stage_shares(kept: Sequence[int], blocks: Sequence[int]) -> list[float]:
     4, "later stages discard more", "the closer a stage is to the output, the larger the share it discards", "Fig. 10"
 )
 def rises_along_stages(case: Case) -> Finding:
-    """Whether later stages discard more. A row of the test is one run."""
+    """Whether later stages discard more, and none clearly less than the one before. A row of the test is one run.
+
+    One stage alone could make the whole trend rise, so each is also held against the one before (Holm).
+    """
     used = gated(case.results)
     if not used:
         return not_run("no finished run of epsilon_side")
     rows = [stage_shares(result.metrics.kept, result.metrics.blocks) for result in used]
     judged, p = judge_rows(rows)
+    if judged == "supported" and (falls := _falls(rows)):
+        judged, p = "undecided", f"{p}; but {falls}"
     means = [
         f"{place(*at)}: {' '.join(f'{share:.0%}' for share in _mean_shares(group))}"
         for at, group in grouped(used, "depth", "epsilon", "decay").items()
     ]
     return Finding(judged, f"mean share by stage: {'; '.join(means)}; {p}", used, trend(rows, "run"))
+
+
+def _falls(rows: Sequence[Sequence[float]]) -> str:
+    """The stages that clearly discard a smaller share than the one before (Page over both, Holm), in words."""
+    steps = [list(zip(earlier, later, strict=True)) for earlier, later in pairwise(zip(*rows, strict=True))]
+    ps = holm([page(step)[1] for step in steps])
+    return " and ".join(
+        f"stage {number} discards less than stage {number - 1} (p = {p:.2g})"
+        for number, p in enumerate(ps, start=2)
+        if p < LEVEL
+    )
 
 
 def _mean_shares(group: list[Result]) -> list[float]:

@@ -80,8 +80,8 @@ def _about_numbers(comparisons: list[Comparison], checks: list[Check]) -> str:
     return (
         f"Of {len(comparisons)} published numbers, {found['reproduced'] - exact} are reproduced by training and "
         f"{exact} by counting parameters (weak evidence), {found['not run']} have not been run, and "
-        f"{found['not comparable']} cannot be compared. {wrong} of {len(checks)} checks find that the paper "
-        "contradicts itself."
+        f"{found['not comparable']} cannot be compared. {wrong} of {len(checks)} checks find that the "
+        "paper's numbers disagree, with one another or with the authors' code."
     )
 
 

@@ -124,17 +124,18 @@ def test_figure_5_says_where_no_block_was_discarded_for_good(trained: tuple[Regi
 def test_figure_6_compares_the_gated_network_with_the_better_baseline() -> None:
     rows = pd.DataFrame(
         {
-            "depth": [20, 20, 20, 20, 56],
-            "method": ["standard", "standard", "standard_side", "epsilon_side", "epsilon_side"],
-            "epsilon": [None, None, None, 2.5, 2.5],
+            "depth": [20, 20, 20, 20, 56, 20],
+            "method": ["standard", "standard", "standard_side", "epsilon_side", "epsilon_side", "standard"],
+            "epsilon": [None, None, None, 2.5, 2.5, None],
             "weight_decay": 0.1,
-            "variant": None,
-            "error_pruned": [0.03, 0.01, 0.025, 0.01, 0.01],
+            "variant": [None, None, None, None, None, "as many steps"],
+            "error_pruned": [0.03, 0.01, 0.025, 0.01, 0.01, 0.005],
         }
     )
-    best = figure6._best_baseline_error(rows)
+    best = figure6._best_baseline_error(rows, None)
     assert best[3] == pytest.approx(0.02)  # the lower mean over seeds, not the luckiest seed
-    assert best.isna().tolist() == [True, True, True, False, True]
+    assert best.isna().tolist() == [True, True, True, False, True, True]
+    assert figure6._best_baseline_error(rows, "as many steps")[3] == 0.005  # one way to train stands beside the other
 
 
 def test_figure_6_has_the_published_numbers_of_each_run(experiments: Registry, tmp_path: Path) -> None:
