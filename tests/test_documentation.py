@@ -184,10 +184,8 @@ def test_the_results_page_has_the_differences_that_claim_1_finds_on_cifar10_on_a
         if numbers is None:
             assert "a verdict needs 3 seeds" in claim.evidence
             continue
-        value, *bounds = map(float, numbers.groups())
-        low, high = sorted(map(abs, bounds))
-        way = "lower" if value < 0 else "higher"
-        assert re.search(rf"{abs(value):.2f} points \*{way}\* \((95 % bounds )?{low:.2f} and {high:.2f}\)", text)
+        value, low, high = numbers.groups()
+        assert f"{value} points (95 % bounds {low} and {high})" in text
 
 
 def test_the_results_page_says_how_often_the_flickering_gates_of_110_layers_were_closed() -> None:
@@ -196,6 +194,16 @@ def test_the_results_page_says_how_often_the_flickering_gates_of_110_layers_were
     (a, b), (c, d) = closed.loc[90], closed.loc[143]
     text = " ".join((PROJECT / "docs/results.md").read_text().split())
     assert f"closed in {a} and {b} of 78 mini-batches of epoch 90, but in {c} and {d} of epoch 143" in text
+
+
+def test_the_results_page_says_what_flicker_does_to_the_last_epoch_of_110_layers(experiments: Registry) -> None:
+    metrics = {result.key: result.metrics for result in finished(experiments, Layout())}
+    one, two = (metrics[f"cifar10-cpu-110-epsilon_side-2p5-s{seed}"] for seed in (1, 2))
+    text = " ".join((PROJECT / "docs/results.md").read_text().split())
+    assert f"reported earlier, at epochs {one.epoch} and {two.epoch}" in text
+    assert two.latest.flickered == 4
+    latest = f"{100 * two.error.final:.1f} % with gates on and would have {100 * two.latest.pruned:.1f} % pruned"
+    assert latest in text
 
 
 def fidelity_rows() -> list[list[str]]:
