@@ -188,6 +188,15 @@ def test_the_results_page_has_the_differences_that_claim_1_finds_on_cifar10_on_a
         assert f"{value} points (95 % bounds {low} and {high})" in text
 
 
+def test_the_results_page_has_the_difference_from_shallow_networks_that_claim_9_finds(experiments: Registry) -> None:
+    [claim] = [c for c in claims.claims(experiments, Layout()) if (c.dataset, c.number) == (CPU, 9)]
+    numbers = re.search(r"errors ([+-][\d.]+) points \(([+-][\d.]+) to ([+-][\d.]+)", claim.evidence)
+    assert numbers is not None
+    value, low, high = numbers.groups()
+    text = " ".join((PROJECT / "docs/results.md").read_text().split())
+    assert f"{value} points (95 % bounds {low} and {high})" in text
+
+
 def test_the_results_page_says_how_often_the_flickering_gates_of_110_layers_were_closed() -> None:
     blocks = pd.read_parquet(PROJECT / "results/cifar10-cpu-110-epsilon_side-2p5-s0/blocks.parquet")
     closed = blocks.pivot(index="epoch", columns="block", values="closed")[[24, 43]]
