@@ -276,9 +276,11 @@ def _judged(point: _Point, values: dict[Result, float], done: list[Result]) -> t
     if point.is_size or point.is_of_gates:
         others = _other_readings(point, values)
         other = judge(others, settled=settled, spread=_spread(point, done, _other_reading))[0]
-        true_size = f"true size {_reading(fmean(others), number.value, other)}"
-        pruned = f"pruned, in the reported epoch, {fmean(others):.2%}: {other} by that reading; {_stands_for(point)}"
-        reasons.append(true_size if point.is_size else pruned)
+        if point.is_size:
+            reasons.append(f"true size {_reading(fmean(others), number.value, other)}")
+        else:
+            by_other = f"{fmean(others):.2%}: {other} by that reading"
+            reasons.append(f"pruned, in the reported epoch, {by_other}; {_stands_for(point)}")
     return judged, "; ".join(reasons)
 
 

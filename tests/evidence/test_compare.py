@@ -151,6 +151,7 @@ def test_five_seeds_reproduce_a_number_and_their_mean_is_ours(experiments: Regis
     error = of(rows, "6a", "val_error", depth=752, method="epsilon_side")
     assert (error.verdict, error.n_seeds, error.runs) == ("reproduced", 5, tuple(keys))
     assert error.ours == pytest.approx(0.0522)
+    assert "5.52%: reproduced by that reading" in error.reason
     assert error.low == pytest.approx(0.0522 - 2.776 * stdev(FIVE) / 5**0.5, rel=1e-3)  # Student's t, four degrees
     assert of(rows, "6e", "discarded_ratio", depth=752, dataset="cifar10").verdict == "reproduced"
 
@@ -165,7 +166,9 @@ def test_one_unsettled_seed_keeps_a_share_from_being_reproduced_but_no_error_of_
     share = of(rows, "6e", "discarded_ratio", depth=752, dataset="cifar10")
     assert share.verdict == "close"
     assert "never settled" in share.reason
-    assert of(rows, "6a", "val_error", depth=752, method="epsilon_side").verdict == "reproduced"
+    error = of(rows, "6a", "val_error", depth=752, method="epsilon_side")
+    assert error.verdict == "reproduced"
+    assert "5.52%: close by that reading" in error.reason  # the pruned network is that of a reported epoch
 
 
 def test_the_spread_is_pooled_over_depths(experiments: Registry, layout: Layout) -> None:
@@ -178,6 +181,7 @@ def test_the_spread_is_pooled_over_depths(experiments: Registry, layout: Layout)
     row = of(compare.compare(registry, layout), "6a", "val_error", depth=752, method="epsilon_side")
     assert row.verdict == "close"
     assert "chance may hide" in row.reason
+    assert "5.52%: close by that reading" in row.reason  # whose errors spread alike
 
 
 def test_an_error_of_a_network_that_no_script_prunes_can_only_be_the_gated_ones(

@@ -81,8 +81,9 @@ def excess(pairings: Sequence[Pairing], margin: float = MARGINAL_LOSS) -> Contra
     """
     share = 1 / len(pairings)
     ours = [(share, pairing.ours) for pairing in pairings]
-    baselines = {tuple(result.key for result in pairing.baseline): pairing.others for pairing in pairings}
-    uses = Counter(tuple(result.key for result in pairing.baseline) for pairing in pairings)
+    runs = [tuple(result.key for result in pairing.baseline) for pairing in pairings]
+    uses = Counter(runs)
+    baselines = {keys: pairing.others for keys, pairing in zip(runs, pairings, strict=True)}
     return contrast([*ours, *((-share * (1 + margin) * uses[keys], arm) for keys, arm in baselines.items())])
 
 
@@ -129,9 +130,10 @@ class Comparison:
         return [where for where in self.places() if where not in found]
 
     def is_finished(self) -> bool:
-        """Whether all of its runs in the registry are."""
+        """Whether all gated runs of the registry are finished, of any recipe, and these baselines."""
         done = {result.key for result in self.case.results}
-        return all(run.key in done for run in self.case.planned if self._is_gated(run) or self._is_baseline(run))
+        needed = [run for run in self.case.planned if run.method == "epsilon_side" or self._is_baseline(run)]
+        return all(run.key in done for run in needed)
 
     def _is_gated(self, run: Run) -> bool:
         recipe, decay = self.case.data.recipe, self.case.decay(run)
