@@ -171,12 +171,14 @@ def test_the_results_page_lists_every_finished_run_of_cifar10_on_a_cpu(experimen
         first = [str(depth), network + (f", ε {epsilon:g}" if epsilon else ""), f"{decay:g}", f"{steps:,}"]
         assert f"| {' | '.join([*first, *listed])} |" in text
         means.add(f"{100 * sum(result.error for result in seeds) / len(seeds):.1f} %")
-    said = (PROJECT / "README.md").read_text().split("- **CIFAR-10 on a CPU**")[1].split("A [first experiment]")[0]
-    assert set(re.findall(r"[\d.]+ %", said)) <= means
+    said = (PROJECT / "README.md").read_text().split("## What comes out so far")[1].split("## Try it")[0]
+    assert set(re.findall(r"\d+\.\d %", said)) <= means
+    assert f"{sum(map(len, arms.values()))} of {planned} runs have finished" in said
 
 
-def test_the_results_page_has_the_differences_that_claim_1_finds_on_cifar10_on_a_cpu(experiments: Registry) -> None:
+def test_readme_and_results_have_the_differences_that_claim_1_finds_on_cifar10_on_a_cpu(experiments: Registry) -> None:
     text = " ".join((PROJECT / "docs/results.md").read_text().split())
+    readme = (PROJECT / "README.md").read_text()
     found = [c for c in claims.claims(experiments, Layout()) if (c.dataset, c.number) == (CPU, 1) and c.runs]
     assert found
     for claim in found:
@@ -186,6 +188,7 @@ def test_the_results_page_has_the_differences_that_claim_1_finds_on_cifar10_on_a
             continue
         value, low, high = numbers.groups()
         assert f"{value} points (95 % bounds {low} and {high})" in text
+        assert f"{value} points (bounds {low} and {high};" in readme
 
 
 def test_the_results_page_has_the_difference_from_shallow_networks_that_claim_9_finds(experiments: Registry) -> None:

@@ -8,6 +8,7 @@ import re
 import shutil
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from random import Random
@@ -30,7 +31,10 @@ from eps_resnet.evidence import figures
 from eps_resnet.evidence.claims import claims
 from eps_resnet.evidence.compare import beside, compare
 from eps_resnet.evidence.figures import drawing
+from eps_resnet.evidence.figures.results import ARM
 from eps_resnet.evidence.report import charts, markdown, numbers, render, report_path, write_report
+from eps_resnet.evidence.report.drawings import drawings
+from eps_resnet.evidence.report.lead import lead
 from eps_resnet.experiments import registry
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.experiments.registry import Registry
@@ -189,6 +193,40 @@ def test_the_answer_comes_first_with_its_counts_its_day_and_its_commit(experimen
         f"{found['not comparable']} cannot be compared. 22 of 28 checks find that the paper's numbers disagree, with "
         "one another or with the authors' code."
     ) in text
+
+
+def test_the_data_set_nearest_to_the_papers_leads_as_soon_as_a_claim_about_it_has_a_verdict(
+    experiments: Registry,
+) -> None:
+    figures, judged = drawings(experiments, Layout()), claims(experiments, Layout())
+    first = lead(experiments, Layout(), figures, judged)
+    assert first is not None
+    assert first.drawing.name == "figure6-cifar10-cpu"
+    undecided = [replace(c, verdict="undecided") if c.dataset == "cifar10-cpu" else c for c in judged]
+    other = lead(experiments, Layout(), figures, undecided)
+    assert other is not None
+    assert other.drawing.name == "figure6-digits"
+    assert lead(experiments, Layout(), {"6": []}, judged) is None
+
+
+@pytest.mark.parametrize("dataset", ["digits", "cifar10-cpu"])
+def test_the_first_table_has_the_means_of_figure_6_and_claim_1_against_each_baseline(
+    experiments: Registry, dataset: str
+) -> None:
+    figures, judged = drawings(experiments, Layout()), claims(experiments, Layout())
+    figures = {"6": [drawing for drawing in figures["6"] if drawing.name == f"figure6-{dataset}"]}
+    first = lead(experiments, Layout(), figures, judged)
+    assert first is not None
+    rows = pd.read_csv(PROJECT / f"paper_tables/figure6-{dataset}/table.csv")
+    means = {f"{mean:.2%}" for _, mean in rows.groupby(ARM, dropna=False)["error_pruned"].mean().items()}
+    errors = [cell.value for row in first.rows if "discarded" not in row.network for cell in row.cells]
+    assert set(errors) <= means | {"not run"}
+    runs = [claim for claim in judged if (claim.dataset, claim.number) == (dataset, 1) and claim.runs]
+    assert [row.claim for row in first.rows[2:]] == runs
+    for row in first.rows[2:]:
+        assert row.claim is not None
+        assert row.difference in row.claim.evidence
+        assert all(f"against {cell.value} " in row.claim.evidence for cell in row.cells if cell.detail)
 
 
 def test_every_number_is_in_one_of_two_tables(experiments: Registry, report: Path) -> None:

@@ -44,9 +44,13 @@ class Claim:
 
 def claims(registry: Registry, layout: Layout) -> list[Claim]:
     """Every claim on every data set of the registry."""
+    return [_judged(case, rule) for case in cases(registry, layout) for rule in rules(case)]
+
+
+def cases(registry: Registry, layout: Layout) -> list[Case]:
+    """Every data set of the registry with its finished runs."""
     done = finished(registry, layout)
-    cases = [Case(registry, name, [r for r in done if r.run.dataset == name]) for name in registry.datasets]
-    return [_judged(case, rule) for case in cases for rule in rules(case)]
+    return [Case(registry, name, [r for r in done if r.run.dataset == name]) for name in registry.datasets]
 
 
 def _judged(case: Case, rule: Rule) -> Claim:
@@ -77,9 +81,9 @@ def _claim_1(case: Case) -> Iterator[Rule]:
     """One rule for each kind of baseline and each way to train it: against longer trainings the answer may differ."""
     place = "abstract: marginal or no loss; ImageNet: marginal loss, 2.1 % and 2.9 % of the error"
     for method, name in BASELINES.items():
-        for way in _ways(case, method):
+        for way in ways(case, method):
             statement = (
-                f"ε-ResNet's error is at most {100 * MARGINAL_LOSS:g} % above that of {name}{_protocol(case.data, way)}"
+                f"ε-ResNet's error is at most {100 * MARGINAL_LOSS:g} % above that of {name}{protocol(case.data, way)}"
             )
             short = f"no worse than {method}{_longer(case.data, way)}"
             yield Rule(1, short, statement, place, partial(errors.errs_no_more, method=method, variant=way))
@@ -87,26 +91,27 @@ def _claim_1(case: Case) -> Iterator[Rule]:
 
 def _claim_7(case: Case) -> Iterator[Rule]:
     """One rule for each way to train the standard network."""
-    ways = _ways(case, "standard")
-    for way in ways:
+    standard = ways(case, "standard")
+    for way in standard:
         statement = (
-            f"about 80 % fewer parameters in at least one case, with no loss of accuracy{_protocol(case.data, way)}"
+            f"about 80 % fewer parameters in at least one case, with no loss of accuracy{protocol(case.data, way)}"
         )
         short = f"80 % fewer parameters, no loss{_longer(case.data, way)}"
-        yield Rule(7, short, statement, "abstract", partial(errors.shrinks, variant=way, ways=ways))
+        yield Rule(7, short, statement, "abstract", partial(errors.shrinks, variant=way, ways=standard))
 
 
-def _ways(case: Case, method: Method) -> list[str | None]:
+def ways(case: Case, method: Method) -> list[str | None]:
     """The ways to train a method's networks, the recipe's own first."""
-    ways = dict.fromkeys(run.variant for run in case.planned if run.method == method)
-    return sorted(ways, key=lambda way: way is not None) or [None]
+    found = dict.fromkeys(run.variant for run in case.planned if run.method == method)
+    return sorted(found, key=lambda way: way is not None) or [None]
 
 
 def _longer(data: DataSet, variant: str | None) -> str:
     return "" if variant is None else f", {data.variants[variant].title}"
 
 
-def _protocol(data: DataSet, variant: str | None) -> str:
+def protocol(data: DataSet, variant: str | None) -> str:
+    """How a baseline is trained, in brackets; empty where the registry has one way only."""
     if variant is not None:
         return f" ({data.variants[variant].title})"
     epochs = data.recipe.epochs

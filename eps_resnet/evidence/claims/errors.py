@@ -66,7 +66,8 @@ def _used(pairings: Sequence[Pairing]) -> list[Result]:
     return [result for pairing in pairings for result in (*pairing.gated, *pairing.baseline)]
 
 
-def _are_complete(pairings: Sequence[Pairing]) -> bool:
+def are_complete(pairings: Sequence[Pairing]) -> bool:
+    """Whether every arm has enough seeds."""
     return all(pairing.is_complete for pairing in pairings)
 
 
@@ -157,12 +158,12 @@ def errs_no_more(case: Case, method: Method, variant: str | None) -> Finding:
     if not pairings:
         return not_run(f"no finished epsilon_side and {method} of the same depth")
     used, points = _used(pairings), lower_errors(pairings)
-    if not _are_complete(pairings):
+    if not are_complete(pairings):
         return _unless(unfinished, Finding("undecided", f"{_listed(pairings)}. {NOT_ENOUGH}", used, points))
     ps = _single_ps(pairings, len(comparison.places()))
     singles = "; ".join(f"{pairing}, p {p:.2g}" for pairing, p in zip(pairings, ps, strict=True))
     whole = excess(pairings)
-    words = f"{_against_the_margin(pairings, whole)}. Single depths (p by Holm): {singles}"
+    words = f"{against_the_margin(pairings, whole)}. Single depths (p by Holm): {singles}"
     return _unless(unfinished, Finding(judge_excess(whole), words, used, points))
 
 
@@ -185,7 +186,7 @@ def _difference(found: Contrast) -> str:
     return f"difference of errors {points}"
 
 
-def _against_the_margin(pairings: Sequence[Pairing], whole: Contrast) -> str:
+def against_the_margin(pairings: Sequence[Pairing], whole: Contrast) -> str:
     """The pooled difference with its interval, the margin it is held against, and the power."""
     difference = excess(pairings, margin=0.0)
     margin = difference.estimate - whole.estimate
@@ -210,7 +211,7 @@ def shrinks(case: Case, variant: str | None, ways: Sequence[str | None]) -> Find
     evidence = _about_small(pairings, small, ps)
     if any(p < LEVEL for p in ps):
         return Finding("supported", evidence, _used(pairings))
-    why = NOT_ENOUGH if not _are_complete(pairings) else _not_to_be_refuted(comparison)
+    why = NOT_ENOUGH if not are_complete(pairings) else _not_to_be_refuted(comparison)
     is_lost = why is None and all(judge_excess(excess([pairing])) == "contradicted" for pairing in small)
     return Finding(
         "contradicted" if is_lost else "undecided",
@@ -373,7 +374,7 @@ def _compared(pairings: list[Pairing], why_not: str) -> Finding:
     if not pairings:
         return not_run(why_not)
     used, points = _used(pairings), lower_errors(pairings, margin=0.0)
-    if not _are_complete(pairings):
+    if not are_complete(pairings):
         return Finding("undecided", f"{_listed(pairings)}. {NOT_ENOUGH}", used, points)
     whole = excess(pairings, margin=0.0)
     return Finding(judge_excess(whole), f"{_difference(whole)}: {_listed(pairings)}", used, points)

@@ -22,7 +22,8 @@ from eps_resnet.evidence.figures.drawing import STYLES
 from eps_resnet.evidence.published import in_words
 from eps_resnet.evidence.report import numbers
 from eps_resnet.evidence.report.answer import answer, matrix
-from eps_resnet.evidence.report.drawings import Drawing, drawings
+from eps_resnet.evidence.report.drawings import drawings
+from eps_resnet.evidence.report.lead import lead
 from eps_resnet.evidence.report.markdown import render_document, title_of
 from eps_resnet.evidence.report.runs import run_views
 from eps_resnet.evidence.verdict import Verdict
@@ -87,7 +88,7 @@ def render(registry: Registry, layout: Layout) -> str:
         matrix=rows,
         claims=judged,
         checks=found,
-        lead=_lead(figures, states),
+        lead=lead(registry, layout, figures, judged),
         figures=figures,
         figure_names=set(registry.figures),
         comparisons=[_Number(registry, comparison) for comparison in comparisons],
@@ -159,15 +160,6 @@ def _overview(registry: Registry, states: Mapping[str, str]) -> list[tuple[str, 
     every = Counter(run.dataset for run in registry.runs.values())
     done = Counter(run.dataset for key, run in registry.runs.items() if states[key] == "done")
     return [(data.title, done[name], every[name]) for name, data in registry.datasets.items()]
-
-
-def _lead(figures: Mapping[str, list[Drawing]], states: Mapping[str, str]) -> Drawing | None:
-    """The one figure that is shown first: the drawn Figure 6 with the largest share of its runs done."""
-
-    def done(drawing: Drawing) -> float:
-        return sum(states.get(key) == "done" for key in drawing.runs) / max(len(drawing.runs), 1)
-
-    return max((drawing for drawing in figures.get("6", []) if drawing.image), key=done, default=None)
 
 
 class _Number:
