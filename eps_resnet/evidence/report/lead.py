@@ -6,7 +6,7 @@ from statistics import fmean
 from typing import NamedTuple
 
 from eps_resnet.evidence.claims import BASELINES, Claim, cases, protocol, ways
-from eps_resnet.evidence.claims.errors import Comparison, Pairing, against_the_margin, are_complete, excess
+from eps_resnet.evidence.claims.errors import Comparison, against_the_margin, are_complete, excess
 from eps_resnet.evidence.claims.rules import NOT_ENOUGH, Case
 from eps_resnet.evidence.figures.drawing import STYLES
 from eps_resnet.evidence.finished import Result
@@ -28,12 +28,12 @@ NOT_RUN = Cell("not run")
 
 @dataclass(frozen=True)
 class Row:
-    """One network: what was found at each place, and claim 1 against it where it is a baseline."""
+    """One network: what was found at each place, and claim 1 against it, and why, where it is a baseline."""
 
     network: str
     cells: tuple[Cell, ...]
     claim: Claim | None = None
-    difference: str = ""
+    why: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -75,9 +75,8 @@ def lead(
 
 def _table(case: Case, claims: Sequence[Claim]) -> tuple[tuple[str, ...], tuple[Row, ...]]:
     """The places where claim 1 has runs, and the networks that it compares there."""
-    compared = zip(_compared(case), claims, strict=True)
-    found = [(name, claim, pairings) for (name, pairings), claim in compared if pairings]
-    gated = {pairing.where: pairing.gated for _, _, pairings in found for pairing in pairings}
+    compared = [(name, claim, c) for (name, c), claim in zip(_compared(case), claims, strict=True) if c.pairings()]
+    gated = {pairing.where: pairing.gated for _, _, comparison in compared for pairing in comparison.pairings()}
     if not gated:
         return (), ()
     ours = STYLES["epsilon_side"]["label"]
@@ -85,21 +84,24 @@ def _table(case: Case, claims: Sequence[Claim]) -> tuple[tuple[str, ...], tuple[
         Row(f"{ours}, pruned: error", tuple(_error(results) for results in gated.values())),
         Row("its discarded blocks", tuple(_discarded(results) for results in gated.values())),
     ]
-    for name, claim, pairings in found:
-        errors = {pairing.where: _error(pairing.baseline) for pairing in pairings}
-        rows.append(Row(name, tuple(errors.get(place, NOT_RUN) for place in gated), claim, _difference(pairings)))
+    for name, claim, comparison in compared:
+        errors = {pairing.where: _error(pairing.baseline) for pairing in comparison.pairings()}
+        rows.append(Row(name, tuple(errors.get(place, NOT_RUN) for place in gated), claim, _why(comparison)))
     return tuple(gated), tuple(rows)
 
 
-def _compared(case: Case) -> Iterator[tuple[str, list[Pairing]]]:
-    """Every kind of baseline of claim 1, in the order of its rules: its name, and where it has runs."""
+def _compared(case: Case) -> Iterator[tuple[str, Comparison]]:
+    """Every kind of baseline of claim 1, by name, in the order of its rules."""
     for method in BASELINES:
         for way in ways(case, method):
-            yield f"{STYLES[method]['label']}{protocol(case.data, way)}", Comparison(case, method, way).pairings()
+            yield f"{STYLES[method]['label']}{protocol(case.data, way)}", Comparison(case, method, way)
 
 
-def _difference(pairings: Sequence[Pairing]) -> str:
-    return against_the_margin(pairings, excess(pairings)) if are_complete(pairings) else NOT_ENOUGH
+def _why(comparison: Comparison) -> tuple[str, ...]:
+    """The difference beside its margin, and what is missing: without it the claim is undecided whatever the numbers."""
+    pairings, unfinished = comparison.pairings(), comparison.unfinished()
+    difference = against_the_margin(pairings, excess(pairings)) if are_complete(pairings) else NOT_ENOUGH
+    return (difference, *([f"not run: {' and '.join(unfinished)}"] if unfinished else []))
 
 
 def _error(results: Sequence[Result]) -> Cell:
