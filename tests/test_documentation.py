@@ -205,6 +205,24 @@ def test_the_results_page_has_the_difference_from_shallow_networks_that_claim_9_
     assert f"{value} points (95 % bounds {low} and {high})" in text
 
 
+def test_the_results_page_says_how_the_gated_networks_of_20_layers_got_there(experiments: Registry) -> None:
+    metrics = {result.key: result.metrics for result in finished(experiments, Layout())}
+    text = " ".join((PROJECT / "docs/results.md").read_text().split())
+    keys = [f"cifar10-cpu-20-epsilon_side-2p5-s{seed}" for seed in range(3)]
+    histories = [pd.read_csv(PROJECT / f"results/{key}/history.csv", index_col="epoch") for key in keys]
+    [low] = {history.index[history["rate"] < 0.002][0] for history in histories}
+    restarts = [history.index[history["rate"].diff() > 0.05] for history in histories]
+    waits = [only - low for [only] in restarts]
+    assert f"lowest rate at epoch {low} without having lost a block" in text
+    assert f"flickered, for {min(waits)} to {max(waits)} epochs" in text
+    assert [list(history["discarded"].loc[:low]) for history in histories] == [[0] * low] * 3
+    zero, one, two = (metrics[key] for key in keys)
+    assert f"epochs {zero.epoch} and {one.epoch} are reported, without a flickering gate" in text
+    assert [history["flickered"][m.epoch] for history, m in zip(histories, (zero, one, two), strict=True)] == [0, 0, 1]
+    errors = f"{100 * two.error.pruned:.1f} % pruned, but {100 * two.error.gated:.1f} % with gates on"
+    assert f"epoch {two.epoch} is reported, when only one did: {errors}" in text
+
+
 def test_the_results_page_says_how_often_the_flickering_gates_of_110_layers_were_closed() -> None:
     blocks = pd.read_parquet(PROJECT / "results/cifar10-cpu-110-epsilon_side-2p5-s0/blocks.parquet")
     closed = blocks.pivot(index="epoch", columns="block", values="closed")[[24, 43]]

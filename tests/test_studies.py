@@ -111,6 +111,9 @@ def test_what_the_side_studies_found_stands_in_the_docs() -> None:
     ones, others = ([recalibrated[deep[:-1] + seed][name] for seed in "12"] for name in ("pruned", "recalibrated"))
     before, after = (" and ".join(f"{100 * error:.1f}" for error in errors) for errors in (ones, others))
     assert f"Seeds 1 and 2 of 110 layers have {before} before, {after} after." in text
+    shallow = [recalibrated[f"cifar10-cpu-20-epsilon_side-2p5-s{seed}"] for seed in range(3)]
+    before, after = (", ".join(f"{100 * row[name]:.1f}" for row in shallow) for name in ("pruned", "recalibrated"))
+    assert f"At 20 layers it is {before} before, {after} after" in text
     last = gates_frozen[deep]
     assert f"had {100 * last['pruned']:.1f} and, {last['epochs']} epochs later, {100 * last['frozen']:.1f}" in text
 
