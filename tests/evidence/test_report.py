@@ -33,6 +33,7 @@ from eps_resnet.evidence.compare import beside, compare
 from eps_resnet.evidence.figures import drawing
 from eps_resnet.evidence.figures.results import ARM
 from eps_resnet.evidence.report import charts, markdown, numbers, render, report_path, write_report
+from eps_resnet.evidence.report.answer import answer
 from eps_resnet.evidence.report.drawings import drawings
 from eps_resnet.evidence.report.lead import lead
 from eps_resnet.experiments import registry
@@ -193,6 +194,19 @@ def test_the_answer_comes_first_with_its_counts_its_day_and_its_commit(experimen
         f"{found['not comparable']} cannot be compared. 22 of 28 checks find that the paper's numbers disagree, with "
         "one another or with the authors' code."
     ) in text
+
+
+def test_a_claim_judged_differently_against_different_baselines_is_not_hidden_among_the_undecided(
+    experiments: Registry, empty: Layout
+) -> None:
+    one = next(claim for claim in claims(experiments, empty) if (claim.dataset, claim.number) == ("digits", 1))
+    for verdicts, said in (
+        (("supported", "contradicted", "not run"), "support 0, contradict 0, judge 1 differently against different"),
+        (("supported", "supported"), "support 1, contradict 0 and leave 0 undecided (0 not run)"),
+        (("contradicted", "not run"), "support 0, contradict 0 and leave 1 undecided (0 not run)"),
+    ):
+        found = [replace(one, verdict=verdict) for verdict in verdicts]
+        assert said in answer(experiments, empty, {}, found, [], []).sentences[0]
 
 
 def test_the_data_set_nearest_to_the_papers_leads_as_soon_as_a_claim_about_it_has_a_verdict(

@@ -61,16 +61,24 @@ def _about_claims(registry: Registry, claims: list[Claim]) -> str:
 
 
 def _on(title: str, claims: list[Claim]) -> str:
-    """A claim that is judged in several ways, such as against two baselines, counts once, if they agree as that."""
+    """A claim that is judged in several ways, such as against two baselines, counts once; if they differ, as that."""
     verdicts: dict[int, set[str]] = {}
     for claim in claims:
         verdicts.setdefault(claim.number, set()).add(claim.verdict)
-    found = Counter(ways.pop() if len(ways) == 1 else "undecided" for ways in verdicts.values())
+    found = Counter(map(_of_all_ways, verdicts.values()))
+    differing = f", judge {found['differing']} differently against different baselines" if found["differing"] else ""
     progress = f" ({claims[0].progress})" if claims[0].progress else ""
     return (
         f"Of {len(verdicts)} claims, runs on {title}{progress} support {found['supported']}, "
-        f"contradict {found['contradicted']} and leave {found['undecided']} undecided ({found['not run']} not run). "
+        f"contradict {found['contradicted']}{differing} and leave {found['undecided']} undecided "
+        f"({found['not run']} not run). "
     )
+
+
+def _of_all_ways(verdicts: set[str]) -> str:
+    if len(verdicts - {"not run"}) > 1:
+        return "differing"
+    return "undecided" if len(verdicts) > 1 else next(iter(verdicts))
 
 
 def _about_numbers(comparisons: list[Comparison], checks: list[Check]) -> str:
