@@ -215,6 +215,13 @@ def test_the_results_page_says_how_the_gated_networks_of_20_layers_got_there(exp
     waits = [only - low for [only] in restarts]
     assert f"lowest rate at epoch {low} without having lost a block" in text
     assert f"flickered, for {min(waits)} to {max(waits)} epochs" in text
+    waited = [history.loc[low : restart[0] - 1] for history, restart in zip(histories, restarts, strict=True)]
+    assert max(rows["flickered"].max() for rows in waited) == 5
+    assert min(rows["test_error"].max() for rows in waited) > 0.4
+    others = [pd.read_csv(PROJECT / f"results/cifar10-cpu-20-standard-wd0p001-long-s{s}/history.csv") for s in range(3)]
+    ends = [[100 * rows["train_error"].iloc[-1] for rows in group] for group in (histories, others)]
+    ours, theirs = (f"{min(end):.0f} to {max(end):.0f}" for end in ends)
+    assert f"end with {ours} % errors on training images, standard ones with {theirs} %" in text
     assert [list(history["discarded"].loc[:low]) for history in histories] == [[0] * low] * 3
     zero, one, two = (metrics[key] for key in keys)
     assert f"epochs {zero.epoch} and {one.epoch} are reported, without a flickering gate" in text

@@ -61,7 +61,7 @@ def _about_claims(registry: Registry, claims: list[Claim]) -> str:
 
 
 def _on(title: str, claims: list[Claim]) -> str:
-    """A claim that is judged in several ways, such as against two baselines, counts once; if they differ, as that."""
+    """A claim that is judged in several ways, such as against two baselines, counts once."""
     verdicts: dict[int, set[str]] = {}
     for claim in claims:
         verdicts.setdefault(claim.number, set()).add(claim.verdict)
