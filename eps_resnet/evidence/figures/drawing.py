@@ -30,7 +30,8 @@ STYLES: dict[str, dict[str, Any]] = {
 PAPER: dict[str, Any] = {"linestyle": ":", "linewidth": 1, "markersize": 6, "markeredgewidth": 1.2}
 PAPER_MARKERS = {"standard": "x", "standard_side": "+", "epsilon_side": (6, 2, 0)}  # hollow ones are of few seeds
 BLOCK = re.compile(r"^(\d*)([-+#~=_.)]|`(?=``))")  # what would begin a list, a heading or a block of code in Markdown
-# Of a method's curves after its first.
+# Of a method's curves after its first. A curve of a single point has no line, so markers differ as well.
+OTHER_MARKERS = ("D", "P", "X", "p", "h", "8")
 OTHER_LINES = ("--", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)), (0, (9, 2)), (0, (3, 4)))
 STEP, MOST = 0.012, 0.08  # shares of the axis: from one curve to the next, and from the first to the last
 DIRECT = 4  # so many curves at most are named at their ends instead of in a legend
@@ -218,7 +219,7 @@ def curves(
 def arm_styles(rows: pd.DataFrame) -> dict[Any, dict[str, Any]]:
     """How each method, decay and variant is drawn, and what it is called where there are others.
 
-    A method's others than its first are dashed.
+    A method's others than its first have dashed lines and other markers.
     """
     styles: dict[Any, dict[str, Any]] = {}
     several = rows["weight_decay"].nunique() > 1
@@ -228,7 +229,8 @@ def arm_styles(rows: pd.DataFrame) -> dict[Any, dict[str, Any]]:
         style["label"] += f", decay {decay:g}" if several else ""
         style["label"] += f", {variant}" if variant else ""
         if others := sum(arm[0] == method for arm in styles):
-            style |= {"linestyle": OTHER_LINES[(others - 1) % len(OTHER_LINES)], "alpha": 0.6}
+            turn = (others - 1) % len(OTHER_LINES)
+            style |= {"linestyle": OTHER_LINES[turn], "marker": OTHER_MARKERS[turn], "alpha": 0.6}
         styles[method, decay, variant] = style
     return styles
 

@@ -54,7 +54,7 @@ def test_a_means_interval_has_caps_and_one_seeds_binomial_one_is_thin_and_grey()
     assert [list(line.get_xdata()) for line in caps] == [[20], [20]]
 
 
-def test_variants_and_decays_are_told_apart_by_name_and_line() -> None:
+def test_variants_and_decays_are_told_apart_by_name_line_and_marker() -> None:
     table = pd.concat([rows(), rows(variant="as many steps"), rows(variant="as many steps", weight_decay=0.003)])
     lines = [line for line in drawn(table).lines if not str(line.get_label()).startswith("_")]
     names = {str(line.get_label()) for line in lines}
@@ -65,6 +65,7 @@ def test_variants_and_decays_are_told_apart_by_name_and_line() -> None:
     }
     dashes = {str(vars(line)["_dash_pattern"]) for line in lines}
     assert len(dashes) == 3
+    assert len({line.get_marker() for line in lines}) == 3
 
 
 def test_few_curves_are_named_at_their_ends_and_many_in_a_legend() -> None:
