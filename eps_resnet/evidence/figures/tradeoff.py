@@ -20,6 +20,10 @@ CAPTION = [
 NOTES = ["Errors, parameters and multiply-adds (of one image) are those of the pruned network."]
 MEANS = {"error_pruned": "error, pruned", "parameters": "parameters", "multiply_adds": "multiply-adds"}
 COSTS = {"parameters": "parameters", "multiply_adds": "multiply-adds of one image"}
+# Where a depth stands, in points from its mark: below the falling curve of standard networks, to the left of its
+# intervals; else above, to the right and the left in turn, as pruned networks lie close together.
+BELOW = ((-4, -10), "right")
+ABOVE = (((4, 4), "left"), ((-4, 4), "right"))
 
 
 def table(registry: Registry, layout: Layout, name: str) -> pd.DataFrame:
@@ -88,11 +92,14 @@ def _draw_arm(axes: Axes, rows: pd.DataFrame, arm: tuple[str, float, str], style
     drawing.mean_curve(axes, places, points, style)
     axes.plot(own[cost], 100 * own["error_pruned"], ".", markersize=3, color=style["color"], alpha=0.5)
     usual = rows["epsilon"].mode().iloc[0]  # the others are written beside their depths
-    for place, depth, epsilon, error in zip(places, points["depth"], points["epsilon"], points["mean"], strict=True):
+    named = sorted(zip(places, points["depth"], points["epsilon"], points["mean"], strict=True))
+    for number, (place, depth, epsilon, error) in enumerate(named):
         words = f"{depth}" if epsilon in (0.0, usual) else f"{depth}, ε {epsilon:g}"
+        offset, side = BELOW if method == "standard" and len(named) > 1 else ABOVE[number % 2]
         axes.annotate(
-            words, (place, 100 * error), xytext=(4, 4), textcoords="offset points", fontsize=6.5, color=style["color"]
-        )
+            words, (place, 100 * error), xytext=offset, textcoords="offset points", fontsize=6.5, ha=side,
+            color=style["color"],
+        )  # fmt: skip
 
 
 def _in_words(value: float, _: object) -> str:

@@ -1,12 +1,15 @@
 """Figures that the paper has not: gate life, and error against cost."""
 
+from itertools import combinations
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eps_resnet.evidence.figures import life, tradeoff
+from eps_resnet.evidence.figures import drawing, life, tradeoff
 from eps_resnet.experiments.layout import Layout
 from eps_resnet.experiments.registry import Registry
 from eps_resnet.files.atomic import read_json
@@ -82,3 +85,12 @@ def test_the_trade_off_draws_a_pruned_network_at_its_mean_cost(trained: tuple[Re
         expected = own.groupby(["depth", "epsilon"])[[cost, "error_pruned"]].mean()
         assert np.asarray(line.get_xdata()).tolist() == pytest.approx(expected[cost].tolist())
         assert np.asarray(line.get_ydata()).tolist() == pytest.approx((100 * expected["error_pruned"]).tolist())
+
+
+def test_no_depth_is_written_over_another_in_the_committed_trade_off() -> None:
+    canvas = tradeoff.draw(drawing.read_table(Path("paper_tables/tradeoff-cifar10-cpu")))
+    canvas.draw_without_rendering()
+    for axes in canvas.axes:
+        boxes = [words.get_window_extent() for words in axes.texts]
+        assert len(boxes) > 1
+        assert not [pair for pair in combinations(boxes, 2) if pair[0].overlaps(pair[1])]
