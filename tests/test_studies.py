@@ -123,6 +123,13 @@ def test_the_decomposition_at_56_layers_in_the_docs_is_that_of_the_committed_res
     found = list(decomposition.steps(REGISTRY.datasets["cifar10-cpu"], results))
     changes = [line.split(" | ")[-1].strip(" |") for line in decomposition.table(found).splitlines()]
     text = " ".join(Path("docs/cifar10-cpu.md").read_text(encoding="utf-8").split())
+    standard, decayed, pruned = (100 * found[place].arm.mean for place in (0, 1, 4))
+    assert f"{standard:.1f} % standard, {decayed:.1f} % with the gated networks' decay" in text
+    assert f"({decayed - standard:+.2f} points; {['no', 'one', 'two'][len(found[1].errors)]} of three seeds" in text
+    for page in ("README.md", "docs/results.md"):
+        said = " ".join(Path(page).read_text(encoding="utf-8").split())
+        assert f"{decayed - standard:+.1f} of " in said
+        assert f"{pruned - standard:.1f} points" in said
     for change, words in zip(changes[-2:], ("by removing the discarded blocks", "by new statistics"), strict=True):
         points, interval = change.split(" ", 1)
         assert points in text

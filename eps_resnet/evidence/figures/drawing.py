@@ -31,8 +31,14 @@ PAPER: dict[str, Any] = {"linestyle": ":", "linewidth": 1, "markersize": 6, "mar
 PAPER_MARKERS = {"standard": "x", "standard_side": "+", "epsilon_side": (6, 2, 0)}  # hollow ones are of few seeds
 BLOCK = re.compile(r"^(\d*)([-+#~=_.)]|`(?=``))")  # what would begin a list, a heading or a block of code in Markdown
 # Of a method's curves after its first. A curve of a single point has no line, so markers differ as well.
-OTHER_MARKERS = ("D", "P", "X", "p", "h", "8")
-OTHER_LINES = ("--", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)), (0, (9, 2)), (0, (3, 4)))
+OTHERS: tuple[tuple[Any, str], ...] = (
+    ("--", "D"),
+    ("-.", "P"),
+    ((0, (5, 1, 1, 1, 1, 1)), "X"),
+    ((0, (1, 1)), "p"),
+    ((0, (9, 2)), "h"),
+    ((0, (3, 4)), "8"),
+)
 STEP, MOST = 0.012, 0.08  # shares of the axis: from one curve to the next, and from the first to the last
 DIRECT = 4  # so many curves at most are named at their ends instead of in a legend
 LETTERS = 32  # names of so many letters at most
@@ -229,8 +235,8 @@ def arm_styles(rows: pd.DataFrame) -> dict[Any, dict[str, Any]]:
         style["label"] += f", decay {decay:g}" if several else ""
         style["label"] += f", {variant}" if variant else ""
         if others := sum(arm[0] == method for arm in styles):
-            turn = (others - 1) % len(OTHER_LINES)
-            style |= {"linestyle": OTHER_LINES[turn], "marker": OTHER_MARKERS[turn], "alpha": 0.6}
+            line, marker = OTHERS[(others - 1) % len(OTHERS)]
+            style |= {"linestyle": line, "marker": marker, "alpha": 0.6}
         styles[method, decay, variant] = style
     return styles
 
